@@ -1,0 +1,148 @@
+"""Geometry of the periodic two-dimensional lattice: shifts, masks, plaquettes, sums over sites.
+
+Axes: scalars are ``(chain, t, x)``, U(1) link angles ``(chain, mu, t, x)`` with ``mu = 0`` time and ``mu = 1`` space.
+Functions named ``*_definition`` are the readable form built on `shift`; the form without the suffix is the fast one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Program = list[tuple[np.ufunc, Array, Array, Array]]
+
+
+def check_shape(shape: tuple[int, ...], *, even: bool = False) -> tuple[int, int]:
+    """The lattice shape ``(T, X)`` as two ints.
+
+    Raises `ValueError` unless there are two integer extents, each at least 2 (and even where a checkerboard needs it).
+    """
+    if len(shape) != 2:
+        raise ValueError(f"shape: got {shape!r}, expected two extents (T, X)")
+    for name, extent in zip("TX", shape, strict=True):
+        if int(extent) != extent or extent < 2:
+            raise ValueError(f"shape: got extent {name} = {extent!r}, expected an integer of at least 2")
+        if even and extent % 2:
+            raise ValueError(f"shape: got extent {name} = {extent}, expected an even extent (a checkerboard needs it)")
+    return int(shape[0]), int(shape[1])
+
+
+def check_links(x: ArrayLike, name: str = "x") -> Array:
+    """``x`` as float64 U(1) link angles of shape ``(chain, 2, T, X)``; raises `ValueError` or `TypeError` otherwise."""
+    x = np.asarray(x)
+    if x.dtype != np.float64:
+        raise TypeError(f"{name}: got dtype {x.dtype}, expected float64")
+    if x.ndim != 4 or x.shape[1] != 2:
+        raise ValueError(f"{name}: got shape {x.shape}, expected (chain, 2, T, X)")
+    if x.shape[0] == 0:
+        raise ValueError(f"{name}: got zero chains, expected at least one")
+    check_shape(x.shape[2:])
+    return x
+
+
+def shift(field: Array, mu: int, steps: int = 1) -> Array:
+    """The field at ``n + steps mu^``: ``shift(f, mu)[n] = f[n + mu^]``, periodic. The last two axes are ``(t, x)``."""
+    return np.roll(field, -steps, axis=mu - 2)
+
+
+def parity_mask(shape: tuple[int, int], parity: int = 0) -> NDArray[np.bool_]:
+    """Checkerboard of shape ``(T, X)``: True where ``(t + x) mod 2 == parity``. Both extents must be even."""
+    extents = check_shape(shape, even=True)
+    t, x = np.indices(extents)
+    return (t + x) % 2 == parity % 2
+
+
+def stripe_mask(shape: tuple[int, int], mu: int, period: int = 2, offset: int = 0) -> NDArray[np.bool_]:
+    """Stripes of shape ``(T, X)``: True where the coordinate along ``mu`` is ``offset`` modulo ``period``."""
+    extents = check_shape(shape)
+    if period < 1 or extents[mu] % period:
+        raise ValueError(f"period: got {period}, expected a divisor of the extent {extents[mu]} along mu = {mu}")
+    return np.indices(extents)[mu] % period == offset % period
+
+
+def plaquette_angles_definition(x: Array) -> Array:
+    """Plaquette angles ``theta_0(n) + theta_1(n + 0^) - theta_0(n + 1^) - theta_1(n)``, not wrapped, ``(chain, T, X)``."""
+    theta_0, theta_1 = x[:, 0], x[:, 1]
+    return theta_0 + shift(theta_1, 0) - shift(theta_0, 1) - theta_1
+
+
+def plaquette_angles(x: Array) -> Array:
+    """As `plaquette_angles_definition`, by slices; the result has the memory order of ``x``."""
+    out = np.empty_like(x[:, 0])
+    run(plaquette_program(x, out))
+    return out
+
+
+def plaquette_gradient_definition(s: Array) -> Array:
+    """Transpose of the plaquette map: ``sum_P s_P d theta_P / d theta_mu(n)``, shape ``(chain, 2, T, X)``."""
+    return np.stack([s - shift(s, 1, -1), shift(s, 0, -1) - s], axis=1)
+
+
+def run(program: Program) -> None:
+    """Carry out the array operations of a program in order."""
+    for ufunc, left, right, out in program:
+        ufunc(left, right, out)
+
+
+def plaquette_program(x: Array, out: Array) -> Program:
+    """Operations that fill ``out`` with the plaquette angles of ``x``: `plaquette_angles_definition` by slices.
+
+    `numpy.roll` costs more than the arithmetic on a small lattice; a program holds its slices ready for many runs on
+    the same arrays.
+    """
+    theta_0, theta_1 = x[:, 0], x[:, 1]
+    return [
+        (np.subtract, theta_0, theta_1, out),
+        *_shifted(np.add, out, theta_1, axis=1),
+        *_shifted(np.subtract, out, theta_0, axis=2),
+    ]
+
+
+def gradient_program(s: Array, v: Array) -> Program:
+    """Operations that do ``v -= plaquette_gradient_definition(s)``, by slices."""
+    v_0, v_1 = v[:, 0], v[:, 1]
+    return [
+        (np.subtract, v_0, s, v_0),
+        *_shifted(np.add, v_0, s, axis=2, backward=True),
+        (np.add, v_1, s, v_1),
+        *_shifted(np.subtract, v_1, s, axis=1, backward=True),
+    ]
+
+
+def _shifted(ufunc: np.ufunc, out: Array, source: Array, axis: int, backward: bool = False) -> Program:
+    """``out = ufunc(out, source shifted by one site along axis)``, as a bulk and an edge."""
+    low, high, first, last = slice(None, -1), slice(1, None), slice(0, 1), slice(-1, None)
+    pairs = [(high, low), (first, last)] if backward else [(low, high), (last, first)]
+    before = (slice(None),) * axis
+    return [(ufunc, out[(*before, a)], source[(*before, b)], out[(*before, a)]) for a, b in pairs]
+
+
+def gauge_transform(x: Array, alpha: Array) -> Array:
+    """``theta_mu(n) + alpha(n) - alpha(n + mu^)`` for ``alpha`` of shape ``(chain, T, X)``; not wrapped."""
+    return x + np.stack([alpha - shift(alpha, 0), alpha - shift(alpha, 1)], axis=1)
+
+
+def site_sum(field: Array) -> Array:
+    """Sum over all axes but the first, by a fixed pairwise tree.
+
+    `numpy.sum` adds in an order that depends on memory layout and on the number of chains; here a chain has the same
+    bits in any batch, and rounding grows with the logarithm of the volume.
+    """
+    n_chains = field.shape[0]
+    rows = np.moveaxis(field, 0, -1).reshape(-1, n_chains)
+    n = len(rows)
+    if n == 1:
+        return rows[0].copy()
+    keep = n - n // 2
+    total = rows[:keep].copy()
+    total[: n - keep] += rows[keep:]
+    while (n := keep) > 1:
+        keep = n - n // 2
+        total[: n - keep] += total[keep:n]
+    return total[0].copy()
+
+
+def chain_last(n_chains: int, *shape: int) -> Array:
+    """Uninitialised float64 array ``(chain, *shape)`` whose chain axis is fastest in memory."""
+    return np.moveaxis(np.empty((*shape, n_chains)), -1, 0)

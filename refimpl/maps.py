@@ -1,0 +1,125 @@
+"""Maps ``forward(z) -> (z', logdet)`` and their inverses: symplectic integrators of the molecular dynamics.
+
+With ``H = S(x) + v.v/2`` an integrator alternates kicks ``v -= c eps dS/dx`` and drifts ``x += c eps v``. It is a list
+of coefficients, kick first, that reads the same backwards; a palindrome of shears is reversible and has Jacobian 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .groups import wrap
+
+Array = NDArray[np.float64]
+PhasePoint = tuple[Array, Array]
+
+
+class Action(Protocol):
+    """What a sampler needs of an action; `Dynamics` is the same bound to the arrays of one trajectory."""
+
+    angular: ClassVar[bool]
+
+    def action(self, x: Array) -> Array: ...
+    def force(self, x: Array) -> Array: ...
+    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
+    def dynamics(self, x: Array, v: Array) -> Dynamics: ...
+
+
+class Dynamics(Protocol):
+    """``kick(scale)`` does ``v -= scale * force(x)`` in place; ``action_and_force()`` is evaluated at the current ``x``."""
+
+    def kick(self, scale: float) -> None: ...
+    def action_and_force(self) -> tuple[Array, Array]: ...
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """Coefficients of one step, ``(kick, drift, kick, ..., kick)``: palindromic, kicks and drifts each summing to 1."""
+
+    name: str
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        c = self.coefficients
+        if len(c) < 3 or len(c) % 2 == 0 or c != c[::-1]:
+            raise ValueError(f"coefficients: got {c}, expected an odd palindrome (kick, drift, ..., kick)")
+        if not (math.isclose(sum(c[::2]), 1) and math.isclose(sum(c[1::2]), 1)):
+            raise ValueError(f"coefficients: got {c}, expected kicks and drifts that sum to 1 each")
+
+
+LEAPFROG = Integrator("leapfrog", (0.5, 1.0, 0.5))
+
+# Minimum-norm coefficient of the second-order five-stage scheme: Omelyan, Mryglod, Folk 2003, eq. (31).
+OMELYAN_LAMBDA = 0.1931833275037836
+OMELYAN = Integrator("omelyan", (OMELYAN_LAMBDA, 0.5, 1 - 2 * OMELYAN_LAMBDA, 0.5, OMELYAN_LAMBDA))
+
+INTEGRATORS = {integrator.name: integrator for integrator in (LEAPFROG, OMELYAN)}
+
+
+def trajectory(
+    action: Action, integrator: Integrator, step_size: float, n_steps: int, x: Array, v: Array, force: Array
+) -> tuple[Array, Array]:
+    """Integrate ``n_steps`` steps, changing ``x`` and ``v`` in place; ``force`` is the force at the given ``x``.
+
+    The last kick of a step and the first of the next are one, and the momentum is carried as ``eps v`` so that a drift
+    is one addition. Angles are not wrapped. Returns action ``(chain,)`` and force at the end.
+    """
+    kicks, drifts = integrator.coefficients[::2], integrator.coefficients[1::2]
+    unit = step_size * drifts[0]
+    dynamics = action.dynamics(x, v)
+    v -= (kicks[0] * step_size) * force
+    v *= unit
+    last = n_steps * len(drifts) - 1
+    for stage in range(last + 1):
+        k = stage % len(drifts)
+        if drifts[k] == drifts[0]:
+            np.add(x, v, x)
+        else:
+            x += v * (drifts[k] / drifts[0])
+        if stage < last:
+            weight = kicks[k + 1] if k + 1 < len(drifts) else 2 * kicks[0]
+            dynamics.kick(weight * step_size * unit)
+    end_action, end_force = dynamics.action_and_force()
+    v /= unit
+    v -= (kicks[-1] * step_size) * end_force
+    return end_action, end_force
+
+
+@dataclass(frozen=True)
+class MolecularDynamics:
+    """``n_steps`` of an integrator as a map of ``z = (x, v)``; ``logdet`` is zero exactly.
+
+    Parameters
+    ----------
+    action : the action whose force drives the momenta; where it is angular the result is wrapped to [-pi, pi).
+    step_size : float, positive. n_steps : int, at least 1. integrator : `Integrator`.
+    """
+
+    action: Action
+    step_size: float
+    n_steps: int
+    integrator: Integrator = LEAPFROG
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise ValueError(f"step_size: got {self.step_size!r}, expected a finite number > 0")
+        if int(self.n_steps) != self.n_steps or self.n_steps < 1:
+            raise ValueError(f"n_steps: got {self.n_steps!r}, expected an integer >= 1")
+
+    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        """``(x', v')`` after the trajectory, and ``log |det d(x', v')/d(x, v)| = 0`` of shape ``(chain,)``."""
+        x, v = (np.array(part, order="K") for part in z)
+        _, force = self.action.action_and_force(x)
+        trajectory(self.action, self.integrator, self.step_size, self.n_steps, x, v, force)
+        return (wrap(x) if self.action.angular else x, v), np.zeros(len(x))
+
+    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        """The inverse map: flip the momenta, integrate, flip again."""
+        x, v = z
+        (x, v), logdet = self.forward((x, -v))
+        return (x, -v), -logdet

@@ -1,0 +1,145 @@
+"""Errors of means of correlated data, and exact tests. Series are ``(step, chain)``, or ``(step,)`` for one chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+class AutocorrelationTime(NamedTuple):
+    """``tau = 1/2 + sum_t rho(t)`` with its standard error, and the window (last lag summed)."""
+
+    tau: float
+    error: float
+    window: int
+
+
+class Mean(NamedTuple):
+    """A mean with its standard error, and the autocorrelation time the error rests on."""
+
+    value: float
+    error: float
+    tau: AutocorrelationTime
+
+
+def autocovariance(series: ArrayLike) -> Array:
+    """``Gamma(t)`` for ``t = 0, ..., steps - 1``: averaged over chains, about the mean over all of them (Wolff 2004, eq. 31)."""
+    data = _series(series)
+    n = len(data)
+    centred = data - data.mean()
+    spectrum = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
+    return np.fft.irfft(spectrum.mean(axis=1))[:n] / np.arange(n, 0, -1)
+
+
+def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 1.5) -> AutocorrelationTime:
+    """Integrated autocorrelation time in the convention ``1/2 + sum_{t >= 1} rho(t)``: 1/2 for independent data.
+
+    Gamma method with automatic window (Wolff 2004, hep-lat/0306017, eqs. 35, 42, 49, 51, 52): the window is the first W at
+    which ``exp(-W/tau) - tau/sqrt(W N)`` turns negative, where ``tau = stretch / log((2 tau_int + 1)/(2 tau_int - 1))``.
+    A series without fluctuation has ``tau = 1/2`` and error 0. Where no window is found (the series is too short for its
+    correlations) the last lag is used and the error is infinite.
+    """
+    data = _series(series)
+    gamma = autocovariance(data)
+    n = data.size
+    if gamma[0] <= 1e-28 * max(1.0, float(np.max(np.abs(data))) ** 2):  # rounding of a constant series
+        return AutocorrelationTime(0.5, 0.0, 0)
+    tau_of_window = 0.5 + np.concatenate([[0.0], np.cumsum(gamma[1:])]) / gamma[0]
+    for window in range(1, len(gamma) // 2 + 1):
+        ratio = tau_of_window[window]
+        scale = stretch / math.log((2 * ratio + 1) / (2 * ratio - 1)) if ratio > 0.5 else 1e-9
+        if math.exp(-window / scale) - scale / math.sqrt(window * n) < 0:
+            tau = _bias_corrected(ratio, window, n)
+            return AutocorrelationTime(tau, tau * math.sqrt(4 / n * max(window + 0.5 - tau, 0.5)), window)
+    window = max(1, len(gamma) // 2)
+    return AutocorrelationTime(float(tau_of_window[min(window, len(gamma) - 1)]), math.inf, window)
+
+
+def _bias_corrected(tau: float, window: int, n: int) -> float:
+    return tau * (1 + (2 * window + 1) / n)
+
+
+def mean(series: ArrayLike) -> Mean:
+    """Mean with the error ``sqrt(2 tau var / n)`` of the Gamma method."""
+    data = _series(series)
+    tau = integrated_autocorrelation_time(data)
+    gamma_0 = autocovariance(data)[0]
+    variance = gamma_0 * (1 + (2 * tau.window + 1) / data.size * 2 * tau.tau / (2 * tau.window + 1))
+    return Mean(float(data.mean()), math.sqrt(2 * tau.tau * variance / data.size), tau)
+
+
+def jackknife(data: ArrayLike, statistic: Callable[[Array], float], bins: int = 50) -> tuple[float, float]:
+    """A statistic of the mean over the first axis, and its jackknife error from this many bins.
+
+    ``statistic`` takes the mean of ``data`` over axis 0. Bins must be longer than the autocorrelation time.
+    """
+    data = np.asarray(data, dtype=np.float64)
+    if not 2 <= bins <= len(data):
+        raise ValueError(f"bins: got {bins}, expected from 2 to the number of rows {len(data)}")
+    blocks = np.array_split(data, bins)
+    sums, sizes = np.array([b.sum(axis=0) for b in blocks]), np.array([len(b) for b in blocks])
+    total = sums.sum(axis=0)
+    left_out = [statistic((total - s) / (len(data) - size)) for s, size in zip(sums, sizes, strict=True)]
+    return float(statistic(total / len(data))), float(np.sqrt((bins - 1) * np.var(left_out)))
+
+
+def bootstrap(
+    data: ArrayLike, statistic: Callable[[Array], float], rng: np.random.Generator, resamples: int = 1000
+) -> tuple[float, float]:
+    """``statistic(data)`` and its standard error over resamples of the rows, which must be independent."""
+    data = np.asarray(data, dtype=np.float64)
+    if len(data) < 2 or resamples < 2:
+        raise ValueError(f"data, resamples: got {len(data)} rows and {resamples} resamples, expected at least two each")
+    draws = [statistic(data[rng.integers(len(data), size=len(data))]) for _ in range(resamples)]
+    return float(statistic(data)), float(np.std(draws, ddof=1))
+
+
+def sign_test(y: ArrayLike) -> float:
+    """Exact two-sided p-value that positive and negative values are equally likely (zeros are dropped).
+
+    Valid for independent values with symmetric laws, e.g. an antisymmetric function of ``(x, x')`` under detailed balance.
+    """
+    from scipy.stats import binomtest
+
+    y = np.asarray(y)
+    positive, negative = int(np.sum(y > 0)), int(np.sum(y < 0))
+    if positive + negative == 0:
+        return 1.0
+    return float(binomtest(positive, positive + negative).pvalue)
+
+
+def permutation_test(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, permutations: int = 999) -> float:
+    """Exact two-sided p-value that independent samples ``a`` and ``b`` have one law, by the difference of means.
+
+    The observed labelling counts as one permutation, so the p-value is at least ``1/(permutations + 1)`` and exact.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.ndim != 1 or b.ndim != 1 or not a.size or not b.size:
+        raise ValueError(f"a, b: got shapes {a.shape} and {b.shape}, expected two non-empty vectors")
+    pool = np.concatenate([a, b])
+
+    def difference(values: Array) -> float:
+        return abs(values[: a.size].mean() - values[a.size :].mean())
+
+    observed = difference(pool) * (1 - 1e-12)  # equal labellings may differ by rounding
+    larger = sum(difference(rng.permutation(pool)) >= observed for _ in range(permutations))
+    return (1 + larger) / (1 + permutations)
+
+
+def _series(series: ArrayLike) -> Array:
+    data = np.asarray(series, dtype=np.float64)
+    if data.ndim == 1:
+        data = data[:, None]
+    if data.ndim != 2 or len(data) < 2 or data.shape[1] < 1:
+        raise ValueError(
+            f"series: got shape {np.shape(series)}, expected (step,) or (step, chain) with two or more steps"
+        )
+    if not np.all(np.isfinite(data)):
+        raise ValueError("series: got NaN or infinite values, expected finite ones")
+    return data

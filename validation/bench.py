@@ -1,0 +1,157 @@
+"""Speed, as ratios: ours and others' in one interleaved run, one thread on one processor each.
+
+The items are plain functions that return the competitors by name, ours first; `run` times them in turn and reports the
+ratio (their time) / (our time), round by round.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from refimpl.actions import WilsonU1, u1_action_definition, u1_force_definition
+from refimpl.exact import u1
+from refimpl.groups import wrap
+from refimpl.kernels import HMC, spawn_rngs
+
+Stepper = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds per call of one competitor, and its time over ours: median, least and largest over the rounds."""
+
+    case: str
+    name: str
+    seconds: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+
+def pin_threads() -> None:
+    """One processor for this process, and so for every thread a peer starts, where the system lets us choose."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def roll_hmc_stepper(beta: float, step_size: float, n_steps: int, x: np.ndarray, seed: int = 0) -> Stepper:
+    """HMC by the readable definitions (`numpy.roll`, `numpy.sin`), with our random numbers: a Generator per chain."""
+    kernel, rngs, links = HMC(WilsonU1(beta), step_size, n_steps), spawn_rngs(seed, len(x)), x.copy()
+
+    def step() -> np.ndarray:
+        nonlocal links
+        v, u = kernel.noise(rngs, links.shape)
+        h_old = u1_action_definition(links, beta) + 0.5 * (v * v).sum((1, 2, 3))
+        theta = links
+        v = v - 0.5 * step_size * u1_force_definition(theta, beta)
+        for k in range(n_steps):
+            theta = theta + step_size * v
+            v = v - (step_size if k < n_steps - 1 else 0.5 * step_size) * u1_force_definition(theta, beta)
+        h_new = u1_action_definition(theta, beta) + 0.5 * (v * v).sum((1, 2, 3))
+        accept = np.log(u) < h_old - h_new
+        links = np.where(accept[:, None, None, None], wrap(theta), links)
+        return links
+
+    return step
+
+
+def u1_hmc(n_chains: int, extent: int) -> dict[str, Stepper]:
+    """One U(1) HMC trajectory of 10 leapfrog steps for all chains, beta = 4."""
+    beta, step_size, n_steps = 4.0, 0.1, 10
+    x = u1.sample(np.random.default_rng(1), n_chains, beta, (extent, extent))
+    hmc, rngs = HMC(WilsonU1(beta), step_size, n_steps), spawn_rngs(1, n_chains)
+    state = hmc.init(x)
+
+    def ours() -> object:
+        nonlocal state
+        state, _ = hmc.step(rngs, state)
+        return state
+
+    competitors: dict[str, Stepper] = {"refimpl": ours, "numpy roll": roll_hmc_stepper(beta, step_size, n_steps, x)}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        from .peers import u1_torch
+
+        torch.set_num_threads(1)
+        competitors["pytorch"] = u1_torch.hmc_stepper(beta, step_size, n_steps, x)
+    if importlib.util.find_spec("jax"):
+        from .peers import u1_jax
+
+        competitors["jax jit"] = u1_jax.hmc_stepper(beta, step_size, n_steps, x)
+    if importlib.util.find_spec("numba"):
+        from .peers import u1_numba
+
+        competitors["numba"] = u1_numba.hmc_stepper(beta, step_size, n_steps, x)
+    return competitors
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is timed: a function that sets up the competitors, and the cases it is called with, by label."""
+
+    setup: Callable[..., dict[str, Stepper]]
+    cases: dict[str, tuple[int, ...]]
+
+
+ITEMS: dict[str, Item] = {
+    "u1-hmc": Item(
+        u1_hmc,
+        {
+            f"{extent}x{extent}, {chains} chains": (chains, extent)
+            for extent, chains in ((4, 256), (8, 64), (8, 256), (16, 64), (64, 32))
+        },
+    ),
+}
+
+PEERS = ("torch", "jax", "numba")
+
+
+def missing_peers() -> list[str]:
+    """The packages of the `bench` extra that are not installed."""
+    return [name for name in PEERS if importlib.util.find_spec(name) is None]
+
+
+def run(item: str, seconds: float = 4.0) -> list[Timing]:
+    """Time every case of an item, about this many seconds a case, the competitors in turn within each round."""
+    timings = []
+    for label, case in tqdm(ITEMS[item].cases.items(), desc=item, disable=None, file=sys.stderr, leave=False):
+        competitors = ITEMS[item].setup(*case)
+        for call in competitors.values():
+            call()
+        repeat = {name: max(1, round(0.02 / _seconds(call, 1))) for name, call in competitors.items()}
+        rounds: list[list[float]] = []
+        end = time.perf_counter() + seconds
+        while len(rounds) < 5 or time.perf_counter() < end:
+            rounds.append([_seconds(call, repeat[name]) for name, call in competitors.items()])
+        times = np.array(rounds)
+        ratios = times / times[:, :1]
+        for k, name in enumerate(competitors):
+            values = (np.median(times[:, k]), np.median(ratios[:, k]), ratios[:, k].min(), ratios[:, k].max())
+            timings.append(Timing(label, name, *map(float, values)))
+    return timings
+
+
+def _seconds(call: Stepper, repeat: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeat):
+        call()
+    return (time.perf_counter() - start) / repeat
+
+
+def table(timings: list[Timing]) -> str:
+    """The timings as text: ratios above 1 mean that the reference is faster."""
+    lines = [f"{'case':<22}{'implementation':<16}{'ms per call':>12}{'their time / ours':>20}{'least':>8}{'most':>8}"]
+    for t in timings:
+        lines.append(
+            f"{t.case:<22}{t.name:<16}{1e3 * t.seconds:>12.3f}{t.ratio:>20.2f}{t.ratio_low:>8.2f}{t.ratio_high:>8.2f}"
+        )
+    return "\n".join(lines)

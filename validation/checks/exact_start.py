@@ -1,0 +1,239 @@
+"""Statistics of one and three updates started in exact equilibrium: detailed balance and stationarity."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.exact import u1
+
+from .. import measure
+from ..contract import Subject
+from ..evidence import LATER, Trial, batch_size, sampler
+from ..sequential import (
+    Wealth,
+    detectable_mean,
+    detectable_sign_excess,
+    mean_zero_wealth,
+    multinomial_wealth,
+    sequential_p_values,
+)
+from ..verdict import FAIL, PASS, Verdict, skipped
+from .maps import proposal
+
+Array = NDArray[np.float64]
+
+
+def e_verdict(quantity: str, wealth: Wealth, n: int, trial: Trial, sensitivity: str, detail: str) -> Verdict:
+    """FAIL where the wealth passed 1/alpha."""
+    failed = wealth.alarm_at is not None
+    return Verdict(
+        FAIL if failed else PASS,
+        f"{quantity}: e-value",
+        10**wealth.log10 if wealth.log10 < 300 else float("inf"),
+        1 / trial.alpha,
+        sensitivity,
+        wealth.alarm_at if wealth.alarm_at is not None else n,
+        trial.alpha,
+        detail,
+    )
+
+
+def soft(values: Array, centre: float, scale: float) -> Array:
+    """An observable bounded to (-1, 1): ``tanh((value - centre)/scale)``."""
+    return np.tanh((values - centre) / scale)
+
+
+def shift_of(y_shift: float, z: Array, scale: float) -> float:
+    """The shift of an observable that moves the mean of ``(tanh' - tanh)/2`` by ``y_shift``: ``2 scale / <sech^2>`` times it."""
+    return 2 * y_shift * scale / float(np.mean(1 - z * z))
+
+
+def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Bounded Creutz identity: ``Y = 1{D > 0} exp(-D) - 1{D < 0}``, ``D = H' - H - logdet``, has mean zero.
+
+    For any involution with the right logdet, from exact equilibrium with fresh momenta. The usual ``<exp(-dH)> = 1`` is not
+    used: it is heavy-tailed, and blind to momenta drawn anew. H is the oracle's, momenta are the oracle's.
+    """
+    parts = []
+    for start in range(0, trial.effort.chains, batch_size(subject.volume)):
+        x = sampler(subject, rng, min(batch_size(subject.volume), trial.effort.chains - start))
+        v = rng.standard_normal(x.shape)
+        (x_end, v_end), logdet = proposal(subject, (x, v))
+        d = measure.energy(x_end, v_end, subject.beta) - measure.energy(x, v, subject.beta) - logdet
+        parts.append(np.where(d > 0, np.exp(-np.maximum(d, 0)), np.where(d < 0, -1.0, 0.0)))
+    y = np.concatenate(parts)
+    smallest = detectable_mean(y, trial.alpha)
+    # A logdet error e shifts D by -e, and E[Y] by e E[exp(-D); D > 0] near e = 0.
+    logdet_error = smallest / max(float(np.mean(np.maximum(y, 0))), 1e-12)
+    detail = f"<Y> = {y.mean():.2e} +- {y.std() / np.sqrt(len(y)):.1e}"
+    return e_verdict(
+        "bounded Creutz <Y> = 0",
+        mean_zero_wealth(y, trial.alpha),
+        len(y),
+        trial,
+        f"logdet error {logdet_error:.1e}",
+        detail,
+    )
+
+
+def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Detailed balance in the energy: ``tanh((E' - E)/sd)``, averaged over three reversible updates, has mean zero.
+
+    A path and the reversed path have one law, so every function that is odd under reversal averages to nothing.
+    """
+    p = trial.evidence.features(0, trial.effort.chains).plaquette
+    sd = float(np.sqrt(u1.plaquette_variance(subject.beta, subject.shape)))
+    z = np.tanh(np.diff(p, axis=0) / sd)
+    y = z.mean(axis=0)
+    bias = detectable_mean(y, trial.alpha) * sd / float(np.mean(1 - z * z))
+    change = (p[-1] - p[0]) / LATER
+    detail = f"<cos P> changes by {change.mean():.1e} +- {change.std() / np.sqrt(len(change)):.1e} in one update"
+    return e_verdict(
+        "antisymmetric energy change", mean_zero_wealth(y, trial.alpha), len(y), trial,
+        f"drift of <cos P> by {bias:.1e} an update", detail,
+    )  # fmt: skip
+
+
+def moves(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The fraction of chains that move is the same in the first and in the third update.
+
+    In equilibrium every update is as good as the first. Something stale that is carried along, such as the force of a
+    rejected proposal, lowers the later acceptance long before it shows in an average.
+    """
+    moved = trial.evidence.features(0, trial.effort.chains).moved
+    y = moved[0] - moved[-1]
+    smallest = detectable_mean(y, trial.alpha)
+    detail = f"{moved[0].mean():.4f} of the chains move in the first update, {moved[-1].mean():.4f} in update {LATER}"
+    return e_verdict(
+        "change of the acceptance", mean_zero_wealth(y, trial.alpha), len(y), trial,
+        f"a change of the acceptance by {smallest:.1e}", detail,
+    )  # fmt: skip
+
+
+def _sign_verdict(what: str, trial: Trial, name: str) -> Verdict:
+    """Sequential sign test of one antisymmetric feature; further rounds look at fresh chains."""
+    from refimpl.statistics import sign_test
+
+    position, non_zero = 0, 0
+
+    def p_values(n: int) -> tuple[float, int]:
+        nonlocal position, non_zero
+        features = trial.evidence.features(position, position + n)
+        y = features.drift[0] if name == "drift" else features.charge[-1] - features.charge[0]
+        position, non_zero = position + n, non_zero + int(np.count_nonzero(y))
+        return sign_test(y), 1
+
+    result = sequential_p_values(p_values, trial.alpha, trial.effort.chains)
+    if not result.alarm and non_zero == 0:
+        return skipped(f"no {what} in {result.samples} updates: nothing to test")
+    excess = detectable_sign_excess(non_zero, trial.alpha)
+    return Verdict(
+        FAIL if result.alarm else PASS,
+        f"{what}, up against down: p-value",
+        result.p_value,
+        result.bound,
+        f"an excess of {excess:.1e} among {non_zero}",
+        result.samples,
+        trial.alpha,
+        f"p = {result.p_value:.2g}" if result.alarm else "",
+    )
+
+
+def charge_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Detailed balance in the charge: three updates raise and lower the integer charge equally often."""
+    return _sign_verdict("changes of charge", trial, "charge")
+
+
+def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """No link prefers a direction: the projection of ``sin(x' - x)`` on a direction learned beforehand is symmetric.
+
+    The direction is the mean drift of chains that are not tested. Gauge-invariant observables are blind to such a drift.
+    """
+    return _sign_verdict("drift along the learned direction", trial, "drift")
+
+
+def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:
+    p = trial.evidence.features(0, trial.effort.chains).plaquette
+    exact = u1.plaquette(subject.beta, subject.shape)
+    variance = u1.plaquette_variance(subject.beta, subject.shape)
+    scale = float(np.sqrt(variance))
+    before, after = soft(p[0], exact, scale), soft(p[updates], exact, scale)
+    y = (after - before) / 2
+    bias = shift_of(detectable_mean(y, trial.alpha), after, scale)
+    beta_shift = bias / (subject.volume * variance)
+    detail = f"<cos P> = {p[updates].mean():.6f} +- {p[updates].std() / np.sqrt(p.shape[1]):.1e}, exact {exact:.6f}"
+    return e_verdict(
+        f"<cos P> after {updates} update{'s' if updates > 1 else ''}", mean_zero_wealth(y, trial.alpha), len(y), trial,
+        f"bias of <cos P> {bias:.1e} (a shift of beta by {beta_shift:.1e})", detail,
+    )  # fmt: skip
+
+
+def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The mean plaquette after one update from equilibrium is that of equilibrium; each chain is its own control."""
+    return _stationary(subject, trial, 1)
+
+
+def plaquette_later(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The mean plaquette after three updates, where the driver carries its state from one update to the next."""
+    return _stationary(subject, trial, LATER)
+
+
+def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Square Wilson loops of side 2 to 4 after three updates, against their values before; their wealths average."""
+    features = trial.evidence.features(0, trial.effort.chains)
+    n_loops = len(trial.evidence.sides)
+    if not n_loops:
+        return skipped(f"a lattice of shape {subject.shape} has no square loop besides the plaquette")
+    best, smallest, details = Wealth(-np.inf, None), 1.0, []
+    for k, side in enumerate(trial.evidence.sides):
+        first, last = features.first_loops[k], features.last_loops[k]
+        exact = u1.wilson_loop(subject.beta, subject.shape, side**2)
+        scale = float(first.std()) or 1.0
+        y = (soft(last, exact, scale) - soft(first, exact, scale)) / 2
+        wealth = mean_zero_wealth(y, trial.alpha / n_loops)
+        if wealth.alarm_at is not None or (best.alarm_at is None and wealth.log10 > best.log10):
+            best = wealth
+        seen = shift_of(detectable_mean(y, trial.alpha / n_loops), soft(last, exact, scale), scale)
+        smallest = min(smallest, seen)
+        details.append(f"W({side}x{side}) = {last.mean():.5f}, exact {exact:.5f}")
+    return e_verdict(
+        "Wilson loops after 3 updates", best, len(features.drift[0]), trial,
+        f"bias of a loop of {smallest:.1e}", "; ".join(details),
+    )  # fmt: skip
+
+
+def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The integer charge after three updates follows the exact p(Q)."""
+    return charge_verdict(
+        subject, trial, trial.evidence.features(0, trial.effort.chains).charge[-1], f"{LATER} updates"
+    )
+
+
+def charge_verdict(subject: Subject, trial: Trial, charges: NDArray[np.int64], when: str) -> Verdict:
+    """Independent charges against the exact p(Q), sectors expected less than five times pooled on either side."""
+    sectors, probabilities = u1.charge_distribution(subject.beta, subject.shape)
+    largest = max([int(q) for q, p in zip(sectors, probabilities, strict=True) if p * len(charges) >= 5] + [0]) + 1
+    pooled = np.clip(sectors, -largest, largest)
+    p = np.array([probabilities[pooled == q].sum() for q in range(-largest, largest + 1)])
+    p = np.maximum(p, 1e-300) / p.sum()
+    wealth = multinomial_wealth(np.clip(charges, -largest, largest) + largest, p, trial.alpha)
+    susceptibility = subject.volume * u1.charge_susceptibility(subject.beta, subject.shape)
+    # The Dirichlet mixture pays about log(n)/2 per sector; a relative change e of <Q^2> gains n e^2/4.
+    cost = -np.log(trial.alpha) + 0.5 * len(p) * np.log1p(len(charges) / 200)
+    seen = 2 * np.sqrt(cost / len(charges)) + 3.09 * np.sqrt(2 / len(charges))
+    detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {susceptibility:.4g}"
+    return e_verdict(
+        f"p(Q) after {when}", wealth, len(charges), trial, f"<Q^2> off by {100 * min(seen, 9.99):.0f} %", detail
+    )
+
+
+def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Schwinger-Dyson: ``<sin^2 P> - <sin P sin P'> - <cos P>/beta = 0`` after three updates; needs no exact value."""
+    w = trial.evidence.features(0, trial.effort.chains).schwinger_dyson[0]
+    bound = 2 + 1 / subject.beta
+    y = w / bound
+    wealth = mean_zero_wealth(y, trial.alpha)
+    smallest = detectable_mean(y, trial.alpha) * bound
+    detail = f"defect {w.mean():.1e} +- {w.std() / np.sqrt(len(w)):.1e}"
+    return e_verdict("Schwinger-Dyson defect", wealth, len(y), trial, f"a defect of {smallest:.1e}", detail)

@@ -1,0 +1,197 @@
+"""Replay of single updates: every energy, every decision and every random number recomputed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import measure
+from ..contract import Subject
+from ..evidence import Effort, Trial, sampler, seed_from
+from ..sequential import POWER_QUANTILE, detectable_sign_excess, sequential_p_values
+from ..verdict import FAIL, PASS, Verdict, within
+from .maps import backward, difference, proposal, rounding
+from .static import U, action_rounding, worst
+
+Array = NDArray[np.float64]
+Record = dict[str, Array]
+
+CHAINS = 16
+CROWD = 256  # chains whose random numbers are looked at
+# Decisions closer to the edge than this are left out: rounding may turn them (oracle and target add in other orders).
+AMBIGUOUS = 1e-6
+
+
+def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[Record]:
+    """Updates of 16 chains that follow one another, by `transcript` (own noise) and by `transition` (the oracle's)."""
+    out = []
+    for kind in ("transcript", "transition"):
+        if not subject.has(kind):
+            continue
+        x = sampler(subject, rng, CHAINS)
+        for _ in range(effort.decisions):
+            if kind == "transcript":
+                record = subject.transcript(x, seed_from(rng))
+            else:
+                v, u = rng.standard_normal(x.shape), rng.random(CHAINS)
+                record = {**subject.transition(x, v, u), "v": v, "u": u}
+            out.append({**record, "x": x})
+            x = record["x_next"]
+    return out
+
+
+def true_delta_h(subject: Subject, record: Record) -> Array:
+    """``H' - H`` of a record, by the oracle's own action."""
+    after = measure.energy(record["x_proposed"], record["v_proposed"], subject.beta)
+    return after - measure.energy(record["x"], record["v"], subject.beta)
+
+
+def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The reported ``delta_h`` is ``S + v.v/2`` after minus before, from the momenta that were drawn.
+
+    Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
+    """
+    largest, detail, n = 0.0, "", 0
+    for record in records(subject, rng, trial.effort):
+        expected = true_delta_h(subject, record)
+        error = np.abs(record["delta_h"] - expected)
+        n += len(error)
+        if not np.max(error) <= largest:
+            largest, detail = float(np.max(error)), worst(record["delta_h"], expected)
+    # Two energies, each of V plaquettes and 2V squares of some unit size, and the cancellation of their difference.
+    tolerance = 4 * (action_rounding(subject) + 16 * subject.volume**1.5 * U)
+    return within("max |delta_h - recomputed|", largest, tolerance, f"energy error {tolerance:.1e}", n, detail)
+
+
+def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Each proposal is accepted exactly where ``u < exp(logdet - delta_h)``, with the recomputed energies.
+
+    Decisions within 1e-6 of the edge are left out. A wrong sign, an exchanged energy, a decision per batch or per link, a
+    proposal accepted always or by half the energy show as wrong decisions.
+    """
+    wrong, n, detail = 0, 0, ""
+    for record in records(subject, rng, trial.effort):
+        log_ratio = record["logdet"] - true_delta_h(subject, record)
+        with np.errstate(divide="ignore"):
+            margin = log_ratio - np.log(record["u"])
+        clear = np.abs(margin) > AMBIGUOUS
+        bad = clear & ((margin > 0) != (record["accept"] != 0))
+        n += int(clear.sum())
+        wrong += int(bad.sum())
+        if bad.any() and not detail:
+            k = int(np.argmax(bad))
+            detail = (
+                f"u = {record['u'][k]:.6g}, exp(logdet - delta_h) = {np.exp(log_ratio[k]):.6g}, "
+                f"accept = {bool(record['accept'][k])}"
+            )
+    return within(
+        "wrong decisions", float(wrong), 0.0, f"one wrong decision in {n}", n, f"{wrong} of {n}; first: {detail}"
+    )
+
+
+def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The next field is the proposal where it was accepted, and the old field where not, link by link."""
+    largest, detail, n = 0.0, "", 0
+    for record in records(subject, rng, trial.effort):
+        accepted = (record["accept"] != 0)[:, None, None, None]
+        error = measure.angle_difference(record["x_next"], np.where(accepted, record["x_proposed"], record["x"]))
+        n += len(error)
+        if not np.max(np.abs(error)) <= largest:
+            largest = float(np.max(np.abs(error)))
+            chain = int(np.unravel_index(np.argmax(np.abs(error)), error.shape)[0])
+            detail = f"chain {chain}, accept = {bool(record['accept'][chain])}: a link is off by {largest:.3g}"
+    tolerance = 8 * np.pi * U * 4  # wrapping once more
+    return within("max |x_next - chosen field|", largest, tolerance, f"one link off by {tolerance:.1e}", n, detail)
+
+
+def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The proposals of the records come from the map: its inverse takes ``(x', v')`` back to ``(x, v)``.
+
+    Momenta drawn anew between the trajectory and the decision break this.
+    """
+    largest, n, tolerance = 0.0, 0, 0.0
+    for record in records(subject, rng, trial.effort):
+        z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
+        error = float(np.max(np.abs(difference(backward(subject, end)[0], z))))
+        tolerance = max(tolerance, rounding(subject, z, rng))
+        n += len(z[0])
+        largest = largest if error <= largest else error
+    detail = f"the inverse of a recorded proposal misses its start by {largest:.3g}"
+    return within("max |inverse(proposal) - start|", largest, tolerance, f"irreversibility {tolerance:.1e}", n, detail)
+
+
+def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """`forward` and the proposals of `transition` or `transcript` are one map."""
+    largest, n, tolerance = 0.0, 0, 0.0
+    for record in records(subject, rng, trial.effort):
+        z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
+        error = float(np.max(np.abs(difference(proposal(subject, z)[0], end))))
+        tolerance = max(tolerance, rounding(subject, z, rng))
+        n += len(z[0])
+        largest = largest if error <= largest else error
+    detail = f"forward and a recorded proposal differ by {largest:.3g}"
+    return within("max |forward - proposal|", largest, tolerance, f"a difference of {tolerance:.1e}", n, detail)
+
+
+def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """`step` and `transcript` with one seed give the same next field: what is shown is what is run."""
+    x = sampler(subject, rng, CHAINS)
+    seed = seed_from(rng)
+    error = measure.angle_difference(subject.step(x, seed), subject.transcript(x, seed)["x_next"])
+    largest = float(np.max(np.abs(error)))
+    tolerance = 8 * np.pi * U * 4
+    detail = f"step and transcript differ by {largest:.3g} for seed {seed}"
+    return within("max |step - transcript|", largest, tolerance, f"a difference of {tolerance:.1e}", CHAINS, detail)
+
+
+def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The momenta of `transcript` are independent N(0, 1): chi^2 of their squares, their sum, and Kolmogorov-Smirnov."""
+    from scipy.stats import chi2, kstest, norm
+
+    def p_values(n: int) -> tuple[float, int]:
+        v = _own_noise(subject, rng, "v", n)
+        square, total = float((v * v).sum()), float(v.sum()) / np.sqrt(v.size)
+        p_square = 2 * min(chi2.cdf(square, v.size), chi2.sf(square, v.size))
+        return float(min(p_square, 2 * norm.sf(abs(total)), kstest(v, "norm").pvalue)), 3
+
+    n = trial.effort.decisions * 2 * CROWD * 2 * subject.volume
+    seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)  # the variance of a sum of squares is 2 n
+    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, f"std of the momenta off by {seen:.1e}")
+
+
+def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The Metropolis numbers ``u`` of `transcript` are uniform on [0, 1): Kolmogorov-Smirnov."""
+    from scipy.stats import kstest
+
+    def p_values(n: int) -> tuple[float, int]:
+        return float(kstest(_own_noise(subject, rng, "u", n), "uniform").pvalue), 1
+
+    n = trial.effort.decisions * 2 * CROWD
+    # Kolmogorov's tail 2 exp(-2 n D^2), and the power quantile with the largest standard deviation 1/2 of the empirical law.
+    seen = (np.sqrt(np.log(2 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
+    return _noise_verdict("u ~ U(0, 1)", p_values, n, trial, f"distribution of u off by {min(1.0, seen):.1e}")
+
+
+def _own_noise(subject: Subject, rng: np.random.Generator, name: str, n: int) -> Array:
+    """At least ``n`` of the random numbers that `transcript` draws."""
+    values: list[Array] = []
+    x = sampler(subject, rng, CROWD)
+    while sum(part.size for part in values) < n:
+        record = subject.transcript(x, seed_from(rng))
+        values.append(record[name].ravel())
+        x = record["x_next"]
+    return np.concatenate(values)
+
+
+def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: str) -> Verdict:  # type: ignore[no-untyped-def]
+    result = sequential_p_values(p_values, trial.alpha, n)
+    return Verdict(
+        FAIL if result.alarm else PASS,
+        f"{quantity}: p-value",
+        result.p_value,
+        result.bound,
+        sensitivity,
+        result.samples,
+        trial.alpha,
+        f"p = {result.p_value:.2g}" if result.alarm else "",
+    )

@@ -1,0 +1,298 @@
+"""What a target offers, and how the oracle talks to it.
+
+A *target* is any object (module, instance, namespace) with attributes ``theory = "u1"``, ``beta``, ``shape = (T, X)``, and
+any subset of the functions below on float64 arrays. The presence of a function is the claim that it works.
+
+==================  ======================================================================================================
+function            meaning; ``x`` and ``v`` are link angles and momenta ``(chain, 2, T, X)`` for any number of chains
+==================  ======================================================================================================
+action(x)           ``beta sum_P (1 - cos theta_P)`` up to a constant, ``(chain,)``
+force(x)            ``+ d action / dx``, the shape of x
+plaquette(x)        mean of ``cos theta_P``, ``(chain,)``
+charge(x)           integer topological charge, ``(chain,)``
+sine_charge(x)      ``sum_P sin theta_P / 2 pi``, ``(chain,)``
+wilson_loop(x, a, b)  mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
+forward(z)          the molecular-dynamics map, ``z = (x, v) -> ((x', v'), logdet)``
+inverse(z)          its inverse, with the logdet of the inverse direction
+transition(x, v, u)  one update with the noise as argument. Returns a mapping with ``x_proposed, v_proposed, logdet, delta_h,
+                    accept, x_next``; ``delta_h = H' - H`` without logdet; accept where ``u < exp(logdet - delta_h)``
+transcript(x, seed)  one update with the target's own noise: the same mapping, and ``v`` and ``u`` as drawn
+step(x, seed)       one update with the target's own noise, opaque: the next x
+run(x, n, seed)     n updates: ``(configurations (n, chain, 2, T, X), state)``; ``state`` is the target's own
+resume(state, n)    n further updates: the same pair
+integrated_autocorrelation_time(series)   ``1/2 + sum rho(t)`` of one series ``(step,)``
+==================  ======================================================================================================
+
+Optional attributes: ``name``; ``order`` of the integrator (2); ``expected_failures``, a mapping from check ids to reasons;
+``replace(**parameters)``, returning the same implementation at other ``beta, shape, step_size, n_steps``. Better still,
+let the target be a *factory*: a callable that takes these as keyword arguments and returns the object.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+PhasePoint = tuple[Array, Array]
+
+CAPABILITIES = (
+    "action",
+    "force",
+    "plaquette",
+    "charge",
+    "sine_charge",
+    "wilson_loop",
+    "forward",
+    "inverse",
+    "transition",
+    "transcript",
+    "step",
+    "run",
+    "resume",
+    "integrated_autocorrelation_time",
+)
+TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
+
+# Seconds one call of a target may take before it is taken to hang.
+DEADLINE = 120.0
+
+
+class TargetFault(Exception):
+    """The target raised, hung or returned something the contract does not allow."""
+
+
+class TargetError(Exception):
+    """The target could not be started, or declares something the oracle cannot judge."""
+
+
+class Subject:
+    """A target as the checks see it: every call gets copies, has a deadline, and returns checked float64 arrays."""
+
+    def __init__(self, target: Any, *, deadline: float = DEADLINE, parameters: Mapping[str, Any] | None = None) -> None:
+        given = dict(parameters or {})
+        self._factory: Callable[..., Any] | None = None
+        self._given = given
+        self._hung: str | None = None
+        self.deadline = deadline
+        if not hasattr(target, "theory") or isinstance(target, type):
+            if not callable(target):
+                raise TargetError(
+                    f"target: got {target!r}, expected an object with theory, beta and shape, or a callable that makes one"
+                )
+            self._factory = target
+            target = _made(target, given)
+        self.target = target
+        self._declarations(given)
+        self.capabilities = tuple(name for name in CAPABILITIES if callable(getattr(target, name, None)))
+
+    def _declarations(self, given: Mapping[str, Any]) -> None:
+        target = self.target
+        missing = [name for name in ("theory", "beta", "shape") if not hasattr(target, name)]
+        if missing:
+            raise TargetError(f"target: got an object without {', '.join(missing)}, expected theory, beta and shape")
+        if target.theory != "u1":
+            raise TargetError(f"theory: got {target.theory!r}, expected 'u1'")
+        try:
+            self.beta, self.shape = float(target.beta), (int(target.shape[0]), int(target.shape[1]))
+        except (TypeError, ValueError, IndexError) as error:
+            raise TargetError(
+                f"beta, shape: got {target.beta!r} and {target.shape!r}, expected a number and (T, X)"
+            ) from error
+        if not (np.isfinite(self.beta) and self.beta > 0) or min(self.shape) < 2 or len(target.shape) != 2:
+            raise TargetError(
+                f"beta, shape: got {self.beta}, {target.shape}, expected beta > 0 and extents of at least 2"
+            )
+        declared = {"beta": self.beta, "shape": self.shape}
+        for name in ("beta", "shape"):
+            if name in given and given[name] != declared[name]:
+                raise TargetError(
+                    f"{name}: got {given[name]}, but the target declares {declared[name]}; make it a factory to vary it"
+                )
+        self.name = str(getattr(target, "name", None) or getattr(target, "__name__", None) or type(target).__name__)
+        self.order = int(getattr(target, "order", 2))
+        self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
+
+    def has(self, name: str) -> bool:
+        return name in self.capabilities
+
+    @property
+    def volume(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def replace(self, **changes: Any) -> Subject | None:
+        """The same implementation at other parameters, or None where the target cannot do that."""
+        if self._factory is not None:
+            return Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
+        if callable(getattr(self.target, "replace", None)):
+            return Subject(self._call("replace", **changes), deadline=self.deadline)
+        return None
+
+    def parameter(self, name: str) -> Any:
+        """A declared parameter such as ``step_size``, or None."""
+        return getattr(self.target, name, None)
+
+    # --- the capabilities -------------------------------------------------------------------------------------------
+    def action(self, x: Array) -> Array:
+        return self._per_chain("action", x)
+
+    def force(self, x: Array) -> Array:
+        return _array("force", self._call("force", x), x.shape)
+
+    def plaquette(self, x: Array) -> Array:
+        return self._per_chain("plaquette", x)
+
+    def charge(self, x: Array) -> Array:
+        return self._per_chain("charge", x)
+
+    def sine_charge(self, x: Array) -> Array:
+        return self._per_chain("sine_charge", x)
+
+    def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
+        return self._per_chain("wilson_loop", x, extent_t, extent_x)
+
+    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        return self._map("forward", z)
+
+    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        return self._map("inverse", z)
+
+    def transition(self, x: Array, v: Array, u: Array) -> dict[str, Array]:
+        return _transition("transition", self._call("transition", x, v, u), x.shape, TRANSITION_FIELDS)
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+        return _transition("transcript", self._call("transcript", x, seed), x.shape, (*TRANSITION_FIELDS, "v", "u"))
+
+    def step(self, x: Array, seed: int) -> Array:
+        return _array("step", self._call("step", x, seed), x.shape)
+
+    def run(self, x: Array, n_steps: int, seed: int) -> tuple[Array, Any]:
+        """The configurations may have any number of steps: a check counts them."""
+        return self._configurations("run", x.shape, x, n_steps, seed)
+
+    def resume(self, state: Any, n_steps: int, shape: tuple[int, ...]) -> tuple[Array, Any]:
+        return self._configurations("resume", shape, state, n_steps)
+
+    def integrated_autocorrelation_time(self, series: Array) -> float:
+        result = self._call("integrated_autocorrelation_time", series)
+        return float(_array("integrated_autocorrelation_time", result, ()))
+
+    # --- calling ----------------------------------------------------------------------------------------------------
+    def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
+        return _array(name, self._call(name, x, *args), (len(x),))
+
+    def _map(self, name: str, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        result = self._call(name, (z[0].copy(), z[1].copy()))
+        try:
+            (x, v), logdet = result
+        except (TypeError, ValueError) as error:
+            raise TargetFault(f"{name}: got {_kind(result)}, expected ((x, v), logdet)") from error
+        shape = z[0].shape
+        return (_array(f"{name}: x", x, shape), _array(f"{name}: v", v, shape)), _array(
+            f"{name}: logdet", logdet, shape[:1]
+        )
+
+    def _configurations(self, name: str, shape: tuple[int, ...], *args: Any) -> tuple[Array, Any]:
+        result = self._call(name, *args)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TargetFault(f"{name}: got {_kind(result)}, expected (configurations, state)")
+        configurations = _float64(name, result[0])
+        if configurations.ndim != 5 or configurations.shape[1:] != shape:
+            raise TargetFault(f"{name}: got configurations of shape {configurations.shape}, expected (n, *{shape})")
+        return configurations, result[1]
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call the target on copies of the arrays in a thread of its own, so that one that hangs can be left behind."""
+        if self._hung is not None:
+            raise TargetFault(f"not called: {self._hung} did not return before")
+        outcome: dict[str, Any] = {}
+
+        def call() -> None:
+            try:
+                copies = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args]
+                outcome["result"] = getattr(self.target, name)(*copies, **kwargs)
+            except BaseException as error:  # noqa: BLE001 (whatever a stranger raises is a finding, not our crash)
+                outcome["error"] = error
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(self.deadline)
+        if thread.is_alive():
+            self._hung = name
+            raise TargetFault(f"{name}: did not return within {self.deadline:g} s (--deadline)")
+        if "error" in outcome:
+            error = outcome["error"]
+            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}") from error
+        return outcome["result"]
+
+
+def load_target(spec: str) -> Any:
+    """The object named ``package.module:object``; raises `TargetError` with what went wrong."""
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise TargetError(f"TARGET: got {spec!r}, expected package.module:object")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # (importing a stranger's module may raise anything)
+        raise TargetError(f"TARGET: importing {module_name!r} raised {type(error).__name__}: {error}") from error
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"TARGET: module {module_name!r} has no {attribute!r}")
+        found = getattr(found, part)
+    return found
+
+
+def _made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    try:
+        return factory(**parameters)
+    except Exception as error:  # (a stranger's factory may raise anything)
+        raise TargetError(
+            f"target: making it with {dict(parameters)} raised {type(error).__name__}: {error}"
+        ) from error
+
+
+def _transition(name: str, result: Any, shape: tuple[int, ...], fields: tuple[str, ...]) -> dict[str, Array]:
+    if not isinstance(result, Mapping):
+        raise TargetFault(f"{name}: got {_kind(result)}, expected a mapping with {', '.join(fields)}")
+    missing = [field for field in fields if field not in result]
+    if missing:
+        raise TargetFault(f"{name}: got no {', '.join(missing)}, expected a mapping with {', '.join(fields)}")
+    per_chain = {"logdet", "delta_h", "accept", "u"}
+    finite = {"x_next", "accept", "v", "u"}  # a proposal may diverge, what is kept may not
+    return {
+        field: _array(f"{name}: {field}", result[field], shape[:1] if field in per_chain else shape, field in finite)
+        for field in fields
+    }
+
+
+def _array(name: str, value: Any, shape: tuple[int, ...], finite: bool = True) -> Array:
+    array = _float64(name, value)
+    if array.shape != shape:
+        raise TargetFault(f"{name}: got shape {array.shape}, expected {shape}")
+    if finite and not np.all(np.isfinite(array)):
+        raise TargetFault(f"{name}: got {np.sum(~np.isfinite(array))} NaN or infinite values, expected finite ones")
+    return array
+
+
+def _float64(name: str, value: Any) -> Array:
+    """Anything array-like (torch and JAX arrays through ``__array__``) as a float64 copy."""
+    try:
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    except Exception as error:  # (conversion runs a stranger's code)
+        raise TargetFault(f"{name}: got {_kind(value)}, expected an array") from error
+    if array.dtype.kind not in "biuf":
+        raise TargetFault(f"{name}: got dtype {array.dtype}, expected float64")
+    return np.array(array, dtype=np.float64)
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:60]!r}"

@@ -1,0 +1,160 @@
+"""Samples that the statistical checks share: updates started in exact equilibrium.
+
+Each chain starts from an independent exact configuration, so there is no burn-in, no autocorrelation, and frozen topology
+does no harm: whatever an exact kernel does to such a chain, its law stays the equilibrium law after any number of steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.exact import u1
+
+from . import measure
+from .contract import Subject, TargetFault
+
+Array = NDArray[np.float64]
+
+LATER = 3  # the second time at which evidence is taken, in updates
+MOVED = 1e-12  # a link that changed by less was only wrapped again
+LEARNING = 1024  # chains that only teach the direction of the per-link drift
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Sample sizes of a level."""
+
+    name: str
+    chains: int  # independent chains of `LATER` updates
+    driver_chains: int
+    driver_steps: int
+    decisions: int  # replayed updates per chain, for 16 chains
+
+
+EFFORTS = {
+    effort.name: effort
+    for effort in (
+        Effort("smoke", 4_096, 128, 20, 4),
+        Effort("standard", 65_536, 512, 50, 16),
+        Effort("thorough", 262_144, 4096, 50, 64),
+    )
+}
+
+
+def batch_size(volume: int) -> int:
+    """Chains per call: at most 2^16 sites, at least 16 chains."""
+    return max(16, min(1024, 2**16 // volume))
+
+
+def sampler(subject: Subject, rng: np.random.Generator, n: int) -> Array:
+    """Exact equilibrium configurations of the theory the target claims."""
+    return u1.sample(rng, n, subject.beta, subject.shape)
+
+
+def seed_from(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int) -> Array:
+    """``n_steps`` updates of every chain by the most complete driver on offer, shape ``(n_steps, *x.shape)``."""
+    if subject.has("run"):
+        configurations, _ = subject.run(x, n_steps, seed_from(rng))
+        if len(configurations) != n_steps:
+            raise TargetFault(f"run: got {len(configurations)} configurations, expected {n_steps}")
+        return configurations
+    out = []
+    for _ in range(n_steps):
+        if subject.has("step"):
+            x = subject.step(x, seed_from(rng))
+        else:
+            x = subject.transition(x, rng.standard_normal(x.shape), rng.random(len(x)))["x_next"]
+        out.append(x)
+    return np.array(out)
+
+
+@dataclass
+class Features:
+    """What is kept of n chains, with the field after 0, 1, ..., `LATER` updates."""
+
+    plaquette: Array  # (LATER + 1, n) mean plaquettes
+    charge: Array  # (LATER + 1, n)
+    moved: Array  # (LATER, n): 1 where an update changed the field
+    first_loops: Array  # (loop, n) at the start
+    last_loops: Array  # (loop, n) at the end
+    schwinger_dyson: Array  # (1, n) at the end
+    drift: Array  # (1, n): sum over updates of the learned projection of sin(x' - x)
+
+
+class Evidence:
+    """Chains of `LATER` updates from exact starts, drawn when first asked for and then shared between checks."""
+
+    def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
+        self._subject, self._rng = subject, rng
+        self._learned: Array | None = None
+        self._parts: list[Features] = []
+        self.n = 0
+        self.sides = [side for side in (2, 3, 4) if side <= min(subject.shape) and side**2 < subject.volume]
+
+    def extend(self, n: int) -> None:
+        """Have at least ``n`` chains."""
+        if self._learned is None:
+            x, later = self._chains(LEARNING)
+            self._learned = np.sin(later[0] - x).mean(axis=0)
+        while self.n < n:
+            size = min(batch_size(self._subject.volume), n - self.n)
+            x, later = self._chains(size)
+            self._parts.append(self._features(x, later))
+            self.n += size
+
+    def features(self, start: int, stop: int) -> Features:
+        """Features of chains ``start`` to ``stop``, drawn if they do not exist yet."""
+        self.extend(stop)
+        columns = zip(*(vars(part).values() for part in self._parts), strict=True)
+        return Features(*(np.concatenate(column, axis=1)[:, start:stop] for column in columns))
+
+    def _chains(self, n: int) -> tuple[Array, Array]:
+        out = []
+        for start in range(0, n, batch_size(self._subject.volume)):
+            x = sampler(self._subject, self._rng, min(batch_size(self._subject.volume), n - start))
+            out.append((x, updates(self._subject, self._rng, x, LATER)))
+        return np.concatenate([x for x, _ in out]), np.concatenate([later for _, later in out], axis=1)
+
+    def _features(self, x: Array, later: Array) -> Features:
+        path = [x, *later]
+        pairs = list(pairwise(path))
+        moves = [np.sin(after - before) for before, after in pairs]
+        first, last = (
+            np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x)) for y in (x, path[-1])
+        )
+        return Features(
+            np.array([measure.mean_plaquette(y) for y in path]),
+            np.array([measure.charge(y) for y in path]),
+            np.array([np.abs(move).max(axis=(1, 2, 3)) > MOVED for move in moves], dtype=np.float64),
+            first,
+            last,
+            schwinger_dyson_defect(path[-1], self._subject.beta)[None],
+            np.sum([(move * self._learned).sum(axis=(1, 2, 3)) for move in moves], axis=0)[None],
+        )
+
+
+def schwinger_dyson_defect(x: Array, beta: float) -> Array:
+    """``mean sin^2 - mean over pairs of sin sin' - mean cos/beta`` per configuration: zero on average at this beta."""
+    angles = measure.plaquette_angles(x)
+    volume = angles[0].size
+    s = np.sin(angles)
+    squares = np.square(s).sum(axis=(1, 2))
+    pairs = np.square(s.sum(axis=(1, 2))) - squares
+    return squares / volume - pairs / (volume * (volume - 1)) - np.cos(angles).mean(axis=(1, 2)) / beta
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a statistical check works with: its share of the false-alarm level, the sample sizes, the shared evidence."""
+
+    alpha: float
+    effort: Effort
+    evidence: Evidence

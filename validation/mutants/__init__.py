@@ -1,0 +1,78 @@
+"""The mutant bank: named wrong implementations, each with the checks that must kill it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..battery import ALPHA, judge, stream
+from ..checks import BY_ID, CHECKS
+from ..contract import Subject
+from ..evidence import EFFORTS, Evidence, Trial
+from ..verdict import FAIL, Verdict
+from .clay import Clay
+from .u1 import MUTANTS
+
+BY_NAME: dict[str, type[Clay]] = {mutant.__name__: mutant for mutant in MUTANTS}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What the checks named by a mutant said of it."""
+
+    mutant: str
+    description: str
+    verdicts: tuple[Verdict, ...]
+    seconds: float
+
+    @property
+    def killed(self) -> bool:
+        """Every check that is named saw it."""
+        return all(verdict.status == FAIL for verdict in self.verdicts)
+
+
+def run_mutants(
+    names: list[str] | None = None,
+    *,
+    level: str = "standard",
+    seed: int = 0,
+    everything: bool = False,
+    progress: bool = False,
+) -> list[Kill]:
+    """Judge mutants by the checks they name, or (``everything``) by the whole battery, keeping the checks that failed."""
+    kills = []
+    for name in tqdm(
+        names or list(BY_NAME), desc="mutants", disable=None if progress else True, file=sys.stderr, leave=False
+    ):
+        mutant = BY_NAME[name]
+        start = time.perf_counter()
+        subject = Subject(mutant)
+        share = ALPHA / sum(check.statistical for check in CHECKS)
+        trial = Trial(share, EFFORTS[level], Evidence(subject, stream(seed, "evidence")))
+        checks = [BY_ID[check_id] for check_id in mutant.killed_by]
+        verdicts = [judge(check, subject, seed, trial) for check in checks]
+        if everything:
+            others = [check for check in CHECKS if check not in checks]
+            verdicts += [v for v in (judge(check, subject, seed, trial) for check in others) if v.status == FAIL]
+        kills.append(Kill(name, (mutant.__doc__ or "").strip(), tuple(verdicts), time.perf_counter() - start))
+    return kills
+
+
+def table(kills: list[Kill]) -> str:
+    """One line per mutant and check: what was seen after how many samples."""
+    lines = [f"{'':8}{'mutant':<26}{'check':<32}{'measured':>10}{'bound':>10}{'samples':>9}"]
+    for kill in kills:
+        for i, v in enumerate(kill.verdicts):
+            label, name = ("killed" if kill.killed else "ALIVE", kill.mutant) if i == 0 else ("", "")
+            value = "" if v.value is None else f"{v.value:.2g}"
+            bound = "" if v.bound is None else f"{v.bound:.2g}"
+            seen = "" if v.status == FAIL else f"  {v.status}: {v.detail or v.sensitivity}"
+            lines.append(f"{label:<8}{name:<26}{v.check:<32}{value:>10}{bound:>10}{v.samples:>9}{seen}")
+    dead = sum(kill.killed for kill in kills)
+    seconds = float(np.sum([kill.seconds for kill in kills]))
+    lines += ["", f"{dead} of {len(kills)} mutants killed by every check they name; {seconds:.1f} s"]
+    return "\n".join(lines)

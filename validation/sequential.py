@@ -1,0 +1,125 @@
+"""From data to a decision with a stated false-alarm rate: e-values for bounded means, sequential exact p-values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Bets of the mixture: from biases of a third of a standard deviation down to a few per cent.
+BETS = np.array([s * b for b in (0.03, 0.1, 0.3, 0.6) for s in (1, -1)])
+
+# Probability with which an error of the stated sensitivity is found, and its Gaussian quantile.
+POWER, POWER_QUANTILE = 0.999, 3.09
+
+
+class Wealth(NamedTuple):
+    """Largest log10 wealth reached, number of values at which it first passed the alarm level (None: never)."""
+
+    log10: float
+    alarm_at: int | None
+
+
+def mean_zero_wealth(y: Array, alpha: float) -> Wealth:
+    """Bet against ``E[Y] = 0`` for independent ``Y`` in [-1, 1].
+
+    The wealth ``mean over bets of prod_i (1 + lambda Y_i)`` is a non-negative martingale of mean 1 under the null, so it
+    ever reaches ``1/alpha`` with probability at most alpha (Ville): valid at any sample size, however it was chosen.
+    """
+    if np.any(np.abs(y) > 1 + 1e-12):
+        raise ValueError("y: got values outside [-1, 1], expected a bounded statistic")
+    paths = np.cumsum(np.log1p(np.outer(y, BETS)), axis=0)
+    peak = paths.max(axis=1)
+    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+
+
+def detectable_mean(y: Array, alpha: float) -> float:
+    """Smallest mean that `mean_zero_wealth` would have found with probability `POWER`, for data that scatter like ``y``.
+
+    For one bet the log wealth of n values is Gaussian; ask that its mean less `POWER_QUANTILE` standard deviations pay for
+    the alarm level and the mixture. The best bet counts; 1.0 means that nothing would have been seen.
+    """
+    centred = y[:: max(1, len(y) // 4000)]
+    centred = centred - centred.mean()
+    target = math.log(len(BETS) / alpha)
+
+    def seen(shift: float) -> bool:
+        gains = np.log1p(np.outer(np.clip(centred + shift, -1, 1), BETS[BETS > 0]))
+        surplus = len(y) * gains.mean(axis=0) - POWER_QUANTILE * math.sqrt(len(y)) * gains.std(axis=0)
+        return bool(np.max(surplus) >= target)
+
+    if not seen(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if seen(middle) else (middle, high)
+    return high
+
+
+def multinomial_wealth(counts_in_order: NDArray[np.int64], probabilities: Array, alpha: float) -> Wealth:
+    """Bet against independent categories (values 0..k-1) of these probabilities with a Dirichlet mixture.
+
+    The wealth is ``prod_i q_i/p_i`` where ``q_i`` predicts value i from those before it, starting from ``200 p``: the ratio of
+    a marginal likelihood to the null likelihood, a martingale of mean 1.
+    """
+    prior = 200.0 * probabilities
+    one_hot = np.eye(len(probabilities))[counts_in_order]
+    seen_before = np.cumsum(one_hot, axis=0) - one_hot
+    n_before = np.arange(len(counts_in_order))
+    predicted = (prior[counts_in_order] + seen_before[n_before, counts_in_order]) / (prior.sum() + n_before)
+    log_wealth = np.cumsum(np.log(predicted / probabilities[counts_in_order]))
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Outcome of `sequential_p_values`: alarm or not, the last combined p-value, its bound, values used."""
+
+    alarm: bool
+    p_value: float
+    bound: float
+    samples: int
+
+
+def sequential_p_values(
+    p_values: Callable[[int], tuple[float, int]], alpha: float, n: int, rounds: int = 7, growth: int = 4
+) -> Decision:
+    """Sequential test of Gandy and Scott 2020 (arXiv:2001.06465, algorithm 2) on exact p-values.
+
+    ``p_values(n)`` draws ``n`` fresh values and returns the smallest of the ``d`` p-values it looks at, and ``d``. With ``beta
+    = alpha/k`` and ``gamma = beta^(1/k)``: alarm where ``q = d min p <= beta``, stop in peace where ``q > gamma + beta``, else draw
+    again, ``growth`` times more from the second round on. Alarms wrongly with probability at most alpha.
+    """
+    beta = alpha / rounds
+    gamma = beta ** (1 / rounds)
+    used = 0
+    for attempt in range(rounds):
+        size = n if attempt == 0 else growth * n
+        smallest, d = p_values(size)
+        used += size
+        q = min(1.0, d * smallest)
+        if q <= beta:
+            return Decision(True, q, beta, used)
+        if q > gamma + beta:
+            break
+        beta /= gamma
+    return Decision(False, q, beta, used)
+
+
+def detectable_sign_excess(n: int, alpha: float) -> float:
+    """Smallest ``P(Y > 0) - P(Y < 0)`` that a sign test of n non-zero values at level alpha finds with probability `POWER`."""
+    from scipy.stats import norm
+
+    if n == 0:
+        return 1.0
+    return min(1.0, float(norm.isf(alpha / 2) + POWER_QUANTILE) / math.sqrt(n))

@@ -1,0 +1,189 @@
+"""Golden vectors: configurations with answers in 40-digit arithmetic, kept in ``data/vectors/v1/<suite>/``.
+
+One vector is a ``.json`` (what it is, how it was derived, flags, tolerance) and a ``.npz`` (``x`` and the expected arrays).
+The suite's ``manifest.json`` holds a sha256 per file; reading verifies it. Suites are append-only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import measure
+
+Array = NDArray[np.float64]
+
+VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
+_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
+
+
+class ChecksumError(Exception):
+    """A vector file is missing, or is not the one the manifest describes."""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One golden vector: links ``x`` ``(chain, 2, T, X)`` and the expected arrays at ``beta = 1``."""
+
+    name: str
+    shape: tuple[int, int]
+    flags: tuple[str, ...]
+    comment: str
+    x: Array
+    expected: dict[str, Array]
+
+
+@lru_cache(maxsize=4)
+def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
+    """The vectors of a suite, checksums verified; raises `ChecksumError`."""
+    folder = root / suite
+    manifest = json.loads(_read(folder / "manifest.json"))
+    vectors = []
+    for name in manifest["vectors"]:
+        contents = {}
+        for suffix in (".json", ".npz"):
+            contents[suffix] = _read(folder / (name + suffix))
+            if hashlib.sha256(contents[suffix]).hexdigest() != manifest["sha256"][name + suffix]:
+                raise ChecksumError(f"{folder / (name + suffix)}: the checksum is not that of manifest.json")
+        about = json.loads(contents[".json"])
+        with np.load(io.BytesIO(contents[".npz"]), allow_pickle=False) as arrays:
+            expected = {key: arrays[key] for key in arrays.files if key != "x"}
+            x = arrays["x"]
+        vectors.append(Vector(name, tuple(about["shape"]), tuple(about["flags"]), about["comment"], x, expected))
+    return tuple(vectors)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ChecksumError(f"{path}: {error.strerror}") from error
+
+
+def write_u1(root: Path = VECTORS) -> list[str]:
+    """Write the suite ``u1`` from scratch and return its names. The same seed gives the same bytes."""
+    folder = root / "u1"
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest: dict[str, Any] = {
+        "suite": "u1",
+        "format": 1,
+        "generator": "refimpl vectors write",
+        "vectors": [],
+        "sha256": {},
+    }
+    for name, shape, flags, comment, x in _u1_inputs():
+        about = {
+            "id": f"u1/{name}",
+            "theory": "u1",
+            "beta": 1.0,
+            "shape": shape,
+            "flags": flags,
+            "comment": comment,
+            "expected": "valid",
+            "derivation": "plaquette by plaquette in 40-digit decimal arithmetic from the float64 links, rounded once",
+            "tolerance": "rounding: 8e-15 per plaquette angle, times the terms of the sum",
+            "conventions": "axes (chain, mu, t, x), mu = 0 time; action = sum_P (1 - cos theta_P), force = + d action/d theta",
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, **{"x": x, **_u1_expected(x)})  # type: ignore[arg-type]
+        files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
+        for suffix, content in files.items():
+            _write(folder / (name + suffix), content)
+            manifest["sha256"][name + suffix] = hashlib.sha256(content).hexdigest()
+        manifest["vectors"].append(name)
+    _write(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    return list(manifest["vectors"])
+
+
+def _u1_inputs() -> list[tuple[str, tuple[int, int], list[str], str, Array]]:
+    rng = np.random.default_rng(20260101)
+    inputs: list[tuple[str, tuple[int, int], list[str], str, Array]] = []
+    for shape in ((2, 2), (2, 3), (3, 2), (4, 4), (8, 8), (4, 6)):
+        label = f"{shape[0]}x{shape[1]}"
+        hot = rng.uniform(-np.pi, np.pi, (2, 2, *shape))
+        inputs.append((f"hot-{label}", shape, ["BASIC"], "uniform links", hot))
+        smooth = 0.1 * rng.standard_normal((1, 2, *shape))
+        flux = measure.angle_difference(measure.flux_configuration(shape, 1) + smooth, np.zeros(1))
+        inputs.append((f"flux-{label}", shape, ["SECTOR"], "charge 1 with small fluctuations", flux))
+    one = np.zeros((2, 2, 4, 4))
+    one[0, 0, 3, 3], one[1, 1, 3, 3] = 0.5, 0.25
+    inputs.append(
+        ("one-link-4x4", (4, 4), ["BASIC", "CONVENTION"], "one link on the boundary: orientation and axes", one)
+    )
+    cut = np.zeros((1, 2, 4, 4))
+    cut[0, 0, 1, 2], cut[0, 1, 0, 0] = 3.141592653589793 - 1e-9, -3.141592653589793 + 1e-9
+    inputs.append(("cut-4x4", (4, 4), ["EDGE_CASE", "BRANCH_CUT"], "plaquettes within 1e-9 of +-pi", cut))
+    return inputs
+
+
+def _u1_expected(x: Array) -> dict[str, Array]:
+    rows = [_u1_decimal(configuration) for configuration in x]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _u1_decimal(x: Array) -> dict[str, Any]:
+    """All observables of one configuration ``(2, T, X)`` at beta = 1, in decimal arithmetic."""
+    n_t, n_x = x.shape[1:]
+    with localcontext() as context:
+        context.prec = 40
+        d = [[[Decimal(float(x[mu, t, s])) for s in range(n_x)] for t in range(n_t)] for mu in (0, 1)]
+        angle = [
+            [d[0][t][s] + d[1][(t + 1) % n_t][s] - d[0][t][(s + 1) % n_x] - d[1][t][s] for s in range(n_x)]
+            for t in range(n_t)
+        ]
+        cosine, sine = ([[f(a) for a in row] for row in angle] for f in (_cos, lambda a: _cos(a - _PI / 2)))
+        force = np.array(
+            [
+                [[float(sine[t][s] - sine[t][s - 1]) for s in range(n_x)] for t in range(n_t)],
+                [[float(sine[t - 1][s] - sine[t][s]) for s in range(n_x)] for t in range(n_t)],
+            ]
+        )
+        flat = [a for row in angle for a in row]
+        total = sum((c for row in cosine for c in row), Decimal(0))
+        wrapped = sum(
+            (a - 2 * _PI * ((a + _PI) / (2 * _PI)).to_integral_value("ROUND_FLOOR") for a in flat), Decimal(0)
+        )
+        return {
+            "action": float(len(flat) - total),
+            "force": force,
+            "plaquette": float(total / len(flat)),
+            "charge": int((wrapped / (2 * _PI)).to_integral_value()),
+            "sine_charge": float(sum((s for row in sine for s in row), Decimal(0)) / (2 * _PI)),
+        }
+
+
+def _cos(a: Decimal) -> Decimal:
+    """Taylor series; arguments are at most 4 pi, so 40 digits lose five."""
+    term, total, k = Decimal(1), Decimal(1), 0
+    while abs(term) > Decimal(10) ** -38:
+        k += 2
+        term *= -a * a / (k * (k - 1))
+        total += term
+    return total
+
+
+def _without_dates(archive: bytes) -> bytes:
+    """The zip archive with a fixed date on every member, so that the same arrays give the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), old.read(name))
+    return out.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

@@ -1,0 +1,65 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PASS, FAIL, SKIP = "pass", "fail", "skip"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one check of one target.
+
+    Attributes
+    ----------
+    status : "pass", "fail" or "skip".
+    quantity : what was measured, in words and symbols.
+    value, bound : the statistic and the bound it was held to (an error and its tolerance, or an e-value or p-value and
+        its alarm level); None where the check did not get so far.
+    sensitivity : the smallest error this run would have seen. Every PASS has one.
+    samples : configurations, calls or transitions looked at.
+    alpha : share of the false-alarm level this check was given; 0 for a deterministic check.
+    detail : for a failure what is wrong and where, for a skip the reason, else what was seen.
+    check, seconds : filled in by the battery.
+    expected_failure : the reason, where the target declares this failure as known.
+    """
+
+    status: str
+    quantity: str
+    value: float | None = None
+    bound: float | None = None
+    sensitivity: str = ""
+    samples: int = 0
+    alpha: float = 0.0
+    detail: str = ""
+    check: str = ""
+    seconds: float = 0.0
+    expected_failure: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status == PASS and not self.sensitivity:
+            raise ValueError(
+                f"sensitivity: got none for the PASS of {self.quantity!r}, expected what it would have seen"
+            )
+
+    @property
+    def good(self) -> bool:
+        """Passed as expected, failed as declared, or not applicable."""
+        if self.expected_failure is not None:
+            return self.status == FAIL
+        return self.status != FAIL
+
+
+def within(quantity: str, error: float, tolerance: float, sensitivity: str, samples: int, detail: str = "") -> Verdict:
+    """A deterministic verdict: PASS where ``error <= tolerance`` (a NaN fails). ``detail`` is told on failure."""
+    ok = error <= tolerance and not math.isnan(error)
+    return Verdict(
+        PASS if ok else FAIL, quantity, float(error), tolerance, sensitivity, samples, 0.0, "" if ok else detail
+    )
+
+
+def skipped(reason: str) -> Verdict:
+    """Not applicable, with the reason."""
+    return Verdict(SKIP, "", detail=reason)
