@@ -24,7 +24,7 @@ def wrap(theta: Array) -> Array:
     np.floor(wrapped, wrapped)
     wrapped *= TWO_PI
     np.subtract(theta, wrapped, wrapped)
-    np.maximum(wrapped, -np.pi, wrapped)
+    np.maximum(wrapped, -np.pi, out=wrapped)
     wrapped[wrapped >= np.pi] = -np.pi
     return wrapped
 

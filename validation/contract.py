@@ -23,7 +23,8 @@ resume(state, n)    n further updates: the same pair
 integrated_autocorrelation_time(series)   ``1/2 + sum rho(t)`` of one series ``(step,)``
 ==================  ======================================================================================================
 
-Optional attributes: ``name``; ``order`` of the integrator (2); ``expected_failures``, a mapping from check ids to reasons;
+Optional attributes: ``name``; ``order`` of the integrator (2); ``reversible``, False for an update that is stationary but
+does not obey detailed balance, such as a cycle; ``expected_failures``, a mapping from check ids to reasons;
 ``replace(**parameters)``, returning the same implementation at other ``beta, shape, step_size, n_steps``. Better still,
 let the target be a *factory*: a callable that takes these as keyword arguments and returns the object.
 """
@@ -31,9 +32,10 @@ let the target be a *factory*: a callable that takes these as keyword arguments 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,7 @@ class Subject:
                 )
         self.name = str(getattr(target, "name", None) or getattr(target, "__name__", None) or type(target).__name__)
         self.order = int(getattr(target, "order", 2))
+        self.reversible = bool(getattr(target, "reversible", True))
         self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
 
     def has(self, name: str) -> bool:
@@ -129,6 +132,8 @@ class Subject:
     def replace(self, **changes: Any) -> Subject | None:
         """The same implementation at other parameters, or None where the target cannot do that."""
         if self._factory is not None:
+            if not _accepts(self._factory, changes):
+                return None
             return Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
         if callable(getattr(self.target, "replace", None)):
             return Subject(self._call("replace", **changes), deadline=self.deadline)
@@ -260,6 +265,11 @@ def _made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
         ) from error
 
 
+def _accepts(factory: Callable[..., Any], names: Iterable[str]) -> bool:
+    parameters = inspect.signature(factory).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters) or set(names) <= {p.name for p in parameters}
+
+
 def _transition(name: str, result: Any, shape: tuple[int, ...], fields: tuple[str, ...]) -> dict[str, Array]:
     if not isinstance(result, Mapping):
         raise TargetFault(f"{name}: got {_kind(result)}, expected a mapping with {', '.join(fields)}")
@@ -286,7 +296,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...], finite: bool = True) -
 def _float64(name: str, value: Any) -> Array:
     """Anything array-like (torch and JAX arrays through ``__array__``) as a float64 copy."""
     try:
-        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except Exception as error:  # (conversion runs a stranger's code)
         raise TargetFault(f"{name}: got {_kind(value)}, expected an array") from error
     if array.dtype.kind not in "biuf":

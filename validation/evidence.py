@@ -59,16 +59,21 @@ def seed_from(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int) -> Array:
-    """``n_steps`` updates of every chain by the most complete driver on offer, shape ``(n_steps, *x.shape)``."""
-    if subject.has("run"):
+def drivers(subject: Subject) -> list[str]:
+    """The ways to update on offer; `transition`, which is replayed decision by decision, only where there is no other."""
+    return [name for name in ("run", "step") if subject.has(name)] or ["transition"]
+
+
+def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int, driver: str) -> Array:
+    """``n_steps`` updates of every chain by this driver, shape ``(n_steps, *x.shape)``."""
+    if driver == "run":
         configurations, _ = subject.run(x, n_steps, seed_from(rng))
         if len(configurations) != n_steps:
             raise TargetFault(f"run: got {len(configurations)} configurations, expected {n_steps}")
         return configurations
     out = []
     for _ in range(n_steps):
-        if subject.has("step"):
+        if driver == "step":
             x = subject.step(x, seed_from(rng))
         else:
             x = subject.transition(x, rng.standard_normal(x.shape), rng.random(len(x)))["x_next"]
@@ -90,12 +95,16 @@ class Features:
 
 
 class Evidence:
-    """Chains of `LATER` updates from exact starts, drawn when first asked for and then shared between checks."""
+    """Chains of `LATER` updates from exact starts, drawn when first asked for and then shared between checks.
+
+    Where a target offers both `run` and `step`, batches take them in turn.
+    """
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng = subject, rng
         self._learned: Array | None = None
         self._parts: list[Features] = []
+        self._drivers, self._turn = drivers(subject), 0
         self.n = 0
         self.sides = [side for side in (2, 3, 4) if side <= min(subject.shape) and side**2 < subject.volume]
 
@@ -120,7 +129,9 @@ class Evidence:
         out = []
         for start in range(0, n, batch_size(self._subject.volume)):
             x = sampler(self._subject, self._rng, min(batch_size(self._subject.volume), n - start))
-            out.append((x, updates(self._subject, self._rng, x, LATER)))
+            self._turn += 1
+            driver = self._drivers[self._turn % len(self._drivers)]
+            out.append((x, updates(self._subject, self._rng, x, LATER, driver)))
         return np.concatenate([x for x, _ in out]), np.concatenate([later for _, later in out], axis=1)
 
     def _features(self, x: Array, later: Array) -> Features:

@@ -83,7 +83,7 @@ class Report:
         width = width or max(100, min(160, shutil.get_terminal_size((120, 24)).columns))
         parameters = ", ".join(f"{k} = {v}" for k, v in self.parameters.items())
         lines = [f"{self.target}: {parameters}; level {self.level}, seed {self.seed}", ""]
-        head = f"{'':6}{'check':<29}{'measured':>9} {'bound':>9} {'samples':>9}  "
+        head = f"{'':6}{'check':<33}{'measured':>9} {'bound':>9} {'samples':>9}  "
         lines.append(f"{head}{'would have seen'}")
         for v in self.verdicts:
             lines.append(_row(v, width))
@@ -105,11 +105,11 @@ def _row(v: Verdict, width: int) -> str:
     if v.expected_failure is not None:
         label = "known" if v.status == FAIL else "XPASS"
     if v.status == SKIP:
-        return f"{label:<6}{v.check:<29}{v.detail}"[:width]
+        return f"{label:<6}{v.check:<33}{v.detail}"[:width]
     value = "" if v.value is None else f"{v.value:.2g}"
     bound = "" if v.bound is None else f"{v.bound:.2g}"
     tail = v.sensitivity if v.status == PASS else v.quantity
-    return f"{label:<6}{v.check:<29}{value:>9} {bound:>9} {v.samples:>9}  {tail}"[:width]
+    return f"{label:<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"[:width]
 
 
 def _failure(v: Verdict, width: int, report: Report) -> list[str]:

@@ -77,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transcript.same_step, (("transcript",), ("step",))),
     Check(transcript.momenta, (("transcript",),), statistical=True),
     Check(transcript.uniforms, (("transcript",),), statistical=True),
+    Check(driver.moves_every_link, (_UPDATE,)),
     Check(driver.streams, (_SEEDED,)),
     Check(driver.seeds, (_SEEDED,)),
     Check(driver.outputs, (("run",),)),

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.exact import u1
+from refimpl.statistics import sign_test
 
 from .. import measure
 from ..contract import Subject
-from ..evidence import MOVED, Trial, batch_size, sampler, seed_from, updates
+from ..evidence import MOVED, Trial, batch_size, drivers, sampler, seed_from, updates
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, within
 from .exact_start import charge_verdict, e_verdict, shift_of, soft
@@ -24,7 +25,7 @@ def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Arr
     plaquettes, charges = [], []
     for start in range(0, trial.effort.driver_chains, batch_size(subject.volume)):
         x = sampler(subject, rng, min(batch_size(subject.volume), trial.effort.driver_chains - start))
-        run = updates(subject, rng, x, trial.effort.driver_steps)
+        run = updates(subject, rng, x, trial.effort.driver_steps, drivers(subject)[0])
         plaquettes.append(np.array([measure.mean_plaquette(y) for y in run]))
         charges.append(measure.charge(run[-1]))
     return np.concatenate(plaquettes, axis=1), np.concatenate(charges)
@@ -56,18 +57,35 @@ def _one_update(subject: Subject, x: Array, seed: int) -> Array:
     return subject.step(x, seed) if subject.has("step") else subject.run(x, 1, seed)[0][-1]
 
 
+def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """Ten updates of 64 chains change every link: a kernel that stands still leaves any density invariant."""
+    x = sampler(subject, rng, 64)
+    moved = np.zeros(x.shape[1:])
+    for name in drivers(subject):
+        end = updates(subject, rng, x, 10, name)
+        moved = np.abs(np.sin(end - x)).max(axis=(0, 1))
+        still = int(np.sum(moved <= MOVED))
+        if still:
+            break
+    detail = f"{still} of {moved.size} links never moved by {name}, first {np.argwhere(moved <= MOVED)[:1].tolist()}"
+    return within("links that never move", float(still), 0.0, "one link", 640, detail)
+
+
 def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Chains that start from one configuration part ways: no two share a random stream.
 
-    Chains that rejected stay equal, so only moved chains count.
+    Two chains may meet only by rejecting, and then in the same field whatever the seed: fields that come back with another
+    seed do not count.
     """
     x = np.repeat(sampler(subject, rng, 1), 32, axis=0)
-    end = _one_update(subject, x, seed_from(rng))
-    moved = end[np.abs(np.sin(end - x)).max(axis=(1, 2, 3)) > MOVED]
-    twins = len(moved) - len(np.unique(moved.reshape(len(moved), -1), axis=0))
+    seed = seed_from(rng)
+    batches = [[field.tobytes() for field in _one_update(subject, x, seed + k)] for k in range(3)]
+    rejected = {field for k, batch in enumerate(batches) for field in batch if field in batches[k - 1]}
+    moved = [[field for field in batch if field not in rejected] for batch in batches]
+    twins = sum(len(batch) - len(set(batch)) for batch in moved)
     return within(
-        "chains equal to another after one update", float(twins), 0.0, "one shared stream in 32", 32,
-        f"{twins} of {len(moved)} chains moved exactly like another from the same start",
+        "chains equal to another after one update", float(twins), 0.0, "one shared stream in 32", 96,
+        f"{twins} of {sum(map(len, moved))} chains moved exactly like another from the same start",
     )  # fmt: skip
 
 
@@ -97,8 +115,6 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
             x = sampler(subject, rng, 2 * min(batch_size(subject.volume), n))
             move = np.sin(_one_update(subject, x, seed_from(rng)) - x)
             products.append((move[::2] * move[1::2]).sum(axis=(1, 2, 3)))
-        from refimpl.statistics import sign_test
-
         return sign_test(np.concatenate(products)), 1
 
     n = trial.effort.driver_chains

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.exact import u1
+from refimpl.statistics import sign_test
 
 from .. import measure
 from ..contract import Subject
@@ -22,6 +23,8 @@ from ..verdict import FAIL, PASS, Verdict, skipped
 from .maps import proposal
 
 Array = NDArray[np.float64]
+
+NOT_REVERSIBLE = "declared not reversible: only stationarity is claimed"
 
 
 def e_verdict(quantity: str, wealth: Wealth, n: int, trial: Trial, sensitivity: str, detail: str) -> Verdict:
@@ -82,6 +85,8 @@ def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) ->
 
     A path and the reversed path have one law, so every function that is odd under reversal averages to nothing.
     """
+    if not subject.reversible:
+        return skipped(NOT_REVERSIBLE)
     p = trial.evidence.features(0, trial.effort.chains).plaquette
     sd = float(np.sqrt(u1.plaquette_variance(subject.beta, subject.shape)))
     z = np.tanh(np.diff(p, axis=0) / sd)
@@ -111,10 +116,10 @@ def moves(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     )  # fmt: skip
 
 
-def _sign_verdict(what: str, trial: Trial, name: str) -> Verdict:
+def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdict:
     """Sequential sign test of one antisymmetric feature; further rounds look at fresh chains."""
-    from refimpl.statistics import sign_test
-
+    if not subject.reversible:
+        return skipped(NOT_REVERSIBLE)
     position, non_zero = 0, 0
 
     def p_values(n: int) -> tuple[float, int]:
@@ -142,7 +147,7 @@ def _sign_verdict(what: str, trial: Trial, name: str) -> Verdict:
 
 def charge_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Detailed balance in the charge: three updates raise and lower the integer charge equally often."""
-    return _sign_verdict("changes of charge", trial, "charge")
+    return _sign_verdict(subject, "changes of charge", trial, "charge")
 
 
 def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -150,7 +155,7 @@ def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     The direction is the mean drift of chains that are not tested. Gauge-invariant observables are blind to such a drift.
     """
-    return _sign_verdict("drift along the learned direction", trial, "drift")
+    return _sign_verdict(subject, "drift along the learned direction", trial, "drift")
 
 
 def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:

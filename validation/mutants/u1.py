@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import measure
 from .clay import Array, Clay, Rngs
 
 
@@ -42,6 +43,15 @@ class DroppedPlaquette(Clay):
 
     def action(self, x: Array) -> Array:
         return super().action(x) - self.beta * (1 - np.cos(self.angles(x)[:, -1, -1]))
+
+
+class NonCompactAction(Clay):
+    """the action is the square of the plaquette angle"""
+
+    killed_by = ("static.action", "static.periodicity", "exact_start.wilson_loops")
+
+    def action(self, x: Array) -> Array:
+        return 0.5 * self.beta * np.square(self.angles(x)).sum(axis=(1, 2))
 
 
 class TruncatedCharge(Clay):
@@ -157,7 +167,7 @@ class WrongStaple(Clay):
 class OpenBoundaryForce(Clay):
     """the force misses the plaquettes that close the lattice in space"""
 
-    killed_by = ("static.force", "static.translation", "maps.energy_scaling")
+    killed_by = ("static.force", "static.translation", "maps.energy_scaling", "maps.equivariance")
 
     def force(self, x: Array) -> Array:
         s = self.beta * np.sin(self.angles(x))
@@ -296,7 +306,13 @@ class MomentaRedrawnBefore(Clay):
 class EnergiesExchanged(Clay):
     """accepted with exp(+dH): initial and final energy exchanged"""
 
-    killed_by = ("transcript.decision", "exact_start.energy_exchange", "exact_start.plaquette")
+    killed_by = (
+        "transcript.decision",
+        "exact_start.energy_exchange",
+        "exact_start.plaquette",
+        "exact_start.schwinger_dyson",
+        "driver.plaquette",
+    )
 
     def accept(self, delta_h: Array, logdet: Array, u: Array) -> NDArray[np.bool_]:
         return super().accept(-delta_h, logdet, u)
@@ -341,10 +357,23 @@ class BatchDecision(Clay):
         return super().accept(np.full_like(delta_h, delta_h.mean()), logdet, np.full_like(u, u[0]))
 
 
+class OneWayWinding(Clay):
+    """a winding proposal, ``x -> x + unit flux``, that is only ever made upwards: the direction never flips"""
+
+    killed_by = ("exact_start.charge_exchange", "exact_start.charge_distribution", "driver.charge_distribution")
+
+    def transition(self, x: Array, v: Array, u: Array, force: Array | None = None) -> dict[str, Array]:
+        record = super().transition(x, v, u, force)
+        x_now = record["x_next"]
+        x_up = self.wrapped(x_now + measure.flux_configuration(self.shape, 1))
+        accept = np.random.default_rng().random(len(x)) < np.exp(self.action(x_now) - self.action(x_up))
+        return {**record, "x_next": self.choose(accept, x_up, x_now)}
+
+
 class CouplingLeak(Clay):
     """trajectory and decision run at a coupling 3 % too large"""
 
-    killed_by = ("transcript.energy", "exact_start.plaquette_later")
+    killed_by = ("transcript.energy", "transcript.same_map", "exact_start.plaquette_later")
 
     def transition(self, x: Array, v: Array, u: Array, force: Array | None = None) -> dict[str, Array]:
         return Clay.transition(Clay(1.03 * self.beta, self.shape, self.step_size, self.n_steps), x, v, u)
@@ -403,6 +432,25 @@ class IgnoredSeed(Clay):
 
     def rngs(self, seed: int, n_chains: int) -> Rngs:
         return super().rngs(0, n_chains)
+
+
+class NeverAccepted(Clay):
+    """every proposal is rejected"""
+
+    killed_by = ("driver.moves_every_link", "transcript.decision")
+
+    def accept(self, delta_h: Array, logdet: Array, u: Array) -> NDArray[np.bool_]:
+        return np.zeros(len(u), dtype=bool)
+
+
+class WrongStep(Clay):
+    """`run` is right, but `step` takes the square root of the acceptance"""
+
+    killed_by = ("exact_start.energy_exchange", "transcript.same_step")
+
+    def step(self, x: Array, seed: int) -> Array:
+        rngs = self.rngs(seed, len(x))
+        return Clay.transition(self, x, self.momenta(rngs), self.uniforms(rngs) ** 2)["x_next"]
 
 
 class RejectionsDropped(Clay):

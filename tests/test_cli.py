@@ -1,0 +1,211 @@
+"""The command line as a user meets it: output, exit codes, files, messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refimpl.cli import main
+from refimpl.exact import u1
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(capsys, *argv):
+    """Exit code, standard output, standard error of one command."""
+    try:
+        code = main(list(argv))
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_validate_prints_the_table_and_exits_0(capsys):
+    code, out, _ = run(capsys, "validate", "--level", "smoke", "--seed", "1")
+    assert code == 0
+    assert "0 failed" in out
+    assert "seed 1" in out
+    assert "false alarms: at most 1e-06" in out
+
+
+def test_validate_takes_the_parameters_of_the_theory(capsys):
+    parameters = ["--beta", "1.5", "--shape", "3", "4", "--step-size", "0.3", "--steps", "5"]
+    code, out, _ = run(capsys, "validate", "tests.targets.loops:target", *parameters, "-k", "static", "--seed", "1")
+    assert code == 0
+    assert "beta = 1.5, shape = [3, 4], step_size = 0.3, n_steps = 5" in out
+
+
+def test_a_mutant_exits_1_and_names_the_check(capsys):
+    code, out, _ = run(capsys, "validate", "mutant:DoubledForce", "-k", "static", "--seed", "1")
+    assert code == 1
+    assert "FAIL  static.force: max |force - loop|" in out
+    assert "got = 2 times the expected everywhere" in out
+    assert "refimpl explain static.force" in out
+
+
+def test_json_goes_whole_into_a_file(capsys, tmp_path):
+    out_file = tmp_path / "report.json"
+    argv = ["validate", "-k", "static", "--seed", "1", "--format", "json", "--out", str(out_file)]
+    code, out, _ = run(capsys, *argv)
+    assert (code, out) == (0, "")
+    assert json.loads(out_file.read_text())["summary"]["failed"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_known_failures_come_from_a_file(capsys, tmp_path):
+    known = tmp_path / "known.json"
+    known.write_text('{"static.tau_int": "doubled by convention"}')
+    assert run(capsys, "validate", "mutant:DoubledTau", "-k", "static", "--xfail", str(known))[0] == 0
+    known.write_text('{"static.no_such": "?"}')
+    code, _, err = run(capsys, "validate", "mutant:DoubledTau", "--xfail", str(known))
+    assert code == 2
+    assert "static.no_such" in err
+    known.write_text("not json")
+    assert run(capsys, "validate", "--xfail", str(known))[0] == 2
+    known.write_text('["a list"]')
+    assert run(capsys, "validate", "--xfail", str(known))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        ("validate no.such:thing", 3, "no.such"),
+        ("validate mutant:Nobody", 3, "got mutant 'Nobody', expected one of"),
+        ("validate refimpl.exact.u1:plaquette", 3, "raised TypeError"),
+        ("validate --beta -1", 2, "argument --beta: got '-1', expected a finite number > 0"),
+        ("validate --beta nan", 2, "argument --beta"),
+        ("validate --shape 8 1", 2, "argument --shape: got '1', expected an integer of at least 2"),
+        ("validate --alpha 2", 2, "argument --alpha"),
+        ("validate --level huge", 2, "invalid choice"),
+        ("validate --theory phi4", 2, "invalid choice"),
+        ("validate --out no/such/folder/file", 2, "--out"),
+        ("validate --xfail no-such-file", 2, "no-such-file"),
+        ("validate -k nothing-like-it", 5, ""),
+        ("mutants Nobody", 2, "Nobody"),
+        ("explain no.such", 2, "no.such"),
+        ("bench no-such-item", 2, "no-such-item"),
+        ("exact u1 --beta 4 --shape 8", 2, "expected 2 arguments"),
+        ("exact u1 --beta inf --shape 8 8", 2, "argument --beta"),
+        ("exact phi4 --beta 4 --shape 8 8", 2, "invalid choice"),
+        ("sample u1 --beta 4 --shape 8 8 --out no/such/folder/run", 2, "--out"),
+        (
+            "sample u1 --beta 4 --shape 8 8 --chains 0 --out x",
+            2,
+            "argument --chains: got '0', expected an integer of at least 1",
+        ),
+        ("", 2, "COMMAND"),
+    ],
+)
+def test_bad_usage_gives_a_message_and_its_exit_code(capsys, monkeypatch, argv, code, message):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # or bench would start itself again
+    got, _, err = run(capsys, *argv.split())
+    assert got == code
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_mutants_table_and_json(capsys):
+    code, out, _ = run(capsys, "mutants", "DoubledTau", "StaleForceAfterReject")
+    assert code == 0
+    assert "killed  DoubledTau" in out
+    assert "exact_start.moves" in out
+    assert "2 of 2 mutants killed" in out
+    code, out, _ = run(capsys, "mutants", "DoubledTau", "--format", "json", "--all", "--level", "smoke")
+    assert code == 0
+    assert [v["check"] for v in json.loads(out)[0]["verdicts"]] == ["static.tau_int"]
+
+
+def test_explain_lists_and_describes(capsys):
+    code, out, _ = run(capsys, "explain")
+    assert code == 0
+    assert "maps.jacobian" in out
+    code, out, _ = run(capsys, "explain", "maps.jacobian")
+    assert code == 0
+    assert "dense Jacobian" in out
+    assert "kills: ConsistentLogdet" in out
+
+
+def test_exact_prints_every_digit(capsys):
+    code, out, _ = run(capsys, "exact", "u1", "--beta", "4", "--shape", "8", "8", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["plaquette"] == u1.plaquette(4.0, (8, 8))
+    assert content["charge_distribution"]["0"] == u1.charge_distribution(4.0, (8, 8))[1].max()
+    code, out, _ = run(capsys, "exact", "u1", "--beta", "4", "--shape", "8", "8")
+    assert code == 0
+    assert "0.863530042512331" in out
+
+
+def test_vectors_commands(capsys):
+    code, out, _ = run(capsys, "vectors", "check")
+    assert code == 0
+    assert "regenerated identically" in out
+    code, out, _ = run(capsys, "vectors", "list")
+    assert code == 0
+    assert "u1/one-link-4x4" in out
+
+
+def test_a_wrong_checksum_exits_4(capsys, monkeypatch, tmp_path):
+    from refimpl.validation import vectors
+
+    vectors.write_u1(tmp_path)
+    (tmp_path / "u1" / "hot-2x2.npz").write_bytes(b"damaged")
+    original = vectors.read_suite
+    monkeypatch.setattr(vectors, "read_suite", lambda suite: original(suite, tmp_path))
+    code, _, err = run(capsys, "validate", "-k", "golden")
+    assert code == 4
+    assert "hot-2x2.npz" in err
+
+
+SAMPLE = ["sample", "u1", "--beta", "4", "--shape", "4", "6", "--chains", "8", "--trajectories", "50", "--seed", "7"]
+
+
+def test_sample_writes_a_folder_that_numpy_reads(capsys, tmp_path):
+    out = tmp_path / "run"
+    code, text, _ = run(capsys, *SAMPLE, "--out", str(out))
+    assert code == 0
+    assert "plaquette" in text
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["beta"] == 4.0
+    assert manifest["seed"] == 7
+    with np.load(out / "samples.npz", allow_pickle=False) as data:
+        assert data["plaquette"].shape == (50, 8)
+        assert data["charge"].dtype == np.int64
+        assert data["x"].shape == (8, 2, 4, 6)
+        first = {name: data[name] for name in data.files}
+    assert run(capsys, *SAMPLE, "--out", str(tmp_path / "again"))[0] == 0
+    with np.load(tmp_path / "again" / "samples.npz", allow_pickle=False) as data:
+        assert all(np.array_equal(data[name], first[name]) for name in data.files)
+    code, _, err = run(capsys, *SAMPLE, "--out", str(out))
+    assert code == 2
+    assert "exists already" in err
+
+
+@pytest.mark.parametrize(
+    "extra", [("--start", "hot"), ("--start", "cold"), ("--integrator", "omelyan"), ("--trajectories", "1")]
+)
+def test_sample_options(capsys, tmp_path, extra):
+    assert run(capsys, *SAMPLE, *extra, "--out", str(tmp_path / "run"))[0] == 0
+
+
+def test_an_interrupted_sample_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    code, _, err = run(capsys, *SAMPLE, "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "No space left on device" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_dash_m_and_no_progress_bar_without_a_terminal():
+    command = [sys.executable, "-m", "refimpl", "validate", "--level", "smoke", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "0 failed" in done.stdout

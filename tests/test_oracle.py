@@ -1,0 +1,315 @@
+"""The oracle on good, bad and broken targets: verdicts, faults, ledger, replay, pytest entry."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refimpl.validation import TargetError, Verdict, check_target, parametrize_with_checks
+from refimpl.validation.checks import BY_ID, CHECKS
+from refimpl.validation.contract import CAPABILITIES, Subject, load_target
+from refimpl.validation.mutants import BY_NAME, Clay
+from refimpl.validation.reference import ReferenceU1
+from refimpl.validation.verdict import FAIL, PASS, SKIP
+from tests.targets.loops import target as loops
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def statuses(report):
+    return {verdict.check: verdict.status for verdict in report.verdicts}
+
+
+class Bare:
+    """A target with nothing but declarations; tests hang functions on instances of it."""
+
+    theory = "u1"
+
+    def __init__(self, beta=2.0, shape=(4, 4), **functions):
+        self.beta, self.shape = beta, shape
+        for name, function in functions.items():
+            setattr(self, name, function)
+
+
+# --- good targets ------------------------------------------------------------------------------------------------
+@parametrize_with_checks([ReferenceU1, loops])
+def test_reference_and_loops_pass_one_by_one(target, check):
+    check(target)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"shape": (2, 2), "beta": 1.0},
+        {"shape": (3, 5), "beta": 7.0, "step_size": 0.1},
+        {"shape": (2, 6), "beta": 0.05, "step_size": 0.5, "n_steps": 3},
+        {"integrator": "omelyan", "step_size": 0.3},
+        {"shape": (16, 4), "beta": 30.0, "step_size": 0.05},
+    ],
+)
+def test_reference_passes_at_other_parameters(parameters):
+    report = check_target(ReferenceU1(**parameters), level="smoke", seed=1)
+    assert [v.check for v in report.failures] == []
+    assert report.exit_code == 0
+
+
+def test_clay_of_the_mutants_passes():
+    report = check_target(Clay, seed=2)
+    assert [v.check for v in report.failures] == []
+    assert report.summary()["skipped"] == 0
+
+
+def test_mici_passes():
+    pytest.importorskip("mici", reason="the peer is in the extra 'peers'")
+    from refimpl.validation.peers.mici import target
+
+    report = check_target(target, level="smoke", seed=3)
+    assert [v.check for v in report.failures] == []
+
+
+def test_every_capability_is_used_by_some_check():
+    needed = {name for check in CHECKS for any_of in check.needs for name in any_of}
+    assert needed | {"inverse"} == set(CAPABILITIES)  # the inverse is used by the map checks where it is there
+
+
+def test_every_check_explains_itself():
+    for check in CHECKS:
+        assert len(check.explanation) > 40, check.id
+
+
+# --- wrong kernels with only an opaque step ----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("mutant", "killer"),
+    [
+        ("EnergiesExchanged", "exact_start.energy_exchange"),
+        ("MomentaRedrawnAfter", "exact_start.energy_exchange"),
+        ("MomentaRedrawnBefore", "exact_start.energy_exchange"),
+        ("HotMomenta", "exact_start.energy_exchange"),
+        ("PushedMomenta", "exact_start.drift"),
+        ("CouplingLeak", "exact_start.plaquette_later"),
+        ("SharedStream", "driver.independent_chains"),
+    ],
+)
+def test_an_opaque_step_is_judged_by_statistics_alone(mutant, killer):
+    wrong = BY_NAME[mutant]()
+    target = Bare(step=wrong.step)
+    assert statuses(check_target(target, seed=4, select=killer))[killer] == FAIL
+
+
+def test_a_kernel_that_is_not_reversible_is_held_to_stationarity_only():
+    forward = Clay()
+
+    def cycle(x, seed):
+        # A fixed rotation of the lattice after each update: stationary, but (x, x') and (x', x) have different laws.
+        return np.roll(forward.step(x, seed), 1, axis=2)
+
+    claimed = check_target(Bare(step=cycle, reversible=False), seed=5, level="smoke")
+    assert claimed.failures == []
+    assert statuses(claimed)["exact_start.energy_exchange"] == SKIP
+
+
+# --- broken targets ----------------------------------------------------------------------------------------------------
+def raising(x):
+    raise RuntimeError("out of cheese")
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (raising, "action: raised RuntimeError: out of cheese"),
+        (lambda x: np.full(len(x), np.nan), "NaN"),
+        (lambda x: np.zeros((len(x), 2)), "got shape (12, 2), expected (12,)"),
+        (lambda x: "nonsense", "dtype"),
+        (lambda x: None, "action: got dtype object"),
+        (lambda x: [[1.0], [2.0, 3.0]], "expected an array"),
+        (lambda x: np.zeros(len(x), dtype=complex), "got dtype complex128"),
+        (lambda x: sys.exit(3), "action: raised SystemExit"),
+    ],
+)
+def test_a_fault_is_a_failed_check_that_says_so(action, message):
+    report = check_target(Bare(action=action), seed=1, select="static.action")
+    assert report.exit_code == 1
+    assert message in report.failures[0].detail
+    assert message[:20] in report.as_table(300)
+
+
+@pytest.mark.parametrize(
+    ("functions", "check", "message"),
+    [
+        ({"forward": lambda z: z}, "maps.repeat_call", "expected ((x, v), logdet)"),
+        ({"forward": lambda z: (z, np.zeros(1))}, "maps.repeat_call", "logdet: got shape (1,)"),
+        ({"transition": lambda x, v, u: x}, "transcript.energy", "expected a mapping"),
+        ({"transition": lambda x, v, u: {"x_next": x}}, "transcript.energy", "got no x_proposed"),
+        ({"run": lambda x, n, seed: x}, "driver.outputs", "expected (configurations, state)"),
+        ({"run": lambda x, n, seed: (x, None)}, "driver.outputs", "got configurations of shape (4, 2, 4, 4)"),
+        ({"step": lambda x, seed: x * np.inf}, "driver.seeds", "NaN or infinite"),
+    ],
+)
+def test_wrong_structures_are_named(functions, check, message):
+    report = check_target(Bare(**functions), seed=1, select=check, level="smoke")
+    assert message in report.failures[0].detail
+
+
+def test_a_target_that_hangs_is_left_behind():
+    def forever(x):
+        time.sleep(1000)
+
+    start = time.monotonic()
+    report = check_target(Bare(force=forever, action=lambda x: np.zeros(len(x))), seed=1, select="static", deadline=0.2)
+    details = {v.check: v.detail for v in report.failures}
+    assert "did not return within 0.2 s" in details["static.force"]
+    assert "not called" in details["static.batch"]
+    assert time.monotonic() - start < 60  # not 1000: a bound on hanging, not on speed
+
+
+def test_targets_may_scribble_on_what_they_are_given():
+    good = Clay()
+
+    def scribbling(x):
+        value = good.action(x)
+        x[...] = 0
+        return value
+
+    assert check_target(Bare(action=scribbling), seed=1, select="static").failures == []
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (object(), "expected an object with theory"),
+        (Bare(beta=-1.0), "expected beta > 0"),
+        (Bare(beta=float("nan")), "expected beta > 0"),
+        (Bare(shape=(4, 1)), "extents of at least 2"),
+        (Bare(shape="x"), "expected a number and"),
+        (lambda: 1 / 0, "raised ZeroDivisionError"),
+        (type("T", (), {"theory": "phi4", "beta": 1.0, "shape": (4, 4)}), "got 'phi4', expected 'u1'"),
+        (type("T", (), {"theory": "u1", "shape": (4, 4)}), "without beta"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(target, message):
+    with pytest.raises(TargetError, match=message.replace("(", r"\(")):
+        check_target(target)
+
+
+def test_parameters_must_fit_the_target():
+    with pytest.raises(TargetError, match="make it a factory"):
+        check_target(Bare(), parameters={"beta": 3.0})
+    with pytest.raises(TargetError, match="raised TypeError"):
+        check_target(Clay, parameters={"nonsense": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"level": "extreme"}, "level"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"seed": -1}, "seed"),
+        ({"expected_failures": {"no.such": "x"}}, "expected_failures"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        check_target(ReferenceU1, **arguments)
+
+
+@pytest.mark.parametrize("spec", ["nothing", "no.such.module:x", "math:nothing", ":", "tests.test_oracle:"])
+def test_load_target_says_what_is_wrong(spec):
+    with pytest.raises(TargetError, match="TARGET"):
+        load_target(spec)
+
+
+def test_nothing_ran_is_its_own_exit_code():
+    assert check_target(Bare(), seed=1).exit_code == 5
+    assert check_target(ReferenceU1, seed=1, select="no such check").exit_code == 5
+
+
+# --- known failures ------------------------------------------------------------------------------------------------------
+def test_expected_failures_pass_and_unexpected_passes_fail():
+    wrong = BY_NAME["TruncatedCharge"]
+    known = {"static.charge": "int() instead of rint"}
+    assert check_target(wrong, seed=1, select="static.charge").exit_code == 1
+    assert check_target(wrong, seed=1, select="static.charge", expected_failures=known).exit_code == 0
+    report = check_target(Clay, seed=1, select="static.charge", expected_failures=known)
+    assert report.exit_code == 1
+    assert "XPASS" in report.as_table()
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------------
+def test_same_seed_same_report_and_selection_changes_nothing():
+    a, b = (check_target(Clay, seed=7, level="smoke") for _ in range(2))
+    c = check_target(Clay, seed=7, level="smoke", select="creutz")
+    assert [(v.check, v.value) for v in a.verdicts] == [(v.check, v.value) for v in b.verdicts]
+    assert [v.value for v in a.verdicts if v.check == "exact_start.creutz"] == [c.verdicts[0].value]
+    assert c.verdicts[0].alpha == next(v.alpha for v in a.verdicts if v.check == "exact_start.creutz")
+
+
+def test_ledger_adds_up_and_every_pass_states_its_sensitivity():
+    report = check_target(Clay, seed=8, level="smoke", alpha=1e-5)
+    assert report.ledger["spent"] == pytest.approx(1e-5)
+    assert report.ledger["remaining"] == pytest.approx(0, abs=1e-18)
+    statistical = {check.id for check in CHECKS if check.statistical}
+    for verdict in report.verdicts:
+        assert verdict.sensitivity
+        assert (verdict.alpha > 0) == (verdict.check in statistical)
+    partial = check_target(Clay, seed=8, level="smoke", alpha=1e-5, select="creutz")
+    assert partial.ledger["remaining"] == pytest.approx(1e-5 * (1 - 1 / len(statistical)))
+
+
+def test_a_pass_without_a_sensitivity_cannot_be_made():
+    with pytest.raises(ValueError, match="sensitivity"):
+        Verdict(PASS, "something")
+
+
+def test_json_report_is_complete_and_strict():
+    report = check_target(BY_NAME["EnergiesExchanged"], seed=9, level="smoke")
+    content = json.loads(report.as_json())
+    assert content["schema"] == 1
+    assert content["exit_code"] == 1
+    assert content["seed"] == 9
+    assert len(content["verdicts"]) == len(CHECKS)
+    assert content["summary"]["total"] == len(CHECKS)
+    assert {"check", "status", "value", "bound", "sensitivity", "samples", "alpha", "detail", "good"} <= set(
+        content["verdicts"][0]
+    )
+
+
+def test_table_shows_skips_with_their_reason_and_counts_everything():
+    text = check_target(Bare(action=Clay().action), seed=1).as_table(120)
+    assert "offers no force" in text
+    assert f"{len(CHECKS)} in all" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_replace_reaches_factories_and_objects_with_replace():
+    assert Subject(ReferenceU1).replace(shape=(2, 3)).shape == (2, 3)
+    assert Subject(ReferenceU1(beta=3.0)).replace(shape=(2, 3)).beta == 3.0
+    assert Subject(loops).replace(step_size=0.1).parameter("step_size") == 0.1
+    assert Subject(Bare()).replace(shape=(2, 3)) is None
+    assert Subject(lambda: Bare()).replace(shape=(2, 3)) is None
+
+
+def test_parametrize_fails_a_wrong_target(tmp_path):
+    (tmp_path / "test_wrong.py").write_text(
+        "from refimpl.validation import parametrize_with_checks\n"
+        "from refimpl.validation.mutants import BY_NAME, Clay\n"
+        "class Known(BY_NAME['DoubledTau']):\n"
+        "    expected_failures = {'static.tau_int': 'doubled', 'static.action': 'not really'}\n"
+        "@parametrize_with_checks([BY_NAME['DoubledTau'], Known])\n"
+        "def test_it(target, check):\n"
+        "    check(target)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "static", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 failed" in done.stdout
+    assert "static.tau_int" in done.stdout
+    assert "1 xfailed" in done.stdout
+
+
+def test_check_ids_are_unique_and_named_by_file():
+    assert len(BY_ID) == len(CHECKS)
+    assert {check_id.split(".")[0] for check_id in BY_ID} == {"static", "maps", "transcript", "driver", "exact_start"}

@@ -1,0 +1,71 @@
+"""Golden vectors: what they hold, that they regenerate, and that a damaged file is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from refimpl.validation import measure, vectors
+
+
+def test_vectors_agree_with_the_explicit_loops():
+    for vector in vectors.read_suite("u1"):
+        for k, x in enumerate(vector.x):
+            # rounding of at most 64 plaquettes, each known to 8e-15
+            assert abs(vector.expected["action"][k] - measure.loop_action(x, 1.0)) < 1e-12
+            assert np.max(np.abs(vector.expected["force"][k] - measure.loop_force(x, 1.0))) < 2e-14
+            assert abs(vector.expected["plaquette"][k] - measure.loop_mean_plaquette(x)) < 1e-14
+            assert abs(vector.expected["sine_charge"][k] - measure.loop_sine_charge(x)) < 1e-13
+            assert vector.expected["charge"][k] == round(measure.loop_charge(x))
+
+
+def test_the_suite_covers_sectors_boundaries_and_rectangles():
+    suite = vectors.read_suite("u1")
+    flags = {flag for vector in suite for flag in vector.flags}
+    assert {"BASIC", "SECTOR", "CONVENTION", "BRANCH_CUT"} <= flags
+    assert {(2, 2), (2, 3), (3, 2), (8, 8)} <= {vector.shape for vector in suite}
+    charges = np.concatenate([vector.expected["charge"] for vector in suite])
+    assert charges.dtype == np.int64
+    assert {-1, 0, 1} <= set(charges.tolist()) or {0, 1} <= set(charges.tolist())
+
+
+def test_writing_again_gives_the_shipped_bytes(tmp_path):
+    names = vectors.write_u1(tmp_path)
+    written = sorted(path.name for path in (tmp_path / "u1").iterdir())
+    assert written == sorted(path.name for path in (vectors.VECTORS / "u1").iterdir())
+    assert len(written) == 2 * len(names) + 1
+    for name in written:
+        assert (tmp_path / "u1" / name).read_bytes() == (vectors.VECTORS / "u1" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_damaged_file_is_refused_by_name(tmp_path, suffix):
+    vectors.write_u1(tmp_path)
+    path = tmp_path / "u1" / f"hot-4x4{suffix}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(vectors.ChecksumError, match=f"hot-4x4{suffix}"):
+        vectors.read_suite("u1", tmp_path)
+
+
+def test_a_missing_file_or_manifest_is_refused_by_name(tmp_path):
+    with pytest.raises(vectors.ChecksumError, match=r"manifest\.json"):
+        vectors.read_suite("u1", tmp_path)
+    vectors.write_u1(tmp_path)
+    (tmp_path / "u1" / "cut-4x4.npz").unlink()
+    with pytest.raises(vectors.ChecksumError, match=r"cut-4x4\.npz"):
+        vectors.read_suite("u1", tmp_path)
+
+
+def test_a_pickle_in_a_vector_is_never_loaded(tmp_path):
+    import hashlib
+
+    vectors.write_u1(tmp_path)
+    folder = tmp_path / "u1"
+    np.savez(folder / "hot-4x4.npz", x=np.array([{"a": 1}], dtype=object))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"]["hot-4x4.npz"] = hashlib.sha256((folder / "hot-4x4.npz").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        vectors.read_suite("u1", tmp_path)
