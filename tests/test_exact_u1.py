@@ -123,7 +123,7 @@ def test_log_partition_is_the_sum_of_powers_of_bessel_functions(mp, shape, beta)
 def test_plaquette_and_its_variance_are_derivatives_of_log_partition(mp, shape, beta):
     volume = volume_of(shape)
     # S = beta sum (1 - cos): d log Z/d beta = -V (1 - <cos>), d^2 log Z/d beta^2 = V^2 var(mean plaquette).
-    with mp.workdps(30):  # the differences inside are taken with several times as many digits
+    with mp.workdps(20):  # the differences inside are taken with several times as many digits
         first, second = (mp.diff(log_z(mp, volume), mp.mpf(beta), order) for order in (1, 2))
     assert u1.plaquette(beta, shape) == pytest.approx(float(1 + first / volume), rel=EXACT, abs=0)
     assert u1.plaquette_variance(beta, shape) == pytest.approx(float(second / volume**2), rel=EXACT, abs=0)
@@ -257,7 +257,8 @@ def log_sector_weight(beta, volume, charge):
     total, start = 0.5, 1
     while start < 150 * (volume + 1):  # at V = 9 the terms fall like (3/frequency)^9 at worst: to 5e-16 at 150
         frequencies = np.arange(start, start + 200) / (volume + 1)
-        terms = (np.exp(1j * np.outer(frequencies, x[kept])) @ (density[kept] / norm)) ** volume
+        phase = np.outer(frequencies, x[kept])
+        terms = (np.cos(phase) @ density[kept] / norm + 1j * (np.sin(phase) @ density[kept] / norm)) ** volume
         total += terms.real.sum()
         start += 200
         if np.abs(terms).max() < 1e-18:
@@ -289,7 +290,7 @@ def test_charge_distribution_of_many_plaquettes_is_a_tilted_fourier_sum(shape, b
     charges, probabilities = u1.charge_distribution(beta, shape)
     largest = charges[-1]
     chosen = np.unique([0, 1, largest // 2, largest])
-    # V-th powers of numbers good to about 1e-16 each.
+    # V-th powers of numbers good to about 1e-16 each, with a margin.
     tolerance = max(EXACT, 2e-15 * volume)
     ratios = probabilities[largest + chosen] / probabilities[largest]
     assert ratios == pytest.approx(sectors_by_tilting(beta, volume, chosen), rel=tolerance, abs=0)
@@ -351,19 +352,30 @@ def test_a_rare_sector_keeps_its_digits():
     assert u1.charge_susceptibility(50.0, (2, 2)) == pytest.approx(probabilities[2] / 2, rel=EXACT, abs=0)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the sum over theta stops at order 100, where a_n is not yet small at these couplings"
+)
+def test_charge_distribution_gives_the_charge_susceptibility_at_large_beta():
+    beta, shape = 80.0, (2, 2)
+    charges, probabilities = u1.charge_distribution(beta, shape)
+    susceptibility = math.fsum(charges**2 * probabilities) / volume_of(shape)
+    assert susceptibility == pytest.approx(u1.charge_susceptibility(beta, shape), rel=EXACT, abs=0)
+
+
+def test_plaquette_of_a_very_large_beta():
+    # 3 Gaussian angles out of 4: 1 - <cos> = 3/(8 beta), with corrections of relative order 1/beta.
+    assert 1 - u1.plaquette(2e4, (2, 2)) == pytest.approx(3 / (8 * 2e4), rel=1e-3)
+
+
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("shape", SHAPES[:4])
 def test_theta_partition_function_is_the_fourier_series_of_the_charge_distribution(shape, beta):
     volume = volume_of(shape)
     charges, probabilities = u1.charge_distribution(beta, shape)
-    # At large n c ~ exp(-2 beta)/(pi n): a sum cut at N misses 2 exp(-2 beta V)/((V - 1) pi^V N^(V - 1)), 1e-13 at most.
-    n = (
-        np.arange(-5000, 5001)
-        if volume == 4 and beta < 1
-        else np.arange(-300, 301)
-        if volume == 4
-        else np.arange(-150, 151)
-    )
+    # At large n c ~ exp(-2 beta)/(pi n): a sum cut at N misses 2 (exp(-2 beta)/(pi c(0)))^V/((V - 1) N^(V - 1)) of the
+    # ratio below, 6e-14 at most.
+    largest_order = 150 if volume > 4 else 1000 if beta >= 1 else 5000
+    n = np.arange(-largest_order, largest_order + 1)
 
     def coefficients(k):
         """``c(k)``, the Fourier transform of ``exp(-beta (1 - cos theta))`` on ``(-pi, pi)``, at real k."""
@@ -464,7 +476,7 @@ def test_infinite_volume_plaquette_is_the_wrong_reference_on_a_small_lattice():
     assert u1.plaquette(7.0, (64, 64)) == pytest.approx(special.ive(1, 7.0) / special.ive(0, 7.0), rel=1e-13)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
 @given(
     beta=st.floats(0.01, 50),
     n_t=st.integers(2, 64),
@@ -494,7 +506,7 @@ def test_every_answer_is_finite_and_within_its_bounds(beta, n_t, n_x, fraction):
 
 
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
-@given(beta=st.floats(0.01, 50), n_t=st.integers(2, 16), n_x=st.integers(2, 16))
+@given(beta=st.floats(0.01, 50), n_t=st.integers(2, 12), n_x=st.integers(2, 12))
 def test_charge_distribution_is_a_distribution_at_any_coupling_and_shape(beta, n_t, n_x):
     charges, probabilities = u1.charge_distribution(beta, (n_t, n_x))
     assert np.all(np.isfinite(probabilities))
@@ -511,16 +523,10 @@ SAMPLED_BETAS = [0.0, 1.0, 4.0, 7.0, 50.0]
 SIGMAS = 5  # two-sided probability 5.7e-7 each; with about 1000 such comparisons in this file, 1 in 2000 overall
 P_VALUE = 5.7e-7
 
-on_samples = [
-    pytest.mark.parametrize("beta", SAMPLED_BETAS),
-    pytest.mark.parametrize("shape", SAMPLED_SHAPES),
-]
-
 
 def over_samples(test):
-    for mark in on_samples:
-        test = mark(test)
-    return test
+    test = pytest.mark.parametrize("beta", SAMPLED_BETAS)(test)
+    return pytest.mark.parametrize("shape", SAMPLED_SHAPES)(test)
 
 
 def wrapped(x):
@@ -535,7 +541,7 @@ def plaquettes(links):
 
 @cache
 def configurations(shape, beta):
-    n = {4: 20000, 6: 20000, 15: 10000, 64: 4000}[volume_of(shape)]
+    n = {4: 20000, 6: 20000, 15: 10000, 64: 3000}[volume_of(shape)]
     links = u1.sample(np.random.default_rng(20), n, beta, shape)
     links.setflags(write=False)
     return links, plaquettes(links)
@@ -732,7 +738,7 @@ class CountingGenerator(np.random.Generator):
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0, 7.0])
 @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (8, 8), (16, 16)])
 def test_few_angles_are_drawn_per_plaquette(shape, beta):
-    rng, n, volume = CountingGenerator(1), 2000, volume_of(shape)
+    rng, n, volume = CountingGenerator(1), 1000, volume_of(shape)
     u1.sample_plaquettes(rng, n, beta, volume)
     assert volume - 1 <= rng.angles / n <= 1.7 * volume  # the last angle is fixed by the others
 

@@ -186,7 +186,7 @@ def test_metropolis_accepts_downhill_always_and_uphill_with_the_exponential():
         (lambda: HMC(WilsonU1(1.0), 0.0, 3), "step_size"),
         (lambda: HMC(WilsonU1(1.0), float("nan"), 3), "step_size"),
         (lambda: HMC(WilsonU1(1.0), 0.1, 0), "n_steps"),
-        (lambda: HMC(WilsonU1(1.0), 0.1, 1.5), "n_steps"),
+        (lambda: HMC(WilsonU1(1.0), 0.1, 1.5), "n_steps"),  # type: ignore[arg-type]
         (lambda: spawn_rngs(1, 0), "n_chains"),
         (lambda: HMC(WilsonU1(1.0), 0.1, 3).noise(spawn_rngs(1, 2), (3, 2, 2, 2)), "rngs"),
         (lambda: HMC(Harmonic(wall=1.0), 0.1, 3).init(np.full((1, 1, 1, 1), 2.0)), "x: got a field of action inf"),

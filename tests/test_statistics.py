@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import chi2
 
 from refimpl import statistics
@@ -17,11 +18,9 @@ U = 2.0**-53
 
 def ar1(phi, steps, chains, seed):
     """Stationary ``x_i = phi x_(i-1) + sqrt(1 - phi^2) noise`` of variance 1, shape ``(step, chain)``."""
-    x = np.random.default_rng(seed).standard_normal((steps, chains))
-    x[1:] *= math.sqrt(1 - phi * phi)
-    for i in range(1, steps):
-        x[i] += phi * x[i - 1]
-    return x
+    noise = np.random.default_rng(seed).standard_normal((steps, chains))
+    noise[1:] *= math.sqrt(1 - phi * phi)
+    return lfilter([1.0], [1.0, -phi], noise, axis=0)
 
 
 def ar1_tau(phi):
@@ -69,6 +68,27 @@ def test_tau_of_white_noise_is_one_half():
     tau = statistics.integrated_autocorrelation_time(np.random.default_rng(2).standard_normal(2**15))
     assert abs(tau.tau - 0.5) < 5 * tau.error
     assert tau.error < 0.01  # tau sqrt(4 W/n) = 0.0055 at W = 1
+
+
+@pytest.mark.parametrize(("steps", "chains"), [(60, 1), (40, 3), (500, 1)])
+def test_tau_its_error_and_its_window_are_the_formulas_of_wolff(steps, chains):
+    series = ar1(0.6, steps, chains, seed=10)
+    result = statistics.integrated_autocorrelation_time(series)
+    centred, n = series - series.mean(), series.size
+    rho = np.array([np.mean(centred[: steps - t] * centred[t:]) for t in range(result.window + 1)]) / np.mean(
+        centred**2
+    )
+
+    def closes(window):
+        tau = 0.5 + rho[1 : window + 1].sum()
+        scale = 1.5 / math.log((2 * tau + 1) / (2 * tau - 1))
+        return math.exp(-window / scale) < scale / math.sqrt(window * n)
+
+    assert [closes(window) for window in range(1, result.window + 1)] == [False] * (result.window - 1) + [True]
+    expected = (0.5 + rho[1:].sum()) * (1 + (2 * result.window + 1) / n)
+    # Sums of n products by transform against one by one.
+    assert result.tau == pytest.approx(expected, rel=1e-12)
+    assert result.error == pytest.approx(expected * math.sqrt(4 / n * (result.window + 0.5 - expected)), rel=1e-12)
 
 
 def test_the_error_of_tau_covers_the_truth():
@@ -120,10 +140,10 @@ def test_a_constant_series_has_tau_one_half_without_error(value, shape):
 
 
 def test_a_series_shorter_than_its_correlations_has_an_infinite_error():
-    tau = statistics.integrated_autocorrelation_time(np.arange(20.0))
-    assert math.isinf(tau.error)
-    assert tau.window == 10
-    assert tau.tau > 0.5
+    tau = statistics.integrated_autocorrelation_time(ar1(0.99, 10, 500, seed=9))
+    assert tau.error == math.inf
+    assert tau.window == 5
+    assert 5 < tau.tau < 6  # 1/2 and five lags of correlation almost 1
 
 
 def test_a_larger_stretch_sums_more_lags():
@@ -135,7 +155,7 @@ def test_a_larger_stretch_sums_more_lags():
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
 def test_emcee_reports_twice_our_tau(phi):
     autocorr = pytest.importorskip("emcee.autocorr", reason="emcee, which has the other convention, is not installed")
-    series = ar1(phi, 2**15, 1, seed=8)[:, 0]
+    series = ar1(phi, 2**17, 1, seed=8)[:, 0]
     ours = statistics.integrated_autocorrelation_time(series)
     theirs = float(autocorr.integrated_time(series, c=5, quiet=True)[0])
     # Their window is five of their times; the error of a sum over W lags is tau sqrt(4 (W + 1/2 - tau)/n).
@@ -182,6 +202,13 @@ def test_the_mean_is_that_of_all_chains_and_carries_its_tau():
     result = statistics.mean(series)
     assert result.value == pytest.approx(series.mean(), rel=1e-14)
     assert result.tau == statistics.integrated_autocorrelation_time(series)
+
+
+def test_the_variance_is_corrected_for_the_mean_being_of_the_same_data():
+    series = ar1(0.5, 40, 1, seed=17)
+    result = statistics.mean(series)
+    variance = series.var() * (1 + 2 * result.tau.tau / 40)
+    assert result.error == pytest.approx(math.sqrt(2 * result.tau.tau * variance / 40), rel=1e-13)  # by transform
 
 
 def test_the_mean_of_white_noise_has_the_error_of_independent_data():
@@ -254,7 +281,7 @@ def test_jackknife_of_correlated_data_has_the_exact_error_if_bins_are_long():
 
 def test_jackknife_of_a_nonlinear_function_is_error_propagation():
     data = np.random.default_rng(23).normal(5.0, 1.0, 400)
-    value, error = statistics.jackknife(data, lambda mean: mean**2, bins=400)
+    value, error = statistics.jackknife(data, lambda mean: float(mean**2), bins=400)
     m = data.mean()
     assert value == pytest.approx(m * m, rel=1e-14)
     # A mean moves by d = (x - m)/(n - 1) if x is left out, its square by 2 m d (1 + d/2m).
@@ -266,7 +293,7 @@ def test_jackknife_of_a_ratio_of_means_knows_their_correlation():
     rng = np.random.default_rng(24)
     common = rng.standard_normal(500)
     data = np.stack([4 + common, 3 + common + 0.5 * rng.standard_normal(500)], axis=1)
-    value, error = statistics.jackknife(data, lambda mean: mean[0] / mean[1], bins=500)
+    value, error = statistics.jackknife(data, lambda mean: float(mean[0] / mean[1]), bins=500)
     m = data.mean(axis=0)
     gradient = np.array([1 / m[1], -m[0] / m[1] ** 2])
     assert value == pytest.approx(m[0] / m[1], rel=1e-14)
@@ -276,11 +303,15 @@ def test_jackknife_of_a_ratio_of_means_knows_their_correlation():
     assert error == pytest.approx(expected, rel=4 * largest)
 
 
-def test_jackknife_takes_bins_of_unequal_length():
-    data = np.random.default_rng(25).standard_normal(1007)
-    value, error = statistics.jackknife(data, first, bins=50)
-    assert value == pytest.approx(data.mean(), abs=1e-14)
-    assert abs(error * math.sqrt(1007) - 1) < 0.5  # as with equal bins: five times 0.1
+@pytest.mark.parametrize(("n", "bins"), [(7, 3), (11, 10), (1007, 50)])
+def test_jackknife_leaves_out_one_bin_after_the_other_also_of_unequal_length(n, bins):
+    data = np.random.default_rng(25).normal(3.0, 1.0, n)
+    value, error = statistics.jackknife(data, lambda mean: float(mean**3), bins)
+    rows = np.array_split(np.arange(n), bins)
+    left_out = [np.delete(data, row).mean() ** 3 for row in rows]
+    assert value == pytest.approx(data.mean() ** 3, rel=1e-13)  # sums in another order
+    expected = math.sqrt((bins - 1) / bins * math.fsum((v - np.mean(left_out)) ** 2 for v in left_out))
+    assert error == pytest.approx(expected, rel=100 * n * U)  # as above
 
 
 @pytest.mark.parametrize("bins", [-1, 0, 1, 11])
@@ -311,7 +342,7 @@ def test_bootstrap_of_a_nonlinear_function_of_rows_is_error_propagation():
     m = data.mean(axis=0)
     gradient = np.array([1 / m[1], -m[0] / m[1] ** 2])
     expected = math.sqrt(gradient @ np.cov(data.T, ddof=0) @ gradient / 500)
-    assert value == m[0] / m[1]
+    assert value == pytest.approx(m[0] / m[1], rel=1e-13)  # means of 500 numbers in another order
     # Second order: the relative variance of the denominator, (1.25/9)/500.
     assert abs(error / expected - 1) < 5 * BOOTSTRAP + 3e-4
 
@@ -438,5 +469,5 @@ def test_permutation_test_leaves_its_arguments_alone():
 
 @pytest.mark.parametrize(("a", "b"), [([], [1.0]), ([1.0], []), ([[1.0]], [1.0]), ([1.0], 2.0)])
 def test_permutation_test_names_bad_samples(a, b):
-    with pytest.raises(ValueError, match="a, b: got shapes .* expected two non-empty vectors"):
+    with pytest.raises(ValueError, match=r"a, b: got shapes .* expected two non-empty vectors"):
         statistics.permutation_test(a, b, np.random.default_rng(0))

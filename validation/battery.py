@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .checks import BY_ID, CHECKS, Check
+from .checks.maps import Chaotic
 from .contract import DEADLINE, Subject, TargetError, TargetFault
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
@@ -105,6 +106,8 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             with np.errstate(all="ignore"):
                 rng = stream(seed, check.id)
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
+        except Chaotic as reason:
+            verdict = skipped(str(reason))
         except TargetFault as fault:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
         except TargetError as error:

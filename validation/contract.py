@@ -36,6 +36,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -102,10 +103,10 @@ class Subject:
         if target.theory != "u1":
             raise TargetError(f"theory: got {target.theory!r}, expected 'u1'")
         try:
-            self.beta, self.shape = float(target.beta), (int(target.shape[0]), int(target.shape[1]))
+            self.beta, self.shape = float(target.beta), (index(target.shape[0]), index(target.shape[1]))
         except (TypeError, ValueError, IndexError) as error:
             raise TargetError(
-                f"beta, shape: got {target.beta!r} and {target.shape!r}, expected a number and (T, X)"
+                f"beta, shape: got {target.beta!r} and {target.shape!r}, expected a number and two integers (T, X)"
             ) from error
         if not (np.isfinite(self.beta) and self.beta > 0) or min(self.shape) < 2 or len(target.shape) != 2:
             raise TargetError(
@@ -246,7 +247,7 @@ def load_target(spec: str) -> Any:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # (importing a stranger's module may raise anything)
+    except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
         raise TargetError(f"TARGET: importing {module_name!r} raised {type(error).__name__}: {error}") from error
     found: Any = module
     for part in attribute.split("."):
@@ -259,7 +260,7 @@ def load_target(spec: str) -> Any:
 def _made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
     try:
         return factory(**parameters)
-    except Exception as error:  # (a stranger's factory may raise anything)
+    except (Exception, SystemExit) as error:  # a stranger's factory may raise anything
         raise TargetError(
             f"target: making it with {dict(parameters)} raised {type(error).__name__}: {error}"
         ) from error

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
-LEARNING = 1024  # chains that only teach the direction of the per-link drift
+LEARNING = 1024  # chains that only teach the direction of the per-link drift, and scales
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Evidence:
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng = subject, rng
         self._learned: Array | None = None
+        self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
         self._drivers, self._turn = drivers(subject), 0
         self.n = 0
@@ -113,6 +114,7 @@ class Evidence:
         if self._learned is None:
             x, later = self._chains(LEARNING)
             self._learned = np.sin(later[0] - x).mean(axis=0)
+            self.loop_scales = [float(measure.square_loop(x, side).std()) for side in self.sides]
         while self.n < n:
             size = min(batch_size(self._subject.volume), n - self.n)
             x, later = self._chains(size)

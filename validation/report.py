@@ -86,7 +86,7 @@ class Report:
         head = f"{'':6}{'check':<33}{'measured':>9} {'bound':>9} {'samples':>9}  "
         lines.append(f"{head}{'would have seen'}")
         for v in self.verdicts:
-            lines.append(_row(v, width))
+            lines.append(_row(v))
         for v in self.failures:
             lines += ["", *_failure(v, width, self)]
         s, ledger = self.summary(), self.ledger
@@ -100,16 +100,16 @@ class Report:
         return "\n".join(lines)
 
 
-def _row(v: Verdict, width: int) -> str:
+def _row(v: Verdict) -> str:
     label = {PASS: "pass", FAIL: "FAIL", SKIP: "skip"}[v.status]
     if v.expected_failure is not None:
         label = "known" if v.status == FAIL else "XPASS"
     if v.status == SKIP:
-        return f"{label:<6}{v.check:<33}{v.detail}"[:width]
+        return f"{label:<6}{v.check:<33}{v.detail}"
     value = "" if v.value is None else f"{v.value:.2g}"
     bound = "" if v.bound is None else f"{v.bound:.2g}"
     tail = v.sensitivity if v.status == PASS else v.quantity
-    return f"{label:<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"[:width]
+    return f"{label:<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
 
 
 def _failure(v: Verdict, width: int, report: Report) -> list[str]:

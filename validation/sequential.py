@@ -30,11 +30,13 @@ def mean_zero_wealth(y: Array, alpha: float) -> Wealth:
     """Bet against ``E[Y] = 0`` for independent ``Y`` in [-1, 1].
 
     The wealth ``mean over bets of prod_i (1 + lambda Y_i)`` is a non-negative martingale of mean 1 under the null, so it
-    ever reaches ``1/alpha`` with probability at most alpha (Ville): valid at any sample size, however it was chosen.
+    ever reaches ``1/alpha`` with probability at most alpha (Ville): valid at any sample size, however it was chosen. With
+    several statistics per value, ``y`` of shape ``(n, d)``, the bets on all of them average.
     """
     if np.any(np.abs(y) > 1 + 1e-12):
         raise ValueError("y: got values outside [-1, 1], expected a bounded statistic")
-    paths = np.cumsum(np.log1p(np.outer(y, BETS)), axis=0)
+    gains = np.log1p(y.reshape(len(y), -1, 1) * BETS).reshape(len(y), -1)
+    paths = np.cumsum(gains, axis=0)
     peak = paths.max(axis=1)
     log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
     alarms = np.flatnonzero(log_wealth >= -math.log(alpha))

@@ -24,9 +24,11 @@ Array = NDArray[np.float64]
 Shape = tuple[int, int]
 
 _DIGITS = 50
+# An action of charge 1 beyond this leaves p(1), about exp(-action), below the smallest float64 (exp(-745)).
+_UNDERFLOW = 1000.0
 # Charge sectors less probable than this are not listed (neighbours of sector 0 always are).
 SMALLEST_PROBABILITY = 1e-30
-# Terms of the theta sum on either side of its centre that are summed one by one; beyond, the tail has a closed form.
+# Terms of the theta sum that are summed one by one where it falls slowly; beyond, the tail has a closed form.
 _THETA_TERMS = 100
 
 
@@ -102,6 +104,8 @@ def charge_susceptibility(beta: float, shape: Shape) -> float:
     (4 pi^2 Z)``; at an integer ``c(n) = a_n`` and the derivatives of sinc are ``(-1)^j/j`` and ``-2 (-1)^j/j^2``.
     """
     volume = _volume(beta, shape)
+    if _flux_cost(beta, volume) > _UNDERFLOW:
+        return 0.0
     digits = _charge_digits(beta, volume)
     with decimal.localcontext(_context(digits)):
         a = _bessel(beta, digits)
@@ -132,6 +136,8 @@ def charge_distribution(beta: float, shape: Shape) -> tuple[NDArray[np.int64], A
 
 @lru_cache(maxsize=64)
 def _charge_distribution(beta: float, volume: int) -> tuple[NDArray[np.int64], Array]:
+    if _flux_cost(beta, volume) > _UNDERFLOW:
+        return np.array([-1, 0, 1]), np.array([0.0, 1.0, 0.0])
     digits = _charge_digits(beta, volume)
     with decimal.localcontext(_context(digits)):
         points = volume + 1
@@ -165,8 +171,10 @@ def _theta_partition(beta: float, volume: int, j: int, points: int, rotation: li
     scale = ((1 - rotation[j][0]) / 2).sqrt() / _pi()
     negligible = _partition(beta, volume, digits) * Decimal(10) ** -digits
     total = Decimal(0)
+    # c(k)^V falls like exp(-k^2 V/2 beta) until its algebraic tail, for which 100 terms more are left.
+    terms = _THETA_TERMS + math.ceil(math.sqrt(2 * beta * digits * math.log(10) / volume))
     for direction in (1, -1):
-        for m in range(_THETA_TERMS) if direction == 1 else range(-1, -_THETA_TERMS - 1, -1):
+        for m in range(terms) if direction == 1 else range(-1, -terms - 1, -1):
             z = kappa + m
             h = a[0] / z
             for n in range(1, len(a)):
@@ -177,23 +185,26 @@ def _theta_partition(beta: float, volume: int, j: int, points: int, rotation: li
                 break
         else:
             if volume % 2 == 0:
-                total += _theta_tail(beta, volume, kappa if direction == 1 else 1 - kappa, scale)
+                total += _theta_tail(beta, volume, terms + float(kappa if direction == 1 else 1 - kappa), scale)
     return total
 
 
-def _theta_tail(beta: float, volume: int, offset: Decimal, scale: Decimal) -> Decimal:
-    """``sum_{m >= _THETA_TERMS} (scale h(offset + m))^V`` for even V, to the second order in ``1/z^2``."""
+def _theta_tail(beta: float, volume: int, start: float, scale: Decimal) -> Decimal:
+    """``sum_{m >= 0} (scale h(start + m))^V`` for even V, to the second order in ``1/z^2``."""
     from scipy.special import zeta
 
-    start = _THETA_TERMS + float(offset)
     powers = zeta(volume, start) - volume * beta * zeta(volume + 2, start)
     return (scale * (-2 * Decimal(beta)).exp()) ** volume * Decimal(float(powers))
 
 
+def _flux_cost(beta: float, volume: int) -> float:
+    """The action of charge 1 is at most this: that of a uniform flux, or of one plaquette at pi and the rest equal."""
+    return beta * min(volume * (1 - math.cos(2 * math.pi / volume)), 2 + math.pi**2 / 2 / (volume - 1))
+
+
 def _charge_digits(beta: float, volume: int) -> int:
-    """Digits that leave 50 in ``p(1)``: its action is at most that of a uniform flux, or of one plaquette at pi."""
-    cost = beta * min(volume * (1 - math.cos(2 * math.pi / volume)), 2 + math.pi**2 / 2 / (volume - 1))
-    return _DIGITS + math.ceil(cost / math.log(10))
+    """Digits that leave 50 in ``p(1)``."""
+    return _DIGITS + math.ceil(_flux_cost(beta, volume) / math.log(10))
 
 
 def _volume(beta: float, shape: Shape) -> int:
@@ -211,8 +222,8 @@ def _context(digits: int) -> decimal.Context:
 @lru_cache(maxsize=64)
 def _ratios(beta: float, digits: int) -> list[Decimal]:
     """``I_(n+1)(beta)/I_n(beta)`` for n = 0, 1, ... by the downward recurrence ``r_(n-1) = beta/(2 n + beta r_n)``."""
-    # Orders up to where a_n/a_0 < 10^-digits: a_n/a_0 <= exp(-n^2/(2 beta + n)) roughly, solved for n.
-    depth = digits * math.log(10)
+    # More orders than `_bessel` keeps: a_n/a_0 is about exp(-n^2/(2 beta + n)), solved for n.
+    depth = (digits + 10) * math.log(10)
     top = math.ceil(depth / 2 + math.sqrt(depth**2 / 4 + 2 * beta * depth)) + 10
     with decimal.localcontext(_context(digits + 10)):
         b, r = Decimal(beta), Decimal(0)

@@ -170,7 +170,7 @@ def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:
     detail = f"<cos P> = {p[updates].mean():.6f} +- {p[updates].std() / np.sqrt(p.shape[1]):.1e}, exact {exact:.6f}"
     return e_verdict(
         f"<cos P> after {updates} update{'s' if updates > 1 else ''}", mean_zero_wealth(y, trial.alpha), len(y), trial,
-        f"bias of <cos P> {bias:.1e} (a shift of beta by {beta_shift:.1e})", detail,
+        f"bias of <cos P> {bias:.1e} (beta shift {beta_shift:.1e})", detail,
     )  # fmt: skip
 
 
@@ -190,20 +190,18 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
     n_loops = len(trial.evidence.sides)
     if not n_loops:
         return skipped(f"a lattice of shape {subject.shape} has no square loop besides the plaquette")
-    best, smallest, details = Wealth(-np.inf, None), 1.0, []
-    for k, side in enumerate(trial.evidence.sides):
-        first, last = features.first_loops[k], features.last_loops[k]
+    columns, smallest, details = [], 1.0, []
+    sides, scales = trial.evidence.sides, trial.evidence.loop_scales
+    for side, scale, first, last in zip(sides, scales, features.first_loops, features.last_loops, strict=True):
         exact = u1.wilson_loop(subject.beta, subject.shape, side**2)
-        scale = float(first.std()) or 1.0
-        y = (soft(last, exact, scale) - soft(first, exact, scale)) / 2
-        wealth = mean_zero_wealth(y, trial.alpha / n_loops)
-        if wealth.alarm_at is not None or (best.alarm_at is None and wealth.log10 > best.log10):
-            best = wealth
-        seen = shift_of(detectable_mean(y, trial.alpha / n_loops), soft(last, exact, scale), scale)
-        smallest = min(smallest, seen)
+        after = soft(last, exact, scale)
+        y = (after - soft(first, exact, scale)) / 2
+        columns.append(y)
+        smallest = min(smallest, shift_of(detectable_mean(y, trial.alpha / n_loops), after, scale))
         details.append(f"W({side}x{side}) = {last.mean():.5f}, exact {exact:.5f}")
+    wealth = mean_zero_wealth(np.stack(columns, axis=1), trial.alpha)
     return e_verdict(
-        "Wilson loops after 3 updates", best, len(features.drift[0]), trial,
+        "Wilson loops after 3 updates", wealth, len(features.drift[0]), trial,
         f"bias of a loop of {smallest:.1e}", "; ".join(details),
     )  # fmt: skip
 

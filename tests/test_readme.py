@@ -1,0 +1,79 @@
+"""What the README says is so: its code runs, its numbers are those of the code, its failure is what is printed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refimpl.cli import main
+from refimpl.validation.checks import CHECKS
+from refimpl.validation.mutants import MUTANTS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def python(folder, *argv):
+    return subprocess.run(
+        [sys.executable, *argv], capture_output=True, text=True, cwd=folder, check=False, env={"PYTHONPATH": str(ROOT)}
+    )
+
+
+def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
+    sampler, test, _ = PYTHON_BLOCKS
+    (tmp_path / "mycode.py").write_text(sampler)
+    (tmp_path / "test_mycode.py").write_text(test)
+    argv = [
+        "-m",
+        "refimpl",
+        "validate",
+        "mycode:MyHMC",
+        "--level",
+        "smoke",
+        "--seed",
+        "1",
+        "--shape",
+        "6",
+        "4",
+        "--beta",
+        "1",
+    ]
+    done = python(tmp_path, *argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "shape = [6, 4]" in done.stdout
+    assert re.search(r"[1-9]\d passed, 0 failed", done.stdout)
+    done = python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_library_example_runs(tmp_path):
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[2])
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"0\.86\d\d \+- 0\.00\d\d, exact 0\.8635", done.stdout)
+
+
+def test_the_failure_shown_is_the_failure_printed(capsys):
+    assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"]) == 1
+    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    shown = README[README.index("FAIL  static.force: max") :].split("```")[0].strip().splitlines()
+    words = " ".join(printed)
+    for line in (" ".join(line.split()) for line in shown):
+        assert line in " ".join(words.split()), line
+
+
+def test_counts_are_those_of_the_code():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"{len(CHECKS)} passed, 0 failed" in README
+    assert f"{len(MUTANTS)} wrong implementations" in README
+    assert f"{len(CHECKS)} checks" in changelog
+    assert f"{len(MUTANTS)} mutants" in changelog
+
+
+def test_every_command_in_the_table_exists(capsys):
+    for command in re.findall(r"^\| `refimpl (\w+)", README, re.MULTILINE):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+    assert "usage: refimpl bench" in capsys.readouterr().out
