@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from .lattice import (
     chain_last,
     check_links,
+    check_number,
     gradient_program,
     plaquette_angles_definition,
     plaquette_gradient_definition,
@@ -45,8 +45,7 @@ class WilsonU1:
     angular: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise ValueError(f"beta: got {self.beta!r}, expected a finite number >= 0")
+        check_number("beta", self.beta, 0)
 
     def action(self, x: Array) -> Array:
         """``S``, shape ``(chain,)``."""

@@ -16,8 +16,8 @@ SINCOS_SWITCH = 1024
 def wrap(theta: Array) -> Array:
     """The representative of an angle in [-pi, pi): ``theta - 2 pi floor((theta + pi) / 2 pi)``.
 
-    Rounding can leave the formula at ``+pi`` (for arguments a few ulp below an odd multiple of pi) or just under
-    ``-pi``; both are moved into the interval.
+    Where rounding leaves the formula just outside the interval the result is moved to ``-pi``; an argument within an ulp
+    of ``pi`` goes there too.
     """
     wrapped = np.asarray(theta + np.pi)
     wrapped /= TWO_PI

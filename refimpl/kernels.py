@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .groups import wrap
-from .lattice import chain_last, site_sum
+from .lattice import chain_last, check_integer, site_sum
 from .maps import LEAPFROG, Action, Integrator, MolecularDynamics, trajectory
 
 Array = NDArray[np.float64]
@@ -46,8 +46,7 @@ class Info:
 
 def spawn_rngs(seed: int | np.random.SeedSequence, n_chains: int) -> list[np.random.Generator]:
     """One independent Generator per chain, spawned from one seed."""
-    if n_chains < 1:
-        raise ValueError(f"n_chains: got {n_chains}, expected at least 1")
+    check_integer("n_chains", n_chains, 1)
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return [np.random.Generator(np.random.PCG64(child)) for child in root.spawn(n_chains)]
 

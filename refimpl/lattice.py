@@ -6,6 +6,9 @@ Functions named ``*_definition`` are the readable form built on `shift`; the for
 
 from __future__ import annotations
 
+import math
+import operator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,15 +16,35 @@ Array = NDArray[np.float64]
 Program = list[tuple[np.ufunc, Array, Array, Array]]
 
 
+def check_integer(name: str, value: object, least: int, most: int | None = None) -> int:
+    """``value`` as an int from ``least`` to ``most``; raises `ValueError` naming the argument otherwise."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: got {value!r}, expected an integer {expected}")
+    return number
+
+
+def check_number(name: str, value: object, least: float, *, above: bool = False) -> float:
+    """``value`` as a finite float, at least (or ``above``) ``least``; raises `ValueError` naming the argument otherwise."""
+    number = float(value) if isinstance(value, int | float | np.integer | np.floating) else math.nan
+    if not math.isfinite(number) or number < least or (above and number == least):
+        raise ValueError(f"{name}: got {value!r}, expected a finite number {'>' if above else '>='} {least:g}")
+    return number
+
+
 def check_shape(shape: tuple[int, ...], *, even: bool = False) -> tuple[int, int]:
     """The lattice shape ``(T, X)`` as two ints.
 
     Raises `ValueError` unless there are two integer extents, each at least 2 (and even where a checkerboard needs it).
     """
-    if len(shape) != 2:
+    if np.ndim(shape) != 1 or len(shape) != 2:
         raise ValueError(f"shape: got {shape!r}, expected two extents (T, X)")
     for name, extent in zip("TX", shape, strict=True):
-        if int(extent) != extent or extent < 2:
+        if not isinstance(extent, int | np.integer) or extent < 2:
             raise ValueError(f"shape: got extent {name} = {extent!r}, expected an integer of at least 2")
         if even and extent % 2:
             raise ValueError(f"shape: got extent {name} = {extent}, expected an even extent (a checkerboard needs it)")
@@ -56,6 +79,7 @@ def parity_mask(shape: tuple[int, int], parity: int = 0) -> NDArray[np.bool_]:
 def stripe_mask(shape: tuple[int, int], mu: int, period: int = 2, offset: int = 0) -> NDArray[np.bool_]:
     """Stripes of shape ``(T, X)``: True where the coordinate along ``mu`` is ``offset`` modulo ``period``."""
     extents = check_shape(shape)
+    check_integer("mu", mu, 0, 1)
     if period < 1 or extents[mu] % period:
         raise ValueError(f"period: got {period}, expected a divisor of the extent {extents[mu]} along mu = {mu}")
     return np.indices(extents)[mu] % period == offset % period

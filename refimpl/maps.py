@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .groups import wrap
+from .lattice import check_integer, check_number
 
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
@@ -106,10 +107,8 @@ class MolecularDynamics:
     integrator: Integrator = LEAPFROG
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.step_size) and self.step_size > 0):
-            raise ValueError(f"step_size: got {self.step_size!r}, expected a finite number > 0")
-        if int(self.n_steps) != self.n_steps or self.n_steps < 1:
-            raise ValueError(f"n_steps: got {self.n_steps!r}, expected an integer >= 1")
+        check_number("step_size", self.step_size, 0, above=True)
+        check_integer("n_steps", self.n_steps, 1)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         """``(x', v')`` after the trajectory, and ``log |det d(x', v')/d(x, v)| = 0`` of shape ``(chain,)``."""

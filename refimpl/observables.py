@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .groups import TWO_PI, sincos, wrap
-from .lattice import Array, check_links, plaquette_angles, shift, site_sum
+from .lattice import Array, check_integer, check_links, plaquette_angles, shift, site_sum
 
 
 def mean_plaquette(x: Array) -> Array:
@@ -33,10 +33,9 @@ def wilson_loop(x: Array, extent_t: int, extent_x: int) -> Array:
 
     Extents from 1 to those of the lattice; a loop as long as the lattice closes on itself and loses two of its sides.
     """
-    check_links(x)
-    for name, extent, limit in (("extent_t", extent_t, x.shape[2]), ("extent_x", extent_x, x.shape[3])):
-        if int(extent) != extent or not 1 <= extent <= limit:
-            raise ValueError(f"{name}: got {extent!r}, expected an integer from 1 to {limit}")
+    x = check_links(x)
+    extent_t = check_integer("extent_t", extent_t, 1, x.shape[2])
+    extent_x = check_integer("extent_x", extent_x, 1, x.shape[3])
     side_t = np.sum([shift(x[:, 0], 0, k) for k in range(extent_t)], axis=0)
     side_x = np.sum([shift(x[:, 1], 1, k) for k in range(extent_x)], axis=0)
     angle = side_t + shift(side_x, 0, extent_t) - shift(side_t, 1, extent_x) - side_x

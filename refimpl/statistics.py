@@ -41,28 +41,27 @@ def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 1.5) -> 
     """Integrated autocorrelation time in the convention ``1/2 + sum_{t >= 1} rho(t)``: 1/2 for independent data.
 
     Gamma method with automatic window (Wolff 2004, hep-lat/0306017, eqs. 35, 42, 49, 51, 52): the window is the first W at
-    which ``exp(-W/tau) - tau/sqrt(W N)`` turns negative, where ``tau = stretch / log((2 tau_int + 1)/(2 tau_int - 1))``.
-    A series without fluctuation has ``tau = 1/2`` and error 0. Where no window is found (the series is too short for its
-    correlations) the last lag is used and the error is infinite.
+    which ``exp(-W/tau) - tau/sqrt(W N)`` turns negative, where ``tau = stretch / log((2 tau_W + 1)/(2 tau_W - 1))``. Here
+    ``tau_W`` is the sum up to W, or where that is below 1/2 ``1/2 + sum |rho|``, so that oscillating correlations (long
+    trajectories) do not close the window at once. A series without fluctuation has ``tau = 1/2`` and error 0. Where no window is found (the
+    series is too short for its correlations) half of the lags are summed and the error is infinite.
     """
     data = _series(series)
     gamma = autocovariance(data)
     n = data.size
-    if gamma[0] <= 1e-28 * max(1.0, float(np.max(np.abs(data))) ** 2):  # rounding of a constant series
+    if gamma[0] <= (1e-14 * float(np.max(np.abs(data)))) ** 2:  # rounding of a constant series
         return AutocorrelationTime(0.5, 0.0, 0)
-    tau_of_window = 0.5 + np.concatenate([[0.0], np.cumsum(gamma[1:])]) / gamma[0]
-    for window in range(1, len(gamma) // 2 + 1):
-        ratio = tau_of_window[window]
-        scale = stretch / math.log((2 * ratio + 1) / (2 * ratio - 1)) if ratio > 0.5 else 1e-9
+    rho = gamma[1:] / gamma[0]
+    signed, size = 0.5 + np.cumsum(rho), 0.5 + np.cumsum(np.abs(rho))
+    half = max(1, len(gamma) // 2)
+    for window in range(1, half + 1):
+        reach = float(signed[window - 1] if signed[window - 1] > 0.5 else size[window - 1])
+        scale = stretch / math.log((2 * reach + 1) / (2 * reach - 1)) if reach > 0.5 else 1e-9
         if math.exp(-window / scale) - scale / math.sqrt(window * n) < 0:
-            tau = _bias_corrected(ratio, window, n)
+            tau = float(signed[window - 1]) * (1 + (2 * window + 1) / n)  # bias of the mean that was subtracted
+            tau = max(tau, 1 / (4 * window + 2))  # below this a window cannot tell tau from zero
             return AutocorrelationTime(tau, tau * math.sqrt(4 / n * max(window + 0.5 - tau, 0.5)), window)
-    window = max(1, len(gamma) // 2)
-    return AutocorrelationTime(float(tau_of_window[min(window, len(gamma) - 1)]), math.inf, window)
-
-
-def _bias_corrected(tau: float, window: int, n: int) -> float:
-    return tau * (1 + (2 * window + 1) / n)
+    return AutocorrelationTime(max(float(signed[half - 1]), 1 / (4 * half + 2)), math.inf, half)
 
 
 def mean(series: ArrayLike) -> Mean:
@@ -107,6 +106,8 @@ def sign_test(y: ArrayLike) -> float:
     from scipy.stats import binomtest
 
     y = np.asarray(y)
+    if np.any(np.isnan(y)):
+        raise ValueError("y: got NaN, expected numbers")
     positive, negative = int(np.sum(y > 0)), int(np.sum(y < 0))
     if positive + negative == 0:
         return 1.0
@@ -121,12 +122,14 @@ def permutation_test(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, permu
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.ndim != 1 or b.ndim != 1 or not a.size or not b.size:
         raise ValueError(f"a, b: got shapes {a.shape} and {b.shape}, expected two non-empty vectors")
+    if permutations < 1 or not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
+        raise ValueError(f"a, b, permutations: got {permutations} permutations, expected at least 1 and finite samples")
     pool = np.concatenate([a, b])
 
     def difference(values: Array) -> float:
         return abs(values[: a.size].mean() - values[a.size :].mean())
 
-    observed = difference(pool) * (1 - 1e-12)  # equal labellings may differ by rounding
+    observed = difference(pool) - 1e-13 * np.max(np.abs(pool))  # equal labellings may differ by rounding
     larger = sum(difference(rng.permutation(pool)) >= observed for _ in range(permutations))
     return (1 + larger) / (1 + permutations)
 

@@ -24,7 +24,7 @@ from refimpl.validation.strategies import (
     u1_hot_fields,
 )
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIELDS = st.one_of(u1_fields(), u1_flux_fields(), u1_hot_fields())
 
 U = 2.0**-53

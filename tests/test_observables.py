@@ -24,13 +24,13 @@ from refimpl.validation.strategies import (
     u1_hot_fields,
 )
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIELDS = st.one_of(u1_fields(), u1_flux_fields(), u1_hot_fields())
 
 U = 2.0**-53
 # Sum of four angles of size pi in any order: partial sums of at most 2, 3, 4 pi, each rounded once.
 ANGLE = 9 * U * np.pi
-# Stated error of `sincos`, numpy's or libm's own rounding, and the means over V <= 36: six levels of a tree and a division.
+# Stated error of `sincos`, numpy's or libm's own rounding, and a mean over V <= 36: six levels of a tree, a division.
 FUNCTION = 4e-16 + 10 * U
 
 LOOPS = [(1, 1), (1, 2), (2, 1), (2, 2)]
@@ -70,7 +70,7 @@ def hot(shape, chains=3, seed=0):
 
 
 def links_of(plaquettes):
-    """Links ``(1, 2, T, X)`` with these plaquette angles; the last one is what the others leave, modulo 2 pi if that fits."""
+    """Links ``(1, 2, T, X)`` with these plaquette angles; the last one is what the others leave, modulo 2 pi."""
     x = np.zeros((1, 2, *plaquettes.shape))
     x[0, 1, 1:] = np.cumsum(plaquettes[:-1], axis=0)
     x[0, 0, -1, 1:] = -np.cumsum(plaquettes.sum(axis=0))[:-1]
@@ -108,7 +108,7 @@ def test_charge_is_a_64_bit_integer_and_the_sum_of_wrapped_plaquettes(x):
     assert charge.dtype == np.int64
     assert charge.shape == (len(x),)
     total = [math.fsum(angles.flat) for angles in wrap(plaquette_angles(x))]
-    # Plaquettes of the unwrapped field add up to zero; wrapping rounds twice at a size of 4 pi, and moves 2 pi by u 2 pi.
+    # Unwrapped plaquettes add up to zero; wrapping rounds twice at a size of 4 pi, and moves 2 pi by u 2 pi.
     np.testing.assert_allclose(total, 2 * np.pi * charge, rtol=0, atol=x[0, 0].size * (ANGLE + 12 * U * np.pi))
 
 

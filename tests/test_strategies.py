@@ -23,7 +23,7 @@ from refimpl.validation.strategies import (
     u1_hot_fields,
 )
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIND = settings(
     max_examples=2000, deadline=None, database=None, report_multiple_bugs=False, phases=[Phase.generate, Phase.shrink]
 )
@@ -138,6 +138,19 @@ def test_a_field_of_large_action_shrinks_to_at_most_two_links(bound):
     assert 1 <= np.count_nonzero(x) <= 2
 
 
+def test_fields_are_zero_but_for_some_links():
+    filled = []
+
+    @settings(QUICK, derandomize=True)
+    @given(u1_fields(st.just((12, 12))))
+    def collect(x):
+        filled.append(np.count_nonzero(x) / x.size)
+
+    collect()
+    assert np.mean(filled) < 0.3  # were every link drawn, most would not be zero
+    assert max(filled) > 0
+
+
 def test_a_field_on_a_large_lattice_shrinks_as_far():
     x = smallest(u1_fields(st.just((16, 16))), lambda x: action(x) > 1.5)
     assert len(x) == 1
@@ -156,10 +169,8 @@ def test_a_difference_between_chains_shrinks_to_one_link_of_two_chains():
     assert np.count_nonzero(x) == 1
 
 
-@pytest.mark.parametrize(
-    "angle", [np.pi / 2, -np.pi / 2, np.pi / 4, -np.pi / 4, 1.0, -1.0, -np.pi, np.nextafter(np.pi, 0)]
-)
-def test_fields_contain_every_special_angle(angle):
+@pytest.mark.parametrize("angle", [np.pi / 2, -np.pi / 4, -np.pi, np.nextafter(np.pi, 0)])
+def test_fields_contain_the_special_angles(angle):
     assert np.count_nonzero(smallest(u1_fields(), lambda x: np.any(x == angle))) == 1
 
 

@@ -65,11 +65,12 @@ def u1_fields(
 ) -> Array:
     """Link angles ``(chain, 2, T, X)`` that are zero but for some links, each of them drawn.
 
-    Draws a shape (`lattice_shapes` by default), a number of chains (1 to 3), and links from 0, +-pi/2, +-pi/4, +-1, -pi,
-    the number just below pi, and all floats in [-pi, pi). Plaquettes of exactly pi are common, where the charge jumps.
+    Draws a shape (`lattice_shapes` by default), a number of chains (1 to 3), and links from 0, +-pi/2, +-pi/4, +-1,
+    -pi, the number just below pi, and all floats in [-pi, pi). Plaquettes of exactly pi, where the charge jumps, are
+    common.
 
-    Shrinks to the smallest lattice, one chain, and as few non-zero links as possible, often one; their angles become one
-    of that list or a number of few digits.
+    Shrinks to the smallest lattice, one chain, and as few non-zero links as possible, often one; their angles become
+    one of that list or a number of few digits.
     """
     shape, n_chains = _shape_and_chains(draw, shapes, chains)
     return draw(arrays(np.float64, (n_chains, 2, *shape), elements=_ANGLES, fill=st.just(0.0)))
@@ -81,9 +82,9 @@ def u1_flux_fields(
 ) -> Array:
     """Link angles of known topology: a constant flux in every chain, its charge drawn, and a small perturbation.
 
-    With ``|Q| < V/2`` every plaquette is ``theta = 2 pi Q/V`` modulo 2 pi: ``theta_1(t, x) = theta t``, ``theta_0(T-1, x) =
-    -theta T x``, all other ``theta_0`` zero. The perturbation moves a plaquette by at most half its distance to +-pi, so
-    a chain keeps its charge. Angles are wrapped to [-pi, pi).
+    With ``|Q| < V/2`` every plaquette is ``theta = 2 pi Q/V`` modulo 2 pi: ``theta_1(t, x) = theta t``,
+    ``theta_0(T-1, x) = -theta T x``, all other ``theta_0`` zero. The perturbation moves a plaquette by at most half its
+    distance to +-pi, so a chain keeps its charge. Angles are wrapped to [-pi, pi).
 
     Shrinks to the smallest lattice, one chain, charge zero and no perturbation: the cold field.
     """
@@ -123,9 +124,9 @@ def gauge_transforms(shape: Shape, chains: int) -> st.SearchStrategy[Array]:
 
 @st.composite
 def memory_orders(draw: st.DrawFn, field: Array) -> Array:
-    """The same values in other memory: C order, Fortran order, chains fastest, or a strided view; writable or read-only.
+    """The same values in other memory: C order, Fortran order, chains fastest, a strided or a reversed view.
 
-    Always a copy. Shrinks to a writable array in C order.
+    Always a copy, writable or read-only. Shrinks to a writable array in C order.
     """
     layouts: list[Callable[[Array], Array]] = [
         lambda a: np.array(a, order="C"),

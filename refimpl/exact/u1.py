@@ -71,7 +71,7 @@ def plaquette_variance(beta: float, shape: Shape) -> float:
 def wilson_loop(beta: float, shape: Shape, area: int) -> float:
     """``<cos>`` of a contractible loop enclosing ``area`` plaquettes: ``sum_n a_n^(V-A) a_(n+1)^A / Z``."""
     volume = _volume(beta, shape)
-    if int(area) != area or not 0 <= area <= volume:
+    if not _is_integer(area) or not 0 <= area <= volume:
         raise ValueError(f"area: got {area!r}, expected an integer from 0 to the volume {volume}")
     with decimal.localcontext(_context(_DIGITS)):
         a = _bessel(beta, _DIGITS)
@@ -208,11 +208,19 @@ def _charge_digits(beta: float, volume: int) -> int:
 
 
 def _volume(beta: float, shape: Shape) -> int:
-    if not (math.isfinite(beta) and beta >= 0):
-        raise ValueError(f"beta: got {beta!r}, expected a finite number >= 0")
-    if len(shape) != 2 or any(int(extent) != extent or extent < 2 for extent in shape):
+    _check_beta(beta)
+    if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(_is_integer(e) and e >= 2 for e in shape):
         raise ValueError(f"shape: got {shape!r}, expected two integer extents (T, X) of at least 2")
     return int(shape[0]) * int(shape[1])
+
+
+def _check_beta(beta: float) -> None:
+    if not (isinstance(beta, int | float | np.integer | np.floating) and math.isfinite(beta) and beta >= 0):
+        raise ValueError(f"beta: got {beta!r}, expected a finite number >= 0")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _context(digits: int) -> decimal.Context:
@@ -328,7 +336,7 @@ def sample(rng: np.random.Generator, n: int, beta: float, shape: Shape, charge: 
     for sectors of probability at least 1e-4.
     """
     _volume(beta, shape)
-    if int(n) != n or n < 1:
+    if not _is_integer(n) or n < 1:
         raise ValueError(f"n: got {n!r}, expected an integer >= 1")
     n_t, n_x = shape
     p = _plaquettes_of_charge(rng, n, beta, shape, charge).reshape(n, n_t, n_x)
