@@ -41,10 +41,10 @@ def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 1.5) -> 
     """Integrated autocorrelation time in the convention ``1/2 + sum_{t >= 1} rho(t)``: 1/2 for independent data.
 
     Gamma method with automatic window (Wolff 2004, hep-lat/0306017, eqs. 35, 42, 49, 51, 52): the window is the first W at
-    which ``exp(-W/tau) - tau/sqrt(W N)`` turns negative, where ``tau = stretch / log((2 tau_W + 1)/(2 tau_W - 1))``. Here
-    ``tau_W`` is the sum up to W, or where that is below 1/2 ``1/2 + sum |rho|``, so that oscillating correlations (long
-    trajectories) do not close the window at once. A series without fluctuation has ``tau = 1/2`` and error 0. Where no window is found (the
-    series is too short for its correlations) half of the lags are summed and the error is infinite.
+    which ``exp(-W/tau) - tau/sqrt(W N)`` turns negative, where ``tau = stretch / log((2 tau_W + 1)/(2 tau_W - 1))`` and
+    ``tau_W`` is the sum up to W. Where that is below 1/2 it is ``1/2 + sum |rho|`` instead, so that oscillating correlations
+    (long trajectories) do not close the window at once. A series without fluctuation has ``tau = 1/2`` and error 0. Where
+    no window is found (the series is too short) half of the lags are summed and the error is infinite.
     """
     data = _series(series)
     gamma = autocovariance(data)

@@ -301,3 +301,9 @@ def test_the_action_cannot_be_changed_past_its_checks(field):
 def test_action_and_force_name_bad_links(method, x, error, match):
     with pytest.raises(error, match=match):
         getattr(WilsonU1(1.0), method)(x)
+
+
+@pytest.mark.parametrize("beta", ["2", None, [1.0], -1.0, float("nan"), float("inf")])
+def test_a_bad_coupling_is_named(beta):
+    with pytest.raises(ValueError, match=r"beta: got .* expected a finite number >= 0"):
+        WilsonU1(beta)

@@ -461,3 +461,12 @@ def test_permutation_test_leaves_its_arguments_alone():
 def test_permutation_test_names_bad_samples(a, b):
     with pytest.raises(ValueError, match=r"a, b: got shapes .* expected two non-empty vectors"):
         statistics.permutation_test(a, b, np.random.default_rng(0))
+
+
+def test_tests_refuse_what_is_not_a_number():
+    with pytest.raises(ValueError, match="y: got NaN"):
+        statistics.sign_test([1.0, math.nan])
+    with pytest.raises(ValueError, match="finite samples"):
+        statistics.permutation_test([1.0, math.nan], [1.0, 2.0], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="got 0 permutations"):
+        statistics.permutation_test([1.0], [2.0], np.random.default_rng(0), 0)
