@@ -25,6 +25,7 @@ from refimpl.exact import u1
 
 BETAS = [0.01, 0.3, 1.0, 4.0, 7.0, 50.0]
 SHAPES = [(2, 2), (2, 3), (3, 3), (8, 8), (64, 64)]
+LARGE = [((32, 32), 50.0), ((64, 64), 0.3), ((64, 64), 7.0)]  # charge sectors take seconds at 64x64, beta = 50
 EXACT = 1e-12  # relative; the package promises every digit, the second routes reach this
 
 QUANTITIES = {
@@ -159,9 +160,6 @@ def test_correlations_equal_character_sums_with_shifted_orders(mp, shape, beta):
         assert QUANTITIES[name](beta, shape) == pytest.approx(float(value), rel=EXACT, abs=floor), name
 
 
-@pytest.mark.xfail(
-    strict=True, reason="centred on a mean of 50 digits, it bottoms out near 1e-100: weights below are lost"
-)
 @pytest.mark.parametrize(("shape", "beta"), [((8, 8), 0.01), ((64, 64), 0.01), ((64, 64), 7.0)])
 def test_tiny_plaquette_covariance_keeps_its_digits(mp, shape, beta):
     row = bessel_row(mp.mpf(beta), mp.mp.dps)
@@ -282,9 +280,7 @@ def test_charge_distribution_of_few_plaquettes_is_a_convolution_in_real_space(sh
     assert np.all(expected[charges[-1] + 1 :] < u1.SMALLEST_PROBABILITY)
 
 
-@pytest.mark.parametrize(
-    ("shape", "beta"), [(s, b) for s in [(3, 3), (8, 8)] for b in BETAS] + [((64, 64), b) for b in (0.3, 50.0)]
-)
+@pytest.mark.parametrize(("shape", "beta"), [(s, b) for s in [(3, 3), (8, 8)] for b in BETAS] + LARGE)
 def test_charge_distribution_of_many_plaquettes_is_a_tilted_fourier_sum(shape, beta):
     volume = volume_of(shape)
     charges, probabilities = u1.charge_distribution(beta, shape)
@@ -328,9 +324,7 @@ def susceptibility_by_moments(beta, volume):
     return (same + (volume - 1) * different) / (a**volume).sum() / (4 * np.pi**2)
 
 
-@pytest.mark.parametrize(
-    ("shape", "beta"), [(s, b) for s in SHAPES[:4] for b in BETAS] + [((64, 64), b) for b in (0.3, 50.0)]
-)
+@pytest.mark.parametrize(("shape", "beta"), [(s, b) for s in SHAPES[:4] for b in BETAS] + LARGE)
 def test_charge_distribution_is_normalised_and_gives_the_charge_susceptibility(shape, beta):
     charges, probabilities = u1.charge_distribution(beta, shape)
     assert charges.dtype == np.int64
@@ -358,13 +352,6 @@ def test_charge_distribution_gives_the_charge_susceptibility_at_large_beta():
     susceptibility = math.fsum(charges**2 * probabilities) / volume_of(shape)
     assert susceptibility > 0
     assert susceptibility == pytest.approx(u1.charge_susceptibility(beta, shape), rel=EXACT, abs=0)
-
-
-def test_charge_is_zero_where_anything_else_underflows():
-    charges, probabilities = u1.charge_distribution(1e5, (2, 3))
-    assert list(charges) == [-1, 0, 1]
-    assert list(probabilities) == [0, 1, 0]
-    assert u1.charge_susceptibility(1e5, (2, 3)) == 0
 
 
 def test_plaquette_of_a_very_large_beta():
@@ -437,7 +424,6 @@ def test_limit_of_beta_zero(shape):
     assert [u1.wilson_loop(0.0, shape, area) for area in (1, 2, volume - 2, volume - 1)] == [0, 0, 0, 0]
 
 
-@pytest.mark.xfail(strict=True, reason="decimal refuses 0**0")
 @pytest.mark.parametrize("area", [0, 6])
 def test_wilson_loop_around_nothing_is_one_at_beta_zero(area):
     assert u1.wilson_loop(0.0, (2, 3), area) == 1
@@ -481,7 +467,7 @@ def test_infinite_volume_plaquette_is_the_wrong_reference_on_a_small_lattice():
     assert u1.plaquette(7.0, (64, 64)) == pytest.approx(special.ive(1, 7.0) / special.ive(0, 7.0), rel=1e-13)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(
     beta=st.floats(0.01, 50),
     n_t=st.integers(2, 64),
@@ -510,7 +496,7 @@ def test_every_answer_is_finite_and_within_its_bounds(beta, n_t, n_x, fraction):
     assert u1.plaquette(beta, (n_x, n_t)) == value["plaquette"]
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(beta=st.floats(0.01, 50), n_t=st.integers(2, 12), n_x=st.integers(2, 12))
 def test_charge_distribution_is_a_distribution_at_any_coupling_and_shape(beta, n_t, n_x):
     charges, probabilities = u1.charge_distribution(beta, (n_t, n_x))
@@ -790,26 +776,39 @@ WITH_BETA = {
 
 
 @pytest.mark.parametrize("name", WITH_BETA)
-@pytest.mark.parametrize("beta", [-1.0, -1e-300, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("beta", [-1.0, -1e-300, math.nan, math.inf, -math.inf, "1"])
 def test_bad_beta_is_refused(name, beta):
     with pytest.raises(ValueError, match="beta: got"):
         WITH_BETA[name](beta, (2, 2))
 
 
+@pytest.mark.parametrize("beta", [np.float32(0.640625), np.int64(13)])
+def test_numpy_scalars_are_couplings(beta):
+    # Values used nowhere else: a cached answer for the equal Python number would hide the failure.
+    assert u1.plaquette(beta, (2, 2)) == u1.plaquette(float(beta), (2, 2))
+
+
 @pytest.mark.parametrize("name", WITH_BETA)
-@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (0, 4), (-2, 4), (2, 2, 2), (4,), (), (2.5, 4)])
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (0, 4), (-2, 4), (2, 2, 2), (4,), (), (2.5, 4), (math.nan, 4), 4])
 def test_bad_shape_is_refused(name, shape):
     with pytest.raises(ValueError, match="shape: got"):
         WITH_BETA[name](1.0, shape)
 
 
-@pytest.mark.parametrize("area", [-1, 5, 1.5])
+@pytest.mark.parametrize("area", [-1, 5, 1.5, math.nan])
 def test_bad_area_is_refused(area):
     with pytest.raises(ValueError, match="area: got"):
         u1.wilson_loop(1.0, (2, 2), area)
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.5])
+@pytest.mark.parametrize("n", [0, -1, 1.5, math.nan])
 def test_bad_number_of_configurations_is_refused(n):
     with pytest.raises(ValueError, match="n: got"):
         u1.sample(np.random.default_rng(0), n, 1.0, (2, 2))
+
+
+@pytest.mark.parametrize("function", [u1.charge_distribution, u1.charge_susceptibility])
+def test_charges_beyond_the_largest_beta_are_refused(function):
+    with pytest.raises(ValueError, match=r"beta: got 201\.0, expected a number from 0 to 200"):
+        function(201.0, (4, 4))
+    assert u1.plaquette(201.0, (4, 4)) > 0.99

@@ -42,6 +42,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.exact.u1 import LARGEST_BETA
+
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
 
@@ -108,9 +110,10 @@ class Subject:
             raise TargetError(
                 f"beta, shape: got {target.beta!r} and {target.shape!r}, expected a number and two integers (T, X)"
             ) from error
-        if not (np.isfinite(self.beta) and self.beta > 0) or min(self.shape) < 2 or len(target.shape) != 2:
+        if not 0 < self.beta <= LARGEST_BETA or min(self.shape) < 2 or len(target.shape) != 2:
             raise TargetError(
-                f"beta, shape: got {self.beta}, {target.shape}, expected beta > 0 and extents of at least 2"
+                f"beta, shape: got {self.beta}, {target.shape}, "
+                f"expected beta > 0 and at most {LARGEST_BETA:g}, and extents of at least 2"
             )
         declared = {"beta": self.beta, "shape": self.shape}
         for name in ("beta", "shape"):

@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 Shape = tuple[int, int]
 
 _DIGITS = 50
-# An action of charge 1 beyond this leaves p(1), about exp(-action), below the smallest float64 (exp(-745)).
-_UNDERFLOW = 1000.0
+# The sums over charges grow with beta: seconds at this one.
+LARGEST_BETA = 200.0
 # Charge sectors less probable than this are not listed (neighbours of sector 0 always are).
 SMALLEST_PROBABILITY = 1e-30
 # Terms of the theta sum that are summed one by one where it falls slowly; beyond, the tail has a closed form.
@@ -76,7 +76,8 @@ def wilson_loop(beta: float, shape: Shape, area: int) -> float:
     with decimal.localcontext(_context(_DIGITS)):
         a = _bessel(beta, _DIGITS)
         total = sum(
-            (a[abs(n)] ** (volume - area) * a[abs(n + 1)] ** area for n in range(-len(a) + 1, len(a) - 1)), Decimal(0)
+            (_power(a[abs(n)], volume - area) * _power(a[abs(n + 1)], area) for n in range(-len(a) + 1, len(a) - 1)),
+            Decimal(0),
         )
         return float(total / _partition(beta, volume))
 
@@ -101,11 +102,10 @@ def charge_susceptibility(beta: float, shape: Shape) -> float:
     """``<Q^2>/V`` of the integer charge, from the curvature of the theta partition function at 0.
 
     ``Z(theta) = sum_n c(n + theta/2 pi)^V`` with ``c(k) = sum_m a_m sinc(k - m)``, hence ``<Q^2> = - sum_n (c^V)''(n) /
-    (4 pi^2 Z)``; at an integer ``c(n) = a_n`` and the derivatives of sinc are ``(-1)^j/j`` and ``-2 (-1)^j/j^2``.
+    (4 pi^2 Z)``; at an integer ``c(n) = a_n``, and the derivatives of sinc are ``(-1)^j/j`` and ``-2 (-1)^j/j^2``. For
+    ``beta <= LARGEST_BETA``.
     """
-    volume = _volume(beta, shape)
-    if _flux_cost(beta, volume) > _UNDERFLOW:
-        return 0.0
+    volume = _volume(beta, shape, largest_beta=LARGEST_BETA)
     digits = _charge_digits(beta, volume)
     with decimal.localcontext(_context(digits)):
         a = _bessel(beta, digits)
@@ -128,16 +128,14 @@ def charge_distribution(beta: float, shape: Shape) -> tuple[NDArray[np.int64], A
     """Integer charges and their probabilities ``p(Q)``, symmetric in Q.
 
     Lists every sector with ``p(Q) >= SMALLEST_PROBABILITY``, and Q = -1, 0, 1 always. ``p(Q) = (1/M) sum_j Z(2 pi j/M)
-    cos(2 pi Q j/M) / Z`` is free of aliasing for ``M > V``, because ``|Q| < V/2``.
+    cos(2 pi Q j/M) / Z`` is free of aliasing for ``M > V``, because ``|Q| < V/2``. For ``beta <= LARGEST_BETA``.
     """
-    charges, probabilities = _charge_distribution(float(beta), _volume(beta, shape))
+    charges, probabilities = _charge_distribution(float(beta), _volume(beta, shape, largest_beta=LARGEST_BETA))
     return charges.copy(), probabilities.copy()
 
 
 @lru_cache(maxsize=64)
 def _charge_distribution(beta: float, volume: int) -> tuple[NDArray[np.int64], Array]:
-    if _flux_cost(beta, volume) > _UNDERFLOW:
-        return np.array([-1, 0, 1]), np.array([0.0, 1.0, 0.0])
     digits = _charge_digits(beta, volume)
     with decimal.localcontext(_context(digits)):
         points = volume + 1
@@ -194,29 +192,24 @@ def _theta_tail(beta: float, volume: int, start: float, scale: Decimal) -> Decim
     from scipy.special import zeta
 
     powers = zeta(volume, start) - volume * beta * zeta(volume + 2, start)
-    return (scale * (-2 * Decimal(beta)).exp()) ** volume * Decimal(float(powers))
-
-
-def _flux_cost(beta: float, volume: int) -> float:
-    """The action of charge 1 is at most this: that of a uniform flux, or of one plaquette at pi and the rest equal."""
-    return beta * min(volume * (1 - math.cos(2 * math.pi / volume)), 2 + math.pi**2 / 2 / (volume - 1))
+    return (scale * (-2 * Decimal(float(beta))).exp()) ** volume * Decimal(float(powers))
 
 
 def _charge_digits(beta: float, volume: int) -> int:
-    """Digits that leave 50 in ``p(1)``."""
-    return _DIGITS + math.ceil(_flux_cost(beta, volume) / math.log(10))
+    """Digits that leave 50 in ``p(1)``: its action is at most that of a uniform flux, or of one plaquette at pi."""
+    cost = beta * min(volume * (1 - math.cos(2 * math.pi / volume)), 2 + math.pi**2 / 2 / (volume - 1))
+    return _DIGITS + math.ceil(cost / math.log(10))
 
 
-def _volume(beta: float, shape: Shape) -> int:
-    _check_beta(beta)
+def _volume(beta: float, shape: Shape, largest_beta: float = math.inf) -> int:
+    if not (
+        isinstance(beta, int | float | np.integer | np.floating) and math.isfinite(beta) and 0 <= beta <= largest_beta
+    ):
+        limit = "a finite number >= 0" if largest_beta == math.inf else f"a number from 0 to {largest_beta:g}"
+        raise ValueError(f"beta: got {beta!r}, expected {limit}")
     if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(_is_integer(e) and e >= 2 for e in shape):
         raise ValueError(f"shape: got {shape!r}, expected two integer extents (T, X) of at least 2")
     return int(shape[0]) * int(shape[1])
-
-
-def _check_beta(beta: float) -> None:
-    if not (isinstance(beta, int | float | np.integer | np.floating) and math.isfinite(beta) and beta >= 0):
-        raise ValueError(f"beta: got {beta!r}, expected a finite number >= 0")
 
 
 def _is_integer(value: object) -> bool:
@@ -234,7 +227,7 @@ def _ratios(beta: float, digits: int) -> list[Decimal]:
     depth = (digits + 10) * math.log(10)
     top = math.ceil(depth / 2 + math.sqrt(depth**2 / 4 + 2 * beta * depth)) + 10
     with decimal.localcontext(_context(digits + 10)):
-        b, r = Decimal(beta), Decimal(0)
+        b, r = Decimal(float(beta)), Decimal(0)
         ratios = [r] * top
         for n in range(top, 0, -1):
             r = b / (2 * n + b * r)
@@ -270,10 +263,15 @@ def _average(beta: float, volume: int, value: Callable[[float, int], Decimal]) -
     return total / _partition(beta, volume)
 
 
+def _power(value: Decimal, exponent: int) -> Decimal:
+    """``value ** exponent`` with ``0 ** 0 = 1``, which decimal refuses."""
+    return value**exponent if exponent else Decimal(1)
+
+
 def _cos(beta: float, n: int) -> Decimal:
     """``I_n'/I_n = I_(n+1)/I_n + n/beta``; n = 0 is the only order that exists at beta = 0."""
     ratio = _ratios(beta, _DIGITS)[n]
-    return ratio if n == 0 else ratio + n / Decimal(beta)
+    return ratio if n == 0 else ratio + n / Decimal(float(beta))
 
 
 def _cos_squared(beta: float, n: int) -> Decimal:
@@ -281,17 +279,18 @@ def _cos_squared(beta: float, n: int) -> Decimal:
     if n == 0:
         ratios = _ratios(beta, _DIGITS)
         return (1 + ratios[0] * ratios[1]) / 2
-    b = Decimal(beta)
+    b = Decimal(float(beta))
     return 1 + (n / b) ** 2 - _cos(beta, n) / b
 
 
 def _sine_correlation(beta: float, n: int) -> Decimal:
-    return Decimal(0) if n == 0 else -((n / Decimal(beta)) ** 2)
+    return Decimal(0) if n == 0 else -((n / Decimal(float(beta))) ** 2)
 
 
 def _plaquette_covariance(beta: float, volume: int) -> Decimal:
-    mean = _average(beta, volume, _cos)
-    return _average(beta, volume, lambda b, n: (_cos(b, n) - mean) ** 2)
+    centre = _cos(beta, 0)  # the mean differs from it by little, and by nothing that 50 digits hold where w_1 is tiny
+    mean = _average(beta, volume, lambda b, n: _cos(b, n) - centre)
+    return _average(beta, volume, lambda b, n: (_cos(b, n) - centre) ** 2) - mean**2
 
 
 def _pi() -> Decimal:
