@@ -16,7 +16,7 @@ def energy_error_scale(omega: float, step_size: float, n_steps: int) -> float:
     if not 0 < h < 2:
         raise ValueError(f"step_size * omega: got {h}, expected a number between 0 and 2 (leapfrog is unstable beyond)")
     kappa = math.sqrt(1 - h * h / 4)
-    return abs(math.sin(n_steps * math.acos(1 - h * h / 2))) * (1 / kappa - kappa)
+    return abs(math.sin(n_steps * 2 * math.asin(h / 2))) * (h * h / 4 / kappa)  # mu and 1/kappa - kappa, not cancelling
 
 
 def mean_energy_error(omega: float, step_size: float, n_steps: int) -> float:
