@@ -145,7 +145,6 @@ def test_many_dimensional_formula_is_off_by_a_quarter_at_worst_in_one_dimension(
     assert worst == pytest.approx(0.25116, abs=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="acos(1 - h^2/2) and 1/kappa - kappa cancel: relative error 1e-16/h^2")
 @pytest.mark.parametrize("step_size", [1e-2, 1e-3, 1e-4])
 def test_small_steps_keep_their_digits(step_size):
     # One step: |sin mu| = h kappa and 1/kappa - kappa = h^2/(4 kappa), so d = h^3/4 exactly.
