@@ -24,7 +24,8 @@ integrated_autocorrelation_time(series)   ``1/2 + sum rho(t)`` of one series ``(
 ==================  ======================================================================================================
 
 Optional attributes: ``name``; ``order`` of the integrator (2); ``reversible``, False for an update that is stationary but
-does not obey detailed balance, such as a cycle; ``expected_failures``, a mapping from check ids to reasons;
+does not obey detailed balance, such as a cycle; ``discrete``, True for an update with countably many outcomes, such as a
+winding move; ``expected_failures``, a mapping from check ids to reasons;
 ``replace(**parameters)``, returning the same implementation at other ``beta, shape, step_size, n_steps``. Better still,
 let the target be a *factory*: a callable that takes these as keyword arguments and returns the object.
 """
@@ -124,6 +125,7 @@ class Subject:
         self.name = str(getattr(target, "name", None) or getattr(target, "__name__", None) or type(target).__name__)
         self.order = int(getattr(target, "order", 2))
         self.reversible = bool(getattr(target, "reversible", True))
+        self.discrete = bool(getattr(target, "discrete", False))
         self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
 
     def has(self, name: str) -> bool:

@@ -91,6 +91,7 @@ class Features:
     first_loops: Array  # (loop, n) at the start
     last_loops: Array  # (loop, n) at the end
     schwinger_dyson: Array  # (1, n) at the end
+    phases: Array  # (4, n) at the end: mean cosine of time links, space links, Polyakov loops in time and in space
     drift: Array  # (1, n): sum over updates of the learned projection of sin(x' - x)
 
 
@@ -150,6 +151,7 @@ class Evidence:
             first,
             last,
             schwinger_dyson_defect(path[-1], self._subject.beta)[None],
+            measure.mean_phases(path[-1]),
             np.sum([(move * self._learned).sum(axis=(1, 2, 3)) for move in moves], axis=0)[None],
         )
 

@@ -95,6 +95,12 @@ def square_loop(x: Array, side: int) -> Array:
     return np.cos(inside).mean(axis=(1, 2))
 
 
+def mean_phases(x: Array) -> Array:
+    """Mean cosines ``(4, n)`` of time links, space links, Polyakov loops in time and in space: uniform under Haar."""
+    loops = np.cos(x[:, 0].sum(axis=1)).mean(axis=1), np.cos(x[:, 1].sum(axis=2)).mean(axis=1)
+    return np.stack([*np.cos(x).mean(axis=(2, 3)).T, *loops])
+
+
 # --- symmetries and special configurations -----------------------------------------------------------------------
 def gauge_transformed(x: Array, alpha: Array) -> Array:
     change = np.stack([alpha - np.roll(alpha, -1, axis=1), alpha - np.roll(alpha, -1, axis=2)], axis=1)

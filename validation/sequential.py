@@ -47,16 +47,23 @@ def detectable_mean(y: Array, alpha: float) -> float:
     """Smallest mean that `mean_zero_wealth` would have found with probability `POWER`, for data that scatter like ``y``.
 
     For one bet the log wealth of n values is Gaussian; ask that its mean less `POWER_QUANTILE` standard deviations pay for
-    the alarm level and the mixture. The best bet counts; 1.0 means that nothing would have been seen.
+    the alarm level and the mixture. The best bet counts, and the mean has to be seen both as a shift of every value and as
+    a few values moved to 1. 1.0 means that nothing would have been seen.
     """
     centred = y[:: max(1, len(y) // 4000)]
     centred = centred - centred.mean()
     target = math.log(len(BETS) / alpha)
 
     def seen(shift: float) -> bool:
-        gains = np.log1p(np.outer(np.clip(centred + shift, -1, 1), BETS[BETS > 0]))
-        surplus = len(y) * gains.mean(axis=0) - POWER_QUANTILE * math.sqrt(len(y)) * gains.std(axis=0)
-        return bool(np.max(surplus) >= target)
+        bets = BETS[BETS > 0]
+        gains = np.log1p(np.outer(np.clip(centred + shift, -1, 1), bets))
+        mean, variance = gains.mean(axis=0), gains.var(axis=0)
+        if not np.max(len(y) * mean - POWER_QUANTILE * np.sqrt(len(y) * variance)) >= target:
+            return False
+        still = np.log1p(np.outer(np.clip(centred, -1, 1), bets))
+        mean = (1 - shift) * still.mean(axis=0) + shift * np.log1p(bets)
+        variance = (1 - shift) * np.square(still).mean(axis=0) + shift * np.log1p(bets) ** 2 - mean**2
+        return bool(np.max(len(y) * mean - POWER_QUANTILE * np.sqrt(len(y) * variance)) >= target)
 
     if not seen(1.0):
         return 1.0

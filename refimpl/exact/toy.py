@@ -12,7 +12,10 @@ import math
 
 def energy_error_scale(omega: float, step_size: float, n_steps: int) -> float:
     """``d = |sin N mu| (1/kappa - kappa)``; raises `ValueError` where leapfrog is unstable (``h >= 2``)."""
-    h = step_size * omega
+    try:
+        h = float(step_size * omega)
+    except (TypeError, ValueError):
+        h = math.nan
     if not 0 < h < 2:
         raise ValueError(f"step_size * omega: got {h}, expected a number between 0 and 2 (leapfrog is unstable beyond)")
     kappa = math.sqrt(1 - h * h / 4)

@@ -12,6 +12,7 @@ from .. import measure
 from ..contract import Subject
 from ..evidence import LATER, Trial, batch_size, sampler
 from ..sequential import (
+    POWER_QUANTILE,
     Wealth,
     detectable_mean,
     detectable_sign_excess,
@@ -52,6 +53,12 @@ def shift_of(y_shift: float, z: Array, scale: float) -> float:
     return 2 * y_shift * scale / float(np.mean(1 - z * z))
 
 
+def bounded_creutz(d: Array) -> Array:
+    """``1{D > 0} exp(-D) - 1{D < 0}``, in [-1, 1]; a D that is not finite counts as a rejection, 0."""
+    d = np.where(np.isnan(d), np.inf, d)
+    return np.where(d > 0, np.exp(-np.maximum(d, 0)), np.where(d < 0, -1.0, 0.0))
+
+
 def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Bounded Creutz identity: ``Y = 1{D > 0} exp(-D) - 1{D < 0}``, ``D = H' - H - logdet``, has mean zero.
 
@@ -63,12 +70,14 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         x = sampler(subject, rng, min(batch_size(subject.volume), trial.effort.chains - start))
         v = rng.standard_normal(x.shape)
         (x_end, v_end), logdet = proposal(subject, (x, v))
-        d = measure.energy(x_end, v_end, subject.beta) - measure.energy(x, v, subject.beta) - logdet
-        parts.append(np.where(d > 0, np.exp(-np.maximum(d, 0)), np.where(d < 0, -1.0, 0.0)))
-    y = np.concatenate(parts)
+        parts.append(measure.energy(x_end, v_end, subject.beta) - measure.energy(x, v, subject.beta) - logdet)
+    d = np.concatenate(parts)
+    y = bounded_creutz(d)
     smallest = detectable_mean(y, trial.alpha)
-    # A logdet error e shifts D by -e, and E[Y] by e E[exp(-D); D > 0] near e = 0.
-    logdet_error = smallest / max(float(np.mean(np.maximum(y, 0))), 1e-12)
+    # The logdet error that moves <Y> so far, whichever its sign: D shifted by it, step by step.
+    errors = np.geomspace(1e-3, 10, 60)
+    moved = [min(abs(bounded_creutz(d + e).mean() - y.mean()) for e in (-error, error)) for error in errors]
+    logdet_error = next((float(e) for e, m in zip(errors, moved, strict=True) if m >= smallest), np.inf)
     detail = f"<Y> = {y.mean():.2e} +- {y.std() / np.sqrt(len(y)):.1e}"
     return e_verdict(
         "bounded Creutz <Y> = 0",
@@ -222,13 +231,27 @@ def charge_verdict(subject: Subject, trial: Trial, charges: NDArray[np.int64], w
     p = np.maximum(p, 1e-300) / p.sum()
     wealth = multinomial_wealth(np.clip(charges, -largest, largest) + largest, p, trial.alpha)
     susceptibility = subject.volume * u1.charge_susceptibility(subject.beta, subject.shape)
-    # The Dirichlet mixture pays about log(n)/2 per sector; a relative change e of <Q^2> gains n e^2/4.
-    cost = -np.log(trial.alpha) + 0.5 * len(p) * np.log1p(len(charges) / 200)
-    seen = 2 * np.sqrt(cost / len(charges)) + 3.09 * np.sqrt(2 / len(charges))
+    seen = detectable_tunnelling(p, len(charges), trial.alpha)
     detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {susceptibility:.4g}"
-    return e_verdict(
-        f"p(Q) after {when}", wealth, len(charges), trial, f"<Q^2> off by {100 * min(seen, 9.99):.0f} %", detail
-    )
+    return e_verdict(f"p(Q) after {when}", wealth, len(charges), trial, f"weight of Q /= 0 off by {seen}", detail)
+
+
+def detectable_tunnelling(p: Array, n: int, alpha: float) -> str:
+    """The factor on the weight of all sectors but 0 that the wealth on n charges would have found, in words.
+
+    Its log grows by ``n KL`` with the scatter of the log likelihood ratio, and pays for alpha and for learning each sector.
+    """
+    middle = len(p) // 2
+    cost = -np.log(alpha) + sum(max(0.5 * np.log1p(n / 200), np.log1p(1 / (200 * q))) for q in np.delete(p, middle))
+    for factor in np.geomspace(1.01, 1e3, 120):
+        q = p * factor
+        q[middle] = p[middle]
+        q /= q.sum()
+        ratio = np.log(q / p)
+        mean, square = float((q * ratio).sum()), float((q * ratio**2).sum())
+        if n * mean - POWER_QUANTILE * np.sqrt(n * max(square - mean**2, 0.0)) >= cost:
+            return f"{100 * (factor - 1):.0f} %" if factor < 2 else f"a factor of {factor:.1f}"
+    return "any factor: too few charges"
 
 
 def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -240,3 +263,18 @@ def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) ->
     smallest = detectable_mean(y, trial.alpha) * bound
     detail = f"defect {w.mean():.1e} +- {w.std() / np.sqrt(len(w)):.1e}"
     return e_verdict("Schwinger-Dyson defect", wealth, len(y), trial, f"a defect of {smallest:.1e}", detail)
+
+
+def uniform_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Links and Polyakov loops are uniform on the circle after three updates: their mean cosines average to zero.
+
+    Gauge invariance makes the links uniform, and the Polyakov loops are independent of the plaquettes: a mass term, a
+    boundary condition or a fixed gauge leaves Wilson loops right and fails here.
+    """
+    phases = trial.evidence.features(0, trial.effort.chains).phases
+    smallest = max(detectable_mean(y, trial.alpha / 4) for y in phases)
+    detail = "mean cosines of links (time, space), Polyakov loops: " + ", ".join(f"{y.mean():.1e}" for y in phases)
+    return e_verdict(
+        "mean cosine of links and Polyakov loops", mean_zero_wealth(phases.T, trial.alpha), phases.shape[1], trial,
+        f"a mean cosine of {smallest:.1e}", detail,
+    )  # fmt: skip

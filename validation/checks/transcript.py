@@ -121,16 +121,32 @@ def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial
 
 
 def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """`forward` and the proposals of `transition` or `transcript` are one map."""
+    """`forward` and the proposals of `transition` or `transcript` are one map, with one logdet."""
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
-        error = float(np.max(np.abs(difference(proposal(subject, z)[0], end))))
+        image, logdet = proposal(subject, z)
+        error = max(np.max(np.abs(difference(image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size)
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
-        largest = largest if error <= largest else error
-    detail = f"forward and a recorded proposal differ by {largest:.3g}"
+        largest = largest if error <= largest else float(error)
+    detail = f"forward and a recorded proposal (or its logdet, per degree of freedom) differ by {largest:.3g}"
     return within("max |forward - proposal|", largest, tolerance, f"a difference of {tolerance:.1e}", n, detail)
+
+
+def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """`transition` decides for a chain alone as it does for the chain inside a batch."""
+    x = sampler(subject, rng, CHAINS)
+    v, u = rng.standard_normal(x.shape), rng.random(CHAINS)
+    together = subject.transition(x, v, u)
+    records = [subject.transition(x[i : i + 1], v[i : i + 1], u[i : i + 1]) for i in range(CHAINS)]
+    delta_h = np.concatenate([record["delta_h"] for record in records])
+    accept = np.concatenate([record["accept"] for record in records])
+    clear = np.abs(together["logdet"] - together["delta_h"] - np.log(u)) > AMBIGUOUS
+    wrong = int(np.sum(clear & (accept != together["accept"])))
+    wrong += int(np.sum(~(np.abs(delta_h - together["delta_h"]) < AMBIGUOUS)))
+    detail = f"{wrong} of {CHAINS} chains decide otherwise, or have another delta_h, when alone"
+    return within("chains that decide otherwise alone", float(wrong), 0.0, f"one chain in {CHAINS}", CHAINS, detail)
 
 
 def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -145,18 +161,34 @@ def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 
 
 def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The momenta of `transcript` are independent N(0, 1): chi^2 of their squares, their sum, and Kolmogorov-Smirnov."""
+    """The momenta of `transcript` are independent N(0, 1).
+
+    chi^2 of their squares, their sum, Kolmogorov-Smirnov, and the largest correlation of two components (of at most 128).
+    """
     from scipy.stats import chi2, kstest, norm
 
     def p_values(n: int) -> tuple[float, int]:
-        v = _own_noise(subject, rng, "v", n)
+        rows = _own_noise(subject, rng, "v", n).reshape(-1, 2 * subject.volume)
+        v = rows.ravel()
         square, total = float((v * v).sum()), float(v.sum()) / np.sqrt(v.size)
         p_square = 2 * min(chi2.cdf(square, v.size), chi2.sf(square, v.size))
-        return float(min(p_square, 2 * norm.sf(abs(total)), kstest(v, "norm").pvalue)), 3
+        return float(min(p_square, 2 * norm.sf(abs(total)), kstest(v, "norm").pvalue, _p_correlation(rows[:, :128]))), 4
 
     n = trial.effort.decisions * 2**16
     seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)  # the variance of a sum of squares is 2 n
     return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, f"std of the momenta off by {seen:.1e}")
+
+
+def _p_correlation(rows: Array) -> float:
+    """Bonferroni p-value of the largest correlation between columns: Student's t, exact for independent normal columns."""
+    from scipy.stats import t as student
+
+    n, k = rows.shape
+    if n < 4:
+        return 1.0
+    r = np.abs(np.asarray(np.corrcoef(rows, rowvar=False))[np.triu_indices(k, 1)]).max()
+    statistic = r * np.sqrt((n - 2) / max(1 - r * r, 1e-300))
+    return float(min(1.0, k * (k - 1) * student.sf(statistic, n - 2)))
 
 
 def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:

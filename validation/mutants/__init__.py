@@ -14,9 +14,15 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Evidence, Trial
 from ..verdict import FAIL, Verdict
+from . import u1, u1_updates
 from .clay import Clay
-from .u1 import MUTANTS
 
+MUTANTS: tuple[type[Clay], ...] = tuple(
+    value
+    for module in (u1, u1_updates)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, Clay) and value is not Clay
+)
 BY_NAME: dict[str, type[Clay]] = {mutant.__name__: mutant for mutant in MUTANTS}
 
 
