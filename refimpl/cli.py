@@ -24,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"refimpl: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError, RecursionError) as error:
+        print(f"refimpl: {error or type(error).__name__}", file=sys.stderr)
         return report.USAGE
     except TargetError as error:
         print(f"refimpl: {error}", file=sys.stderr)
@@ -178,6 +178,9 @@ def _emit(text: str, out: str | None) -> None:
         print(text)
         return
     path = Path(out)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        path.write_text(text + "\n", encoding="utf-8")
+        return
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path)
@@ -210,7 +213,10 @@ def _validate(arguments: argparse.Namespace) -> int:
     _writable(arguments.out)
     known = None
     if arguments.xfail is not None:
-        known = json.loads(Path(arguments.xfail).read_text(encoding="utf-8"))
+        try:
+            known = json.loads(Path(arguments.xfail).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
         if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
             raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
     parameters = {name: getattr(arguments, name) for name in ("beta", "shape", "step_size", "n_steps")}

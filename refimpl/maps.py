@@ -49,6 +49,8 @@ class Integrator:
         c = self.coefficients
         if len(c) < 3 or len(c) % 2 == 0 or c != c[::-1]:
             raise ValueError(f"coefficients: got {c}, expected an odd palindrome (kick, drift, ..., kick)")
+        if not all(c[1::2]):
+            raise ValueError(f"coefficients: got {c}, expected drifts other than zero")
         if not (math.isclose(sum(c[::2]), 1) and math.isclose(sum(c[1::2]), 1)):
             raise ValueError(f"coefficients: got {c}, expected kicks and drifts that sum to 1 each")
 

@@ -20,7 +20,10 @@ def charge(x: Array) -> NDArray[np.int64]:
 
     The sum is an integer up to rounding because the unwrapped plaquettes of a torus add up to zero.
     """
-    return np.rint(site_sum(wrap(plaquette_angles(check_links(x)))) / TWO_PI).astype(np.int64)
+    total = site_sum(wrap(plaquette_angles(check_links(x)))) / TWO_PI
+    if not np.all(np.isfinite(total)):
+        raise ValueError("x: got NaN or infinite links, expected finite ones")
+    return np.rint(total).astype(np.int64)
 
 
 def sine_charge(x: Array) -> Array:

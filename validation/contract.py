@@ -86,7 +86,7 @@ class Subject:
         self._factory: Callable[..., Any] | None = None
         self._given = given
         self._hung: str | None = None
-        self.deadline = deadline
+        self.deadline = min(deadline, threading.TIMEOUT_MAX)
         if not hasattr(target, "theory") or isinstance(target, type):
             if not callable(target):
                 raise TargetError(
@@ -140,14 +140,20 @@ class Subject:
         if self._factory is not None:
             if not _accepts(self._factory, changes):
                 return None
-            return Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
+            try:
+                other = Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
+            except TargetError:
+                return None  # it refuses such parameters: a lattice too small for its masks, say
+            return other if "shape" not in changes or other.shape == changes["shape"] else None
         if callable(getattr(self.target, "replace", None)):
-            return Subject(self._call("replace", **changes), deadline=self.deadline)
+            other = Subject(self._call("replace", **changes), deadline=self.deadline)
+            return other if "shape" not in changes or other.shape == changes["shape"] else None
         return None
 
     def parameter(self, name: str) -> Any:
-        """A declared parameter such as ``step_size``, or None."""
-        return getattr(self.target, name, None)
+        """A declared number such as ``step_size``, or None."""
+        value = getattr(self.target, name, None)
+        return value if isinstance(value, int | float) else None
 
     # --- the capabilities -------------------------------------------------------------------------------------------
     def action(self, x: Array) -> Array:
@@ -272,7 +278,8 @@ def _made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
 
 
 def _accepts(factory: Callable[..., Any], names: Iterable[str]) -> bool:
-    parameters = inspect.signature(factory).parameters.values()
+    by_position = inspect.Parameter.POSITIONAL_ONLY
+    parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind is not by_position]
     return any(p.kind is p.VAR_KEYWORD for p in parameters) or set(names) <= {p.name for p in parameters}
 
 
@@ -303,7 +310,7 @@ def _float64(name: str, value: Any) -> Array:
     """Anything array-like (torch and JAX arrays through ``__array__``) as a float64 copy."""
     try:
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    except Exception as error:  # (conversion runs a stranger's code)
+    except (Exception, SystemExit) as error:  # conversion runs a stranger's code
         raise TargetFault(f"{name}: got {_kind(value)}, expected an array") from error
     if array.dtype.kind not in "biuf":
         raise TargetFault(f"{name}: got dtype {array.dtype}, expected float64")

@@ -106,7 +106,7 @@ class Evidence:
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
-        self._drivers, self._turn = drivers(subject), 0
+        self.drivers, self._turn = drivers(subject), 0
         self.n = 0
         self.sides = [side for side in (2, 3, 4) if side <= min(subject.shape) and side**2 < subject.volume]
 
@@ -133,7 +133,7 @@ class Evidence:
         for start in range(0, n, batch_size(self._subject.volume)):
             x = sampler(self._subject, self._rng, min(batch_size(self._subject.volume), n - start))
             self._turn += 1
-            driver = self._drivers[self._turn % len(self._drivers)]
+            driver = self.drivers[self._turn % len(self.drivers)]
             out.append((x, updates(self._subject, self._rng, x, LATER, driver)))
         return np.concatenate([x for x, _ in out]), np.concatenate([later for _, later in out], axis=1)
 
@@ -141,6 +141,8 @@ class Evidence:
         path = [x, *later]
         pairs = list(pairwise(path))
         moves = [np.sin(after - before) for before, after in pairs]
+        for move in moves:
+            move[np.abs(move) <= MOVED] = 0.0  # a rejected field that was wrapped again did not move
         first, last = (
             np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x)) for y in (x, path[-1])
         )

@@ -102,7 +102,7 @@ class Report:
 
 def _row(v: Verdict) -> str:
     label = {PASS: "pass", FAIL: "FAIL", SKIP: "skip"}[v.status]
-    if v.expected_failure is not None:
+    if v.expected_failure is not None and v.status != SKIP:
         label = "known" if v.status == FAIL else "XPASS"
     if v.status == SKIP:
         return f"{label:<6}{v.check:<33}{v.detail}"

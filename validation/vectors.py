@@ -48,13 +48,17 @@ class Vector:
 def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
     """The vectors of a suite, checksums verified; raises `ChecksumError`."""
     folder = root / suite
-    manifest = json.loads(_read(folder / "manifest.json"))
+    try:
+        manifest = json.loads(_read(folder / "manifest.json"))
+        names, sums = list(manifest["vectors"]), dict(manifest["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ChecksumError(f"{folder / 'manifest.json'}: not a manifest") from error
     vectors = []
-    for name in manifest["vectors"]:
+    for name in names:
         contents = {}
         for suffix in (".json", ".npz"):
             contents[suffix] = _read(folder / (name + suffix))
-            if hashlib.sha256(contents[suffix]).hexdigest() != manifest["sha256"][name + suffix]:
+            if hashlib.sha256(contents[suffix]).hexdigest() != sums.get(name + suffix):
                 raise ChecksumError(f"{folder / (name + suffix)}: the checksum is not that of manifest.json")
         about = json.loads(contents[".json"])
         with np.load(io.BytesIO(contents[".npz"]), allow_pickle=False) as arrays:

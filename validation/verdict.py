@@ -48,7 +48,7 @@ class Verdict:
     def good(self) -> bool:
         """Passed as expected, failed as declared, or not applicable."""
         if self.expected_failure is not None:
-            return self.status == FAIL
+            return self.status != PASS
         return self.status != FAIL
 
 

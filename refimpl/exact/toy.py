@@ -30,7 +30,7 @@ def mean_energy_error(omega: float, step_size: float, n_steps: int) -> float:
 def acceptance(omega: float, step_size: float, n_steps: int) -> float:
     """Exact mean acceptance in one dimension, ``(4/pi) atan(2/(d + sqrt(d^2 + 4)))``.
 
-    The usual ``erfc(sqrt(<dH>)/2)`` is its many-dimensional limit and is off by up to 0.16 here.
+    The usual ``erfc(sqrt(<dH>)/2)`` is its many-dimensional limit and is off by up to 0.25 here.
     """
     d = energy_error_scale(omega, step_size, n_steps)
     return 4 / math.pi * math.atan(2 / (d + math.sqrt(d * d + 4)))

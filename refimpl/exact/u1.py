@@ -24,8 +24,9 @@ Array = NDArray[np.float64]
 Shape = tuple[int, int]
 
 _DIGITS = 50
-# The sums over charges grow with beta: seconds at this one.
+# The sums over charges grow with beta and with the volume: seconds to a minute at these.
 LARGEST_BETA = 200.0
+LARGEST_VOLUME = 128 * 128
 # Charge sectors less probable than this are not listed (neighbours of sector 0 always are).
 SMALLEST_PROBABILITY = 1e-30
 # Terms of the theta sum that are summed one by one where it falls slowly; beyond, the tail has a closed form.
@@ -130,7 +131,8 @@ def charge_distribution(beta: float, shape: Shape) -> tuple[NDArray[np.int64], A
     Lists every sector with ``p(Q) >= SMALLEST_PROBABILITY``, and Q = -1, 0, 1 always. ``p(Q) = (1/M) sum_j Z(2 pi j/M)
     cos(2 pi Q j/M) / Z`` is free of aliasing for ``M > V``, because ``|Q| < V/2``. For ``beta <= LARGEST_BETA``.
     """
-    charges, probabilities = _charge_distribution(float(beta), _volume(beta, shape, largest_beta=LARGEST_BETA))
+    volume = _volume(beta, shape, largest_beta=LARGEST_BETA)
+    charges, probabilities = _charge_distribution(float(beta), volume)
     return charges.copy(), probabilities.copy()
 
 
@@ -209,7 +211,10 @@ def _volume(beta: float, shape: Shape, largest_beta: float = math.inf) -> int:
         raise ValueError(f"beta: got {beta!r}, expected {limit}")
     if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(_is_integer(e) and e >= 2 for e in shape):
         raise ValueError(f"shape: got {shape!r}, expected two integer extents (T, X) of at least 2")
-    return int(shape[0]) * int(shape[1])
+    volume = int(shape[0]) * int(shape[1])
+    if largest_beta < math.inf and volume > LARGEST_VOLUME:
+        raise ValueError(f"shape: got {shape!r}, expected at most {LARGEST_VOLUME} sites for sums over charges")
+    return volume
 
 
 def _is_integer(value: object) -> bool:
@@ -360,18 +365,21 @@ def _plaquettes_of_charge(rng: np.random.Generator, n: int, beta: float, shape: 
         raise ValueError(f"charge: got {charge}, a sector of probability {probability:.1e}, expected at least 1e-4")
     kept = np.empty((0, volume))
     while len(kept) < n:
-        angles = sample_plaquettes(rng, math.ceil(1.1 * (n - len(kept)) / probability) + 10, beta, volume)
+        wanted = math.ceil(1.1 * (n - len(kept)) / probability) + 10
+        angles = sample_plaquettes(rng, min(wanted, 10 + 2**23 // volume), beta, volume)  # at most 64 MB at a time
         kept = np.concatenate([kept, angles[np.rint(angles.sum(axis=1) / (2 * np.pi)) == charge]])
     return kept[:n]
 
 
 def sample_plaquettes(rng: np.random.Generator, n: int, beta: float, volume: int) -> Array:
-    """``volume`` (at least 3) von Mises(beta) angles conditioned on a sum of 0 modulo 2 pi; shape ``(n, volume)``.
+    """``volume`` (at least 2) von Mises(beta) angles conditioned on a sum of 0 modulo 2 pi; shape ``(n, volume)``.
 
     Also the bond angles of the periodic O(2) chain. A halving tree: of ``m`` angles left with required sum ``s``, draw
     half freely with sum ``y``, accept with ``g_r(s - y)/g_r(0)``, where ``g_r`` is the density of the sum of the other ``r``;
     the last two come from their exact conditional law. Only rejected configurations are drawn again.
     """
+    if not _is_integer(volume) or volume < 2:
+        raise ValueError(f"volume: got {volume!r}, expected an integer of at least 2")
     angles = np.empty((n, volume))
     required = np.zeros(n)
     filled = 0

@@ -11,11 +11,11 @@ from refimpl.exact import u1
 from refimpl.statistics import sign_test
 
 from .. import measure
-from ..contract import Subject
-from ..evidence import Trial, batch_size, drivers, sampler, seed_from, updates
+from ..contract import Subject, TargetFault
+from ..evidence import MOVED, Trial, batch_size, drivers, sampler, seed_from, updates
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .exact_start import charge_verdict, e_verdict, shift_of, soft
+from .exact_start import NOT_REVERSIBLE, charge_verdict, e_verdict, shift_of, soft
 
 Array = NDArray[np.float64]
 
@@ -57,14 +57,20 @@ def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial
     return charge_verdict(subject, trial, _runs(subject, rng, trial)[1], f"{trial.effort.driver_steps} updates")
 
 
-def _one_update(subject: Subject, x: Array, seed: int) -> Array:
-    return subject.step(x, seed) if subject.has("step") else subject.run(x, 1, seed)[0][-1]
+def _one_update(subject: Subject, x: Array, seed: int, driver: str) -> Array:
+    if driver == "step":
+        return subject.step(x, seed)
+    configurations, _ = subject.run(x, 1, seed)
+    if len(configurations) != 1:
+        raise TargetFault(f"run: got {len(configurations)} configurations, expected 1")
+    return configurations[0]
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Ten updates of 64 chains change every link, every Polyakov loop and the sum of all links in either direction.
 
-    A kernel that stands still, or keeps a part of the field for ever, leaves any density invariant.
+    A kernel that stands still, or keeps a part of the field for ever, leaves any density invariant. An acceptance far below
+    one per cent fails here too: nothing could be learnt from such a kernel.
     """
     x = sampler(subject, rng, 64)
     detail, still, n = "", 0, 0
@@ -85,40 +91,49 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("quantities that never change", float(still), 0.0, f"one of {n}", 640, detail)
 
 
-def _recurring(batches: list[Array]) -> tuple[int, int]:
-    """Fields that occur more than once, and how many of the values are such repeats."""
-    counts = Counter(field.tobytes() for batch in batches for field in batch)
-    repeats = [count for count in counts.values() if count > 1]
+def _recurring(x: Array, batches: list[Array]) -> tuple[int, int]:
+    """Fields other than ``x`` that occur more than once, and how many of the values are such repeats."""
+    moved = [y for batch in batches for y in batch if np.abs(np.sin(y - x)).max() > MOVED]
+    repeats = [count for count in Counter(y.tobytes() for y in moved).values() if count > 1]
     return len(repeats), sum(repeats)
+
+
+def _by_right(subject: Subject) -> int:
+    """Fields that may occur again: a cycle may carry a rejected field to one and the same other field."""
+    return 0 if subject.reversible else 1
 
 
 def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Chains that start from one configuration part ways: no two share a random stream, within a call or between calls.
 
-    256 chains by three neighbouring seeds. They may meet by rejecting, in one and the same field; any second field that
+    256 chains by three neighbouring seeds. They may meet in the field they started from, by rejecting; any other field that
     comes back is a stream used twice (as in ``seed + chain``).
     """
     if subject.discrete:
         return skipped(DISCRETE)
     x = np.repeat(sampler(subject, rng, 1), 256, axis=0)
-    seed = seed_from(rng)
-    fields, repeats = _recurring([_one_update(subject, x, seed + k) for k in range(3)])
-    return within(
-        "fields that occur again, but for one", float(max(0, fields - 1)), 0.0, "one shared stream in 768", 768,
-        f"{repeats} of 768 chains from the same start ended in one of {fields} fields that occur more than once",
-    )  # fmt: skip
+    seed, worst, detail = seed_from(rng), 0, ""
+    for driver in drivers(subject):
+        fields, repeats = _recurring(x[0], [_one_update(subject, x, seed + k, driver) for k in range(3)])
+        if fields - _by_right(subject) > worst:
+            worst = fields - _by_right(subject)
+            detail = f"{driver}: {repeats} of 768 chains from one start ended in {fields} fields that occur again"
+    return within("fields that occur again", float(worst), 0.0, "one shared stream in 768", 768, detail)
 
 
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     """One seed gives one result, bit for bit; 64 seeds give 64."""
     x = np.repeat(sampler(subject, rng, 1), 2, axis=0)
-    seed = seed_from(rng)
-    first, again = _one_update(subject, x, seed), _one_update(subject, x, seed)
-    faults = [] if np.array_equal(first, again) else ["the same seed gave two results"]
-    if not subject.discrete:
-        fields, repeats = _recurring([_one_update(subject, x, seed_from(rng))[:1] for _ in range(64)])
-        if fields > 1:
-            faults.append(f"{repeats} of 64 seeds gave one of {fields} results that occur more than once")
+    faults = []
+    for driver in drivers(subject):
+        seed = seed_from(rng)
+        first, again = _one_update(subject, x, seed, driver), _one_update(subject, x, seed, driver)
+        if not np.array_equal(first, again):
+            faults.append(f"{driver}: the same seed gave two results")
+        if not subject.discrete:
+            fields, repeats = _recurring(x[0], [_one_update(subject, x, seed_from(rng), driver)[:1] for _ in range(64)])
+            if fields > _by_right(subject):
+                faults.append(f"{driver}: {repeats} of 64 seeds gave one of {fields} results that occur again")
     return within(
         "faults", float(len(faults)), 0.0, "two results of a seed, or two seeds alike in 64", 66, "; ".join(faults)
     )
@@ -127,14 +142,17 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
 def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The moves of neighbouring chains are uncorrelated: signs of ``sum sin(dx_i) sin(dx_j)`` are balanced.
 
-    Under ``x -> -x`` of one chain its move changes sign with equal probability, so the product is symmetric.
+    A reversible chain in equilibrium moves up and down alike, so the product of two independent moves is symmetric.
     """
+    if not subject.reversible:
+        return skipped(NOT_REVERSIBLE)
 
     def p_values(n: int) -> tuple[float, int]:
         products: list[Array] = []
         while sum(map(len, products)) < n:
             x = sampler(subject, rng, 2 * min(batch_size(subject.volume), n))
-            move = np.sin(_one_update(subject, x, seed_from(rng)) - x)
+            move = np.sin(_one_update(subject, x, seed_from(rng), drivers(subject)[0]) - x)
+            move[np.abs(move) <= MOVED] = 0.0
             products.append((move[::2] * move[1::2]).sum(axis=(1, 2, 3)))
         return sign_test(np.concatenate(products)), 1
 

@@ -174,8 +174,8 @@ def energy_scaling(subject: Subject, rng: np.random.Generator) -> Verdict:
         finer = subject.replace(step_size=step_size / k, n_steps=length * k)
         if finer is None:
             return skipped("cannot be made at another step size (it has no replace, and is not a factory)")
-        (x_end, v_end), _ = proposal(finer, (x, v))
-        error = measure.energy(x_end, v_end, subject.beta) - before
+        (x_end, v_end), logdet = proposal(finer, (x, v))
+        error = measure.energy(x_end, v_end, subject.beta) - before - logdet
         seen.append((k, float(np.sqrt(np.mean(error * error)))))
         if not seen[-1][1] > 100 * action_rounding(subject):
             break

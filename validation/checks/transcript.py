@@ -51,15 +51,16 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
     """
-    largest, detail, n = 0.0, "", 0
+    largest, detail, n, size = 0.0, "", 0, 0.0
     for record in records(subject, rng, trial.effort):
         expected = true_delta_h(subject, record)
+        size = max(size, float(np.nanmax(measure.energy(record["x_proposed"], record["v_proposed"], subject.beta))))
         error = np.abs(record["delta_h"] - expected)
         n += len(error)
         if not np.max(error) <= largest:
             largest, detail = float(np.max(error)), worst(record["delta_h"], expected)
     # Two energies, each of V plaquettes and 2V squares of some unit size, and the cancellation of their difference.
-    tolerance = 4 * (action_rounding(subject) + 16 * subject.volume**1.5 * U)
+    tolerance = 4 * (action_rounding(subject) + 16 * subject.volume**1.5 * U) + 64 * U * size
     return within("max |delta_h - recomputed|", largest, tolerance, f"energy error {tolerance:.1e}", n, detail)
 
 
@@ -91,8 +92,9 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The next field is the proposal where it was accepted, and the old field where not, link by link."""
-    largest, detail, n = 0.0, "", 0
+    largest, detail, n, size = 0.0, "", 0, np.pi
     for record in records(subject, rng, trial.effort):
+        size = max(size, float(np.nanmax(np.abs(record["x_proposed"]))))
         accepted = (record["accept"] != 0)[:, None, None, None]
         error = measure.angle_difference(record["x_next"], np.where(accepted, record["x_proposed"], record["x"]))
         n += len(error)
@@ -100,7 +102,7 @@ def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
             largest = float(np.max(np.abs(error)))
             chain = int(np.unravel_index(np.argmax(np.abs(error)), error.shape)[0])
             detail = f"chain {chain}, accept = {bool(record['accept'][chain])}: a link is off by {largest:.3g}"
-    tolerance = 8 * np.pi * U * 4  # wrapping once more
+    tolerance = 32 * size * U  # wrapping once more
     return within("max |x_next - chosen field|", largest, tolerance, f"one link off by {tolerance:.1e}", n, detail)
 
 
