@@ -13,8 +13,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .groups import wrap
-from .lattice import check_integer, check_number
+from ..groups import wrap
+from ..lattice import check_integer, check_number
 
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
