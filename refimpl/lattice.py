@@ -147,6 +147,34 @@ def gauge_transform(x: Array, alpha: Array) -> Array:
     return x + np.stack([alpha - shift(alpha, 0), alpha - shift(alpha, 1)], axis=1)
 
 
+def add_flux(x: Array, k: ArrayLike, out: Array | None = None) -> Array:
+    """``x + k I`` with `unit_flux` ``I``, not wrapped, for integers ``k`` of shape ``(chain,)`` or one for all chains.
+
+    Every plaquette moves by ``2 pi k/V`` modulo ``2 pi``. Links are whole multiples of ``2 pi/V``, reduced as integers, so
+    that a large ``k`` is as exact as a small one. ``out`` may be ``x``.
+    """
+    n_t, n_x = x.shape[2:]
+    volume, k = n_t * n_x, np.broadcast_to(np.asarray(k), len(x))[:, None]
+    if out is None:
+        out = np.empty_like(x)
+    if out is not x:
+        out[...] = x
+    # At t -> t + 1 the space links grow by 2 pi/V; the time links of the last slice make up for the drop at its end.
+    out[:, 1] += (2 * np.pi / volume * _centred(k * np.arange(n_t), volume))[:, :, None]
+    out[:, 0, -1] += 2 * np.pi / n_x * _centred(-k * np.arange(n_x), n_x)
+    return out
+
+
+def unit_flux(shape: tuple[int, int]) -> Array:
+    """Link angles ``(2, T, X)`` in [-pi, pi) of the uniform field of charge +1: every plaquette ``2 pi/V`` modulo ``2 pi``."""
+    return add_flux(np.zeros((1, 2, *check_shape(shape))), 1)[0]
+
+
+def _centred(k: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """The representative of ``k`` modulo ``n`` in ``[-n/2, n/2)``."""
+    return (k + n // 2) % n - n // 2
+
+
 def site_sum(field: Array) -> Array:
     """Sum over all axes but the first, by a fixed pairwise tree.
 

@@ -1,5 +1,6 @@
 """HMC: exact numbers on the harmonic oscillator, bit reproducibility, caching, rejected non-finite proposals."""
 
+import importlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl import kernels
 from refimpl.actions import WilsonU1, u1_action_definition, u1_force_definition
 from refimpl.exact import toy, u1
 from refimpl.kernels import HMC, metropolis, spawn_rngs
@@ -122,7 +122,7 @@ def test_cached_action_and_force_are_those_of_the_field():
 
 
 @settings(max_examples=20, deadline=None)
-@given(n_chains=st.integers(1, 9), block=st.sampled_from([1, 24, 48, 100, 10**6]), seed=st.integers(0, 2**32))
+@given(n_chains=st.integers(1, 9), block=st.sampled_from([1, 48, 96, 200, 10**6]), seed=st.integers(0, 2**32))
 def test_a_chain_has_the_same_bits_in_any_batch_and_block(n_chains, block, seed):
     x = equilibrium(9)
     kernel = HMC(WilsonU1(4.0), 0.2, 4)
@@ -133,13 +133,14 @@ def test_a_chain_has_the_same_bits_in_any_batch_and_block(n_chains, block, seed)
             state, info = kernel.step(rngs, state)
         return state.x, state.action, state.force, info.delta_h
 
-    original = kernels.BLOCK_ELEMENTS
+    module = importlib.import_module("refimpl.kernels.metropolis")  # the package has a function of that name
+    original = module.BLOCK_ELEMENTS
     whole = run(list(range(9)))
     try:
-        kernels.BLOCK_ELEMENTS = block
+        module.BLOCK_ELEMENTS = block
         part = run(list(range(n_chains)))
     finally:
-        kernels.BLOCK_ELEMENTS = original
+        module.BLOCK_ELEMENTS = original
     for a, b in zip(whole, part, strict=True):
         assert np.array_equal(a[:n_chains], b)
 

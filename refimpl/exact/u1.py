@@ -136,6 +136,17 @@ def charge_distribution(beta: float, shape: Shape) -> tuple[NDArray[np.int64], A
     return charges.copy(), probabilities.copy()
 
 
+def winding_ceiling(beta: float, shape: Shape) -> float:
+    """``sum_Q min(p(Q), p(Q + 1))``: the largest rate of charge changes of a Metropolis step that proposes ``Q +- 1``.
+
+    With a direction chosen by a fair coin, a step from Q to Q + 1 happens at a rate of at most ``min(p(Q), p(Q + 1))/2``,
+    and as often back. Equal to ``1 - p(0)`` where p(Q) falls with ``|Q|``, without its cancellation. For ``beta <=
+    LARGEST_BETA``.
+    """
+    _, p = charge_distribution(beta, shape)
+    return math.fsum(np.minimum(p[1:], p[:-1]))
+
+
 @lru_cache(maxsize=64)
 def _charge_distribution(beta: float, volume: int) -> tuple[NDArray[np.int64], Array]:
     digits = _charge_digits(beta, volume)

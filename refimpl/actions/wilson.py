@@ -1,4 +1,4 @@
-"""Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)``."""
+"""The Wilson action of two-dimensional U(1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .lattice import (
+from ..lattice import (
     chain_last,
     check_links,
     check_number,
@@ -62,6 +62,34 @@ class WilsonU1:
     def dynamics(self, x: Array, v: Array) -> U1Dynamics:
         """The action bound to the arrays of one trajectory."""
         return U1Dynamics(self.beta, x, v)
+
+    def hessian_product(self, x: Array, w: Array) -> Array:
+        """``sum_j d2S/dx_i dx_j w_j``, the shape of ``x``: with ``G`` the plaquette map, ``G^T (beta cos theta_P * G w)``."""
+        x, w = check_links(x), check_links(w, "w")
+        if w.shape != x.shape:
+            raise ValueError(f"w: got shape {w.shape}, expected the shape {x.shape} of x")
+        curvature, turn = (chain_last(x.shape[0], *x.shape[2:]) for _ in range(2))
+        run(plaquette_program(x, curvature))
+        run(plaquette_program(w, turn))
+        np.multiply(curvature, 0.5, curvature)
+        np.tan(curvature, curvature)
+        np.multiply(curvature, curvature, curvature)
+        np.add(curvature, 1.0, curvature)
+        np.divide(2.0, curvature, curvature)
+        np.subtract(curvature, 1.0, curvature)  # cos theta_P = 2/(1 + t^2) - 1
+        np.multiply(curvature, turn, curvature)
+        np.multiply(curvature, -self.beta, curvature)
+        product = chain_last(*x.shape)
+        product[...] = 0.0
+        run(gradient_program(curvature, product))
+        return product
+
+    def definition(self, x: Array) -> Array:
+        """``beta sum_P (1 - cos theta_P)`` as written, shape ``(chain,)``, in operations that autograd can trace."""
+        import autograd.numpy as anp
+
+        angles = x[:, 0] + anp.roll(x[:, 1], -1, axis=1) - anp.roll(x[:, 0], -1, axis=2) - x[:, 1]
+        return self.beta * anp.sum(1 - anp.cos(angles), axis=(1, 2))
 
 
 class U1Dynamics:

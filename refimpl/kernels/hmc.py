@@ -1,0 +1,67 @@
+"""Hybrid Monte Carlo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..groups import wrap
+from ..lattice import chain_last, site_sum
+from ..maps import LEAPFROG, Action, Integrator, MolecularDynamics, trajectory
+from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HMC:
+    """Hybrid Monte Carlo: fresh momenta ``v ~ N(0, 1)``, a reversible volume-preserving trajectory, Metropolis.
+
+    ``H = S(x) + v.v/2``; the proposal is accepted with ``min(1, exp(H - H'))``. Action and force of the current field
+    are kept in the state, so a trajectory of ``n`` leapfrog steps costs ``n`` forces. Each chain has its own
+    Generator and its own bits: results do not depend on the batch a chain is run in.
+    """
+
+    action: Action
+    step_size: float
+    n_steps: int
+    integrator: Integrator = LEAPFROG
+
+    def __post_init__(self) -> None:
+        MolecularDynamics(self.action, self.step_size, self.n_steps, self.integrator)  # checks the arguments
+
+    def init(self, x: Array) -> State:
+        """The state at field ``x`` (checked by the action)."""
+        return initial_state(self.action, x)
+
+    def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Momenta of this field shape and the Metropolis uniforms, each chain's from its own Generator."""
+        check_rngs(rngs, shape[0])
+        from scipy.special import ndtr
+
+        normals = np.empty((shape[0], math.prod(shape[1:]) + 1))
+        for rng, row in zip(rngs, normals, strict=True):
+            rng.standard_normal(out=row)
+        # One call per chain: the last normal becomes the uniform through its distribution function.
+        return normals[:, :-1].reshape(shape), ndtr(normals[:, -1])
+
+    def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
+        """One trajectory and one accept/reject decision for every chain."""
+        return accept_reject(self, rngs, state)
+
+    def propose(self, state: State, v: Array, u: Array) -> tuple[State, Array, Info]:
+        """The deterministic heart of a step: proposed state, its momenta and the decision, for given ``v`` and ``u``."""
+        x, momenta = chain_last(*state.x.shape), chain_last(*state.x.shape)
+        x[...], momenta[...] = state.x, v
+        v_squared = momenta * momenta
+        with np.errstate(invalid="ignore", over="ignore"):
+            action, force = trajectory(
+                self.action, self.integrator, self.step_size, self.n_steps, x, momenta, state.force
+            )
+            delta_h = (action - state.action) + 0.5 * site_sum(momenta * momenta - v_squared)
+            if self.action.angular:
+                x = wrap(x)
+        return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)
