@@ -38,6 +38,7 @@ QUANTITIES = {
     "sine_charge_susceptibility": u1.sine_charge_susceptibility,
     "charge_susceptibility": u1.charge_susceptibility,
     "charge_distribution": u1.charge_distribution,
+    "winding_ceiling": u1.winding_ceiling,
 }
 
 
@@ -336,6 +337,20 @@ def test_charge_distribution_is_normalised_and_gives_the_charge_susceptibility(s
     assert math.fsum(probabilities) == pytest.approx(1, abs=1e-14)
     susceptibility = math.fsum(charges**2 * probabilities) / volume_of(shape)
     assert u1.charge_susceptibility(beta, shape) == pytest.approx(susceptibility, rel=EXACT, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "beta"), [((8, 8), 2.0), ((8, 8), 7.0), ((4, 6), 1.0), ((32, 32), 7.0), ((2, 2), 0.5)]
+)
+def test_winding_ceiling_telescopes_to_the_weight_of_charged_sectors(shape, beta):
+    # p(Q) falls with |Q|: the sum of the smaller of neighbours is twice the sum over Q > 0.
+    charges, probabilities = u1.charge_distribution(beta, shape)
+    assert u1.winding_ceiling(beta, shape) == pytest.approx(1 - probabilities[charges == 0][0], rel=0, abs=1e-14)
+
+
+def test_winding_ceiling_keeps_its_digits_where_the_charge_is_frozen():
+    charges, probabilities = u1.charge_distribution(50.0, (2, 2))
+    assert u1.winding_ceiling(50.0, (2, 2)) == pytest.approx(2 * probabilities[charges == 1][0], rel=1e-14)
 
 
 def test_a_rare_sector_keeps_its_digits():

@@ -359,3 +359,33 @@ def test_chain_last_has_the_chain_axis_fastest_in_memory(shape):
     assert a.shape == shape
     assert a.dtype == np.float64
     assert np.moveaxis(a, 0, -1).flags.c_contiguous
+
+
+# --- uniform flux ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", [*EDGE_SHAPES, (8, 8), (4, 6), (32, 16)])
+def test_unit_flux_is_uniform_and_of_charge_one(shape):
+    flux, volume = lattice.unit_flux(shape)[None], shape[0] * shape[1]
+    assert flux.shape == (1, 2, *shape)
+    assert np.all((flux >= -np.pi) & (flux < np.pi))
+    # four angles in [-pi, pi), each a multiple of 2 pi/V rounded twice, and one turn taken off
+    assert (
+        np.abs(measure.angle_difference(lattice.plaquette_angles_definition(flux), 2 * np.pi / volume)).max()
+        < 3 * ANGLE
+    )
+    assert measure.charge(flux) == 1
+    assert measure.charge(-flux) == -1
+
+
+@QUICK
+@given(x=FIELDS, data=st.data())
+def test_add_flux_is_k_times_the_unit(x, data):
+    k = np.array(data.draw(st.lists(st.integers(-50, 50), min_size=len(x), max_size=len(x))))
+    flux = lattice.unit_flux(x.shape[2:])
+    before = x.copy()
+    y = lattice.add_flux(x, k)
+    assert np.array_equal(x, before)
+    # k units by multiplication carry k roundings
+    assert np.abs(measure.angle_difference(y, x + k[:, None, None, None] * flux)).max() < 100 * ANGLE
+    assert np.array_equal(lattice.add_flux(x, k, out=x), y)
+    whole = lattice.add_flux(before, x[0, 0].size * k)  # V units are no flux at all, bit for bit
+    assert np.array_equal(whole, before)

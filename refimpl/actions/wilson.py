@@ -19,6 +19,8 @@ from ..lattice import (
     run,
     site_sum,
 )
+from .angles import cosine, half_sine
+from .fields import check_direction
 
 Array = NDArray[np.float64]
 
@@ -65,18 +67,12 @@ class WilsonU1:
 
     def hessian_product(self, x: Array, w: Array) -> Array:
         """``sum_j d2S/dx_i dx_j w_j``, the shape of ``x``: with ``G`` the plaquette map, ``G^T (beta cos theta_P * G w)``."""
-        x, w = check_links(x), check_links(w, "w")
-        if w.shape != x.shape:
-            raise ValueError(f"w: got shape {w.shape}, expected the shape {x.shape} of x")
+        x = check_links(x)
+        w = check_direction(w, x)
         curvature, turn = (chain_last(x.shape[0], *x.shape[2:]) for _ in range(2))
         run(plaquette_program(x, curvature))
         run(plaquette_program(w, turn))
-        np.multiply(curvature, 0.5, curvature)
-        np.tan(curvature, curvature)
-        np.multiply(curvature, curvature, curvature)
-        np.add(curvature, 1.0, curvature)
-        np.divide(2.0, curvature, curvature)
-        np.subtract(curvature, 1.0, curvature)  # cos theta_P = 2/(1 + t^2) - 1
+        cosine(curvature)
         np.multiply(curvature, turn, curvature)
         np.multiply(curvature, -self.beta, curvature)
         product = chain_last(*x.shape)
@@ -122,14 +118,8 @@ class U1Dynamics:
 
     def _half_sine(self) -> Array:
         """``sin(theta_P)/2 = t/(1 + t^2)``, ``t = tan(theta_P/2)``; leaves ``1 + t^2`` in the second scratch array."""
-        p, q = self._p, self._q
         run(self._plaquettes)
-        np.multiply(p, 0.5, p)
-        np.tan(p, p)
-        np.multiply(p, p, q)
-        np.add(q, 1.0, q)
-        np.divide(p, q, p)
-        return p
+        return half_sine(self._p, self._q)
 
 
 def u1_action_definition(x: Array, beta: float) -> Array:
