@@ -81,6 +81,20 @@ def numbers(eps_x: Any, eps_v: Any, s: Any, t: Any, q: Any, order: str, wind: bo
     )
 
 
+def joined(parts: Numbers) -> Any:
+    """One vector of all numbers; plain or autograd's."""
+    import autograd.numpy as anp
+
+    return anp.concatenate([*parts[:4], anp.reshape(parts.logdet, (1,))])
+
+
+def split(flat: Array) -> Numbers:
+    """The inverse of `joined`."""
+    k = (len(flat) - 4) // 4
+    a, b, c, drifts, logdet = np.split(flat, [k + 1, 2 * k + 2, 3 * k + 3, 4 * k + 3])
+    return Numbers(a, b, c, drifts, logdet[0])
+
+
 def flux_position(n: int, order: str) -> int:
     """The drift at which flux is added: after the first half of the layers, or at the flip."""
     if "r" in order:
@@ -129,6 +143,9 @@ def run_with_pullback(
 ) -> tuple[tuple[Array, Array, Array, Array, Array], Callable[[Array, Array, Array, Array], Numbers]]:
     """As `run`, and the pullback: cotangents of x, v, logdet and action at the end -> those of the `Numbers`."""
     a, b, c, drifts, _ = steps.numbers
+    start_x, start_v = chain_last(*x.shape), chain_last(*x.shape)
+    start_x[...], start_v[...] = x, v
+    x, v = start_x, start_v
     xs, vs, forces, end_action = [x], [v], [force], np.zeros(len(x))
     for j, e in enumerate(drifts):
         v = a[j] * v - b[j] * forces[-1] - c[j]
@@ -145,11 +162,11 @@ def run_with_pullback(
         g_a, g_b, g_c, g_drifts = (np.zeros_like(part) for part in (a, b, c, drifts))
         g_x = g_x + g_action.reshape((-1,) + (1,) * (x.ndim - 1)) * forces[-1]
         for j in range(len(drifts), -1, -1):
-            g_a[j], g_b[j], g_c[j] = np.vdot(g_v, vs[j]), -np.vdot(g_v, forces[j]), -g_v.sum()
+            g_a[j], g_b[j], g_c[j] = np.sum(g_v * vs[j]), -np.sum(g_v * forces[j]), -g_v.sum()
             if j == 0:
                 break
             g_x = g_x - action.hessian_product(xs[j], b[j] * g_v)
-            g_drifts[j - 1] = np.vdot(g_x, vs[j])
+            g_drifts[j - 1] = np.sum(g_x * vs[j])
             g_v = a[j] * g_v + drifts[j - 1] * g_x
         return Numbers(g_a, g_b, g_c, g_drifts, np.asarray(g_logdet.sum() * x[0].size))
 

@@ -111,12 +111,17 @@ class GeneralizedLeapfrog:
             )
         _, force = self.action.action_and_force(x)
         end = self.run(x, v, force, direction)
-        return (wrap(end.x) if self.action.angular else end.x, end.v), end.logdet
+        return (self.wrapped(end.x), end.v), end.logdet
+
+    def wrapped(self, x: Array) -> Array:
+        """Angles in [-pi, pi); real fields as they are."""
+        return wrap(x) if self.action.angular else x
 
     def run(self, x: Array, v: Array, force: Array, direction: int) -> End:
         """The map (or for ``direction = -1`` its inverse) where the force at ``x`` is known already."""
         if self.architecture.affine_kicks:
-            return End(*affine.run(self.action, self._steps(direction), x, v, force))
+            steps = self._steps(self._numbers(self.params, direction), direction)
+            return End(*affine.run(self.action, steps, x, v, force))
         return _Walk(self, x, v, force, keep=False).walk(direction)
 
     def run_with_pullback(self, x: Array, v: Array, force: Array, direction: int) -> tuple[End, Pullback]:
@@ -124,12 +129,30 @@ class GeneralizedLeapfrog:
         if self.architecture.affine_kicks:
             import autograd
 
-            to_params, steps = autograd.make_vjp(lambda params: self._numbers(params, direction))(self.params)
-            end, pull = affine.run_with_pullback(self.action, self._steps(direction), x, v, force)
-            del steps
-            return End(*end), lambda *g: to_params(pull(*g))
+            to_params, flat = autograd.make_vjp(lambda params: affine.joined(self._numbers(params, direction)))(self.params)
+            steps = self._steps(affine.split(flat), direction)
+            end, pull = affine.run_with_pullback(self.action, steps, x, v, force)
+            return End(*end), lambda *g: to_params(affine.joined(pull(*g)))
         walk = _Walk(self, x, v, force, keep=True)
         return walk.walk(direction), walk.pullback
+
+    def _numbers(self, params: Params, direction: int) -> affine.Numbers:
+        """The kicks and drifts of a trajectory without nets; traceable by autograd."""
+        n, weights = self.architecture.n_layers, self.net_weights
+        s, t, q = (
+            weight * params[f"v/{letter}"] + np.zeros(n) if f"v/{letter}" in params else np.zeros(n)
+            for letter, weight in (("s", weights.s_v), ("t", weights.t_v), ("q", weights.q_v))
+        )
+        wind = self.architecture.winding != 0
+        return affine.numbers(params["eps_x"], params["eps_v"], s, t, q, self._order(direction), wind)
+
+    def _order(self, direction: int) -> str:
+        return "+r-" if self.merged else "+" if direction > 0 else "-"
+
+    def _steps(self, numbers: affine.Numbers, direction: int) -> affine.Steps:
+        winding = self.architecture.winding != 0
+        at = affine.flux_position(self.architecture.n_layers, self._order(direction)) if winding else -1
+        return affine.Steps(numbers, at, direction * self._flux)
 
 
 class _Cotangents:

@@ -1,0 +1,174 @@
+"""The target distributions by name: action, exact sampler, observables with their exact values, and what tunnelling means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import actions, exact, observables
+from .groups import TWO_PI, wrap
+from .lattice import check_number
+from .maps import Action
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Theory:
+    """One target distribution.
+
+    Attributes
+    ----------
+    name : "u1", "o2", "gaussian" or "gmm". parameters : what the function of that name takes, as numbers and lists.
+    action : the action at these parameters. field_shape : of one chain.
+    sample : ``(rng, n) -> x``, independent exact configurations; None where there is no exact sampler.
+    start : ``(rng, n) -> x``, the initialisation distribution: uniform angles, or standard normal numbers.
+    sector : ``x -> int64 (chain,)``: topological charge, winding number, or index of the nearest component; a change of
+        it is a tunnelling event.
+    observables : name -> ``x -> (chain,)``; exact : their expectations.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    action: Action
+    field_shape: tuple[int, ...]
+    sample: Callable[[np.random.Generator, int], Array] | None
+    start: Callable[[np.random.Generator, int], Array]
+    sector: Callable[[Array], NDArray[np.int64]]
+    observables: Mapping[str, Callable[[Array], Array]]
+    exact: Mapping[str, float]
+
+    def scaled(self, factor: float) -> Theory:
+        """The theory whose action is ``factor`` times this one's: annealing in beta, gamma or the inverse temperature."""
+        check_number("factor", factor, 0, above=True)
+        if factor == 1:
+            return self
+        if self.name in ("u1", "o2"):
+            return by_name(self.name, **{**self.parameters, "beta": self.parameters["beta"] * factor})
+        return replace(self, action=actions.scaled(self.action, factor), sample=None, exact={})
+
+
+def u1(beta: float, shape: tuple[int, int]) -> Theory:
+    """Two-dimensional U(1), `refimpl.actions.WilsonU1`."""
+    shape = (int(shape[0]), int(shape[1]))
+    volume = shape[0] * shape[1]
+    return Theory(
+        "u1",
+        {"beta": beta, "shape": list(shape)},
+        actions.WilsonU1(beta),
+        (2, *shape),
+        lambda rng, n: exact.u1.sample(rng, n, beta, shape),
+        lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
+        observables.charge,
+        {
+            "plaquette": observables.mean_plaquette,
+            "charge^2": lambda x: observables.charge(x).astype(float) ** 2,
+            "sine_charge^2": lambda x: observables.sine_charge(x) ** 2,
+        },
+        {
+            "plaquette": exact.u1.plaquette(beta, shape),
+            "charge^2": volume * exact.u1.charge_susceptibility(beta, shape),
+            "sine_charge^2": volume * exact.u1.sine_charge_susceptibility(beta, shape),
+        },
+    )
+
+
+def o2(beta: float, length: int) -> Theory:
+    """The periodic chain of O(2) spins, `refimpl.actions.O2Chain`."""
+
+    def winding(x: Array) -> NDArray[np.int64]:
+        return np.rint(wrap(np.roll(x, -1, axis=1) - x).sum(axis=1) / TWO_PI).astype(np.int64)
+
+    return Theory(
+        "o2",
+        {"beta": beta, "length": length},
+        actions.O2Chain(beta),
+        (length,),
+        lambda rng, n: exact.o2.sample(rng, n, beta, length),
+        lambda rng, n: rng.uniform(-np.pi, np.pi, (n, length)),
+        winding,
+        {
+            "bond_cosine": lambda x: np.cos(np.roll(x, -1, axis=1) - x).mean(axis=1),
+            "winding^2": lambda x: winding(x).astype(float) ** 2,
+        },
+        {
+            "bond_cosine": exact.o2.bond_cosine(beta, length),
+            "winding^2": length * exact.o2.winding_susceptibility(beta, length),
+        },
+    )
+
+
+def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
+    """A normal distribution, `refimpl.actions.Gaussian`; one sector only."""
+    action = actions.Gaussian(covariance, mean)
+    dimension = len(action.covariance)
+    return Theory(
+        "gaussian",
+        {"covariance": action.covariance.tolist(), "mean": None if action.mean is None else action.mean.tolist()},
+        action,
+        (dimension,),
+        lambda rng, n: exact.gaussian.sample(rng, n, action.covariance, action.mean),
+        lambda rng, n: rng.standard_normal((n, dimension)),
+        lambda x: np.zeros(len(x), dtype=np.int64),
+        _coordinates(dimension),
+        _coordinate_moments(
+            dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)
+        ),
+    )
+
+
+def gmm(
+    weights: ArrayLike = (0.5, 0.5),
+    means: ArrayLike = ((-2.0, 0.0), (2.0, 0.0)),
+    covariances: ArrayLike = (((0.1, 0.0), (0.0, 0.1)), ((0.1, 0.0), (0.0, 0.1))),
+) -> Theory:
+    """A Gaussian mixture, `refimpl.actions.Mixture`; by default the one of Foreman 2020, sec. 9."""
+    action = actions.Mixture(weights, means, covariances)
+    own = (action.weights, action.means, action.covariances)
+    dimension = action.means.shape[1]
+
+    def nearest(x: Array) -> NDArray[np.int64]:
+        return np.asarray(np.argmin(np.square(x[:, None] - action.means).sum(axis=2), axis=1))
+
+    return Theory(
+        "gmm",
+        {name: value.tolist() for name, value in zip(("weights", "means", "covariances"), own, strict=True)},
+        action,
+        (dimension,),
+        lambda rng, n: exact.mixture.sample(rng, n, *own),
+        lambda rng, n: rng.standard_normal((n, dimension)),
+        nearest,
+        {**_coordinates(dimension), "|x_0|": lambda x: np.abs(x[:, 0])},
+        {
+            **_coordinate_moments(dimension, lambda indices: exact.mixture.moment(indices, *own)),
+            "|x_0|": exact.mixture.absolute_moments(0, *own)[0],
+        },
+    )
+
+
+def by_name(name: str, **parameters: Any) -> Theory:
+    """The theory of this name; raises `ValueError` for a name or a parameter that does not exist."""
+    functions: dict[str, Callable[..., Theory]] = {"u1": u1, "o2": o2, "gaussian": gaussian, "gmm": gmm}
+    if name not in functions:
+        raise ValueError(f"theory: got {name!r}, expected one of {', '.join(functions)}")
+    try:
+        return functions[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"theory: got parameters {parameters} for {name!r}: {error}") from error
+
+
+def _coordinates(dimension: int) -> dict[str, Callable[[Array], Array]]:
+    def power(i: int, p: int) -> Callable[[Array], Array]:
+        return lambda x: np.asarray(x[:, i] ** p)
+
+    first = {f"x_{i}": power(i, 1) for i in range(dimension)}
+    return {**first, **{f"x_{i}^2": power(i, 2) for i in range(dimension)}}
+
+
+def _coordinate_moments(dimension: int, moment: Callable[[tuple[int, ...]], float]) -> dict[str, float]:
+    first = {f"x_{i}": moment((i,)) for i in range(dimension)}
+    return {**first, **{f"x_{i}^2": moment((i, i)) for i in range(dimension)}}

@@ -1,0 +1,24 @@
+"""Training of the generalized leapfrog: losses, optimiser, annealing, and fits that resume bit for bit."""
+
+from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from .fit import Annealing, Recipe, TrainingError, fit, start
+from .losses import LOSSES, METRICS, Term
+from .optimise import Adam, Rate
+
+__all__ = [
+    "LOSSES",
+    "METRICS",
+    "Adam",
+    "Annealing",
+    "Checkpoint",
+    "Rate",
+    "Recipe",
+    "Term",
+    "TrainingError",
+    "fit",
+    "load_checkpoint",
+    "load_model",
+    "save_checkpoint",
+    "save_model",
+    "start",
+]

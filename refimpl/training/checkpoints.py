@@ -1,0 +1,131 @@
+"""Models and training states on disk: ``weights.npz`` and ``checkpoint.npz`` in a folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import nets
+from ..maps.architecture import Architecture, Params
+from ..maps.l2hmc import GeneralizedLeapfrog
+from ..theories import Theory, by_name
+from .optimise import Adam
+
+Array = NDArray[np.float64]
+
+WEIGHTS, STATE = "weights.npz", "checkpoint.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything a training needs to go on: parameters, their average, Adam, chains, random states, the best so far."""
+
+    step: int
+    params: Params
+    average: Params
+    adam: Adam
+    x: Array
+    rng_states: tuple[dict[str, Any], ...]
+    best: Params
+    best_score: float
+    history: Array
+
+
+def save_model(folder: Path, model: GeneralizedLeapfrog, theory: Theory, recipe: dict[str, Any]) -> None:
+    """Write ``weights.npz``: the parameters under their keys, and as JSON what they belong to."""
+    meta = {
+        "kind": "l2hmc",
+        "theory": {"name": theory.name, "parameters": dict(theory.parameters)},
+        "architecture": asdict(model.architecture),
+        "merged": model.merged,
+        "recipe": recipe,
+    }
+    nets.save(folder / WEIGHTS, model.params, meta)
+
+
+def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedLeapfrog, Theory, dict[str, Any]]:
+    """The map saved in a folder, its theory (or it at another ``theory`` of the same kind), and the recipe.
+
+    On another lattice the parameters must have the same shapes: scalars and convolutions do, dense nets do not.
+
+    Raises
+    ------
+    ValueError : a file that is missing, corrupt or foreign, or weights for another lattice or architecture.
+    """
+    path = Path(folder) / WEIGHTS
+    params, meta = nets.load(path)
+    try:
+        if meta["kind"] != "l2hmc":
+            raise KeyError("kind")
+        own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
+        architecture = architecture_from(meta["architecture"])
+        merged, recipe = bool(meta["merged"]), dict(meta["recipe"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: got a file without {error}, expected weights of a generalized leapfrog") from error
+    theory = own if theory is None else theory
+    if theory.name != own.name:
+        raise ValueError(f"{path}: got weights for theory {own.name!r}, expected {theory.name!r}")
+    if theory.field_shape != own.field_shape:
+        architecture = Architecture(**{**vars(architecture), "field_shape": theory.field_shape})
+    try:
+        return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), theory, recipe
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} (weights of a model on {own.field_shape})") from error
+
+
+def architecture_from(record: dict[str, Any]) -> Architecture:
+    """The `Architecture` of its JSON record."""
+    fields = dict(record)
+    for which in ("v_net", "x_net"):
+        if fields[which] is not None:
+            net = {key: tuple(value) if isinstance(value, list) else value for key, value in fields[which].items()}
+            fields[which] = nets.Net(**net)
+    return Architecture(**{**fields, "field_shape": tuple(fields["field_shape"])})
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint.npz``."""
+    groups = {
+        "params": checkpoint.params,
+        "average": checkpoint.average,
+        "first": checkpoint.adam.first,
+        "second": checkpoint.adam.second,
+        "best": checkpoint.best,
+    }
+    arrays = {f"{name}/{key}": value for name, group in groups.items() for key, value in group.items()}
+    arrays |= {"x": checkpoint.x, "history": checkpoint.history, "best_score": np.array(checkpoint.best_score)}
+    meta = {"kind": "training", "step": checkpoint.step, "adam_steps": checkpoint.adam.steps}
+    nets.save(folder / STATE, arrays, {**meta, "rngs": list(checkpoint.rng_states)})
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The inverse of `save_checkpoint`; raises `ValueError` on a file that is missing, corrupt or foreign."""
+    path = Path(folder) / STATE
+    arrays, meta = nets.load(path)
+
+    def group(name: str) -> Params:
+        return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
+
+    try:
+        if meta["kind"] != "training":
+            raise KeyError("kind")
+        return Checkpoint(
+            step=meta["step"],
+            params=group("params"),
+            average=group("average"),
+            adam=Adam(group("first"), group("second"), meta["adam_steps"]),
+            x=arrays["x"],
+            rng_states=tuple(meta["rngs"]),
+            best=group("best"),
+            best_score=float(arrays["best_score"]),
+            history=arrays["history"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: got a file without {error}, expected a training checkpoint") from error
+
+

@@ -1,0 +1,300 @@
+"""The training loop: trajectories with their pullback, a loss on proposals, Adam; annealing, checks, resuming."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..kernels import HMC, accept_reject, spawn_rngs
+from ..kernels.l2hmc import L2HMC
+from ..kernels.metropolis import State, initial_state, metropolis
+from ..lattice import check_integer, check_number, site_sum
+from ..maps.l2hmc import End, GeneralizedLeapfrog
+from ..theories import Theory
+from .checkpoints import Checkpoint
+from .losses import LOSSES, ON_LINKS, Term, acceptance, expected_loss
+from .optimise import Adam, Params, Rate, clipped, global_norm
+
+Array = NDArray[np.float64]
+
+ANNEALINGS = ("gamma", "temperature")
+REFRESHES = ("chains", "exact")
+WINDOW = 50  # steps over which acceptance and tunnelling are averaged before they are compared
+
+
+class TrainingError(ArithmeticError):
+    """The loss or its gradient is not finite; the last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """Training begins at ``start`` times the action and comes to the action itself after ``steps`` steps.
+
+    ``gamma``: the factor grows linearly (Foreman 2021, sec. 3.3). ``temperature``: its inverse falls linearly, which is
+    both ``T(n) = (T_i - T_f)(1 - n/N) + T_f`` and ``1/beta(n)`` linear (Foreman 2020, eqs. 41, 49; n = 0..N).
+    """
+
+    start: float
+    steps: int
+    kind: str = "temperature"
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start, 0, above=True)
+        check_integer("steps", self.steps, 1)
+        if self.kind not in ANNEALINGS:
+            raise ValueError(f"kind: got {self.kind!r}, expected one of {', '.join(ANNEALINGS)}")
+
+    def factor(self, step: int) -> float:
+        """The factor on the action at a step."""
+        done = min(step / self.steps, 1.0)
+        if self.kind == "gamma":
+            return self.start + (1.0 - self.start) * done
+        return 1.0 / (1.0 / self.start + (1.0 - 1.0 / self.start) * done)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Parameters
+    ----------
+    steps : training steps, of which the first ``pretrain`` change only the step sizes (the nets are still zero).
+    chains : training chains.
+    loss : a name in `LOSSES`, or terms. rate : `Rate` of Adam. clip : largest global norm of a gradient.
+    annealing : `Annealing` or None. thermalise : HMC trajectories after each change of the action.
+    refresh : ``chains`` go on by their own updates; ``exact`` draws every configuration anew from the exact sampler.
+    average : decay of the running average of the parameters; the averages are what is kept and returned. 0 is none.
+    warm_up : steps before a set of parameters may be called the best (annealing is always part of it).
+    """
+
+    steps: int = 1000
+    chains: int = 64
+    loss: str | tuple[Term, ...] = "charge"
+    rate: Rate = Rate()
+    clip: float = 0.1
+    annealing: Annealing | None = None
+    thermalise: int = 0
+    refresh: str = "chains"
+    pretrain: int = 0
+    average: float = 0.98
+    warm_up: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("chains", 1), ("thermalise", 0), ("pretrain", 0), ("warm_up", 0)):
+            check_integer(name, getattr(self, name), least)
+        check_number("clip", self.clip, 0, above=True)
+        if not 0 <= check_number("average", self.average, 0) < 1:
+            raise ValueError(f"average: got {self.average!r}, expected a number from 0 to below 1")
+        if self.refresh not in REFRESHES:
+            raise ValueError(f"refresh: got {self.refresh!r}, expected one of {', '.join(REFRESHES)}")
+        if isinstance(self.loss, str) and self.loss not in LOSSES:
+            raise ValueError(f"loss: got {self.loss!r}, expected one of {', '.join(LOSSES)}")
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+
+    def factor(self, step: int) -> float:
+        return 1.0 if self.annealing is None else self.annealing.factor(step)
+
+
+def start(theory: Theory, model: GeneralizedLeapfrog, recipe: Recipe, seed: int) -> Checkpoint:
+    """The checkpoint before the first step; raises `ValueError` where recipe and theory do not fit together."""
+    if theory.field_shape != model.architecture.field_shape:
+        raise ValueError(f"theory: got fields {theory.field_shape}, expected {model.architecture.field_shape}")
+    for term in recipe.terms:
+        if term.metric in ON_LINKS and theory.name != "u1":
+            raise ValueError(f"loss: got {term.metric!r} on {theory.name!r}, which has no plaquettes")
+        if term.metric == "euclidean" and theory.action.angular:
+            raise ValueError(f"loss: got 'euclidean' on the angles of {theory.name!r}, expected 'circular' or another")
+    if recipe.refresh == "exact" and theory.scaled(recipe.factor(0)).sample is None:
+        raise ValueError(f"refresh: got 'exact', but {theory.name!r} at another temperature has no exact sampler")
+    # One Generator per chain, and one more for exact configurations and auxiliary starts.
+    rngs = spawn_rngs(seed, recipe.chains + 1)
+    at = theory.scaled(recipe.factor(0))
+    x = at.start(rngs[-1], recipe.chains) if at.sample is None else at.sample(rngs[-1], recipe.chains)
+    params = {key: np.array(value) for key, value in model.params.items()}
+    return Checkpoint(
+        step=0,
+        params=params,
+        average=dict(params),
+        adam=Adam.start(params),
+        x=x,
+        rng_states=tuple(rng.bit_generator.state for rng in rngs),
+        best=dict(params),
+        best_score=-np.inf,
+        history=np.zeros((0, 4)),
+    )
+
+
+def fit(
+    theory: Theory,
+    model: GeneralizedLeapfrog,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    *,
+    save: Callable[[Checkpoint], None] | None = None,
+    save_every: int = 100,
+    progress: bool = False,
+) -> Checkpoint:
+    """Train from a checkpoint to ``recipe.steps``; the result is the same bits however often it was interrupted.
+
+    ``history`` has columns loss, mean acceptance, mean ``A (change of sector)^2`` and the norm of the gradient. The
+    parameters to use are ``best``: the running average at the end of the window of `WINDOW` steps that had the largest
+    third column at the full action (where sectors do not exist, the smallest loss).
+
+    Raises
+    ------
+    TrainingError : a loss or gradient that is not finite; ``save`` was called with the last good checkpoint.
+    """
+    rngs = spawn_rngs(0, len(checkpoint.rng_states))
+    for rng, state in zip(rngs, checkpoint.rng_states, strict=True):
+        rng.bit_generator.state = state
+    kernel = L2HMC(model.replace(params=checkpoint.params))
+    at, factor = theory, -1.0
+    bar = tqdm(
+        range(checkpoint.step, recipe.steps), desc="training", disable=None if progress else True, file=sys.stderr
+    )
+    for n in bar:
+        if recipe.factor(n) != factor:
+            factor = recipe.factor(n)
+            at = theory.scaled(factor)
+            if n > 0 and recipe.thermalise and recipe.refresh == "chains":
+                checkpoint = replace(checkpoint, x=_thermalised(at, checkpoint, recipe.thermalise, rngs[:-1]))
+        kernel = L2HMC(model.replace(action=at.action, params=checkpoint.params))
+        x = checkpoint.x
+        if recipe.refresh == "exact":
+            assert at.sample is not None  # `start` has seen to it
+            x = at.sample(rngs[-1], recipe.chains)
+        try:
+            loss, grads, proposal, moved = _loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
+            if any(term.auxiliary for term in recipe.terms):
+                other = at.start(rngs[-1], recipe.chains)
+                more = _loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
+                loss, grads = loss + more[0], {key: g + more[1][key] for key, g in grads.items()}
+            norm = global_norm(grads)
+            if not (np.isfinite(loss) and np.isfinite(norm)):
+                raise FloatingPointError(f"loss {loss:g}, norm of the gradient {norm:g}")
+        except FloatingPointError as error:
+            if save is not None:
+                save(checkpoint)
+            raise TrainingError(
+                f"training stopped at step {n}: {error}; the last good checkpoint, of step {checkpoint.step}, is kept"
+            ) from error
+        if n < recipe.pretrain:
+            grads = {key: grads[key] for key in ("eps_x", "eps_v")}
+        params, adam = checkpoint.adam.step(checkpoint.params, clipped(grads, recipe.clip), recipe.rate.at(n))
+        weight = max(recipe.average, 0.0) if n > 0 else 0.0
+        average = {key: weight * checkpoint.average[key] + (1 - weight) * value for key, value in params.items()}
+        hops = float(np.mean(proposal.acceptance * (at.sector(moved.x) - at.sector(x)) ** 2.0))
+        row = [loss, float(proposal.acceptance.mean()), hops, norm]
+        chosen = np.where(proposal.accepted.reshape((-1,) + (1,) * (x.ndim - 1)), moved.x, x)
+        checkpoint = replace(
+            checkpoint,
+            step=n + 1,
+            params=params,
+            average=average,
+            adam=adam,
+            x=chosen,
+            rng_states=tuple(rng.bit_generator.state for rng in rngs),
+            history=np.concatenate([checkpoint.history, [row]]),
+        )
+        checkpoint = _with_best(checkpoint, recipe, theory)
+        if (n + 1) % WINDOW == 0:
+            loss_now, acceptance_now, hops_now, _ = checkpoint.history[-WINDOW:].mean(axis=0)
+            bar.set_postfix(loss=f"{loss_now:.4g}", acceptance=f"{acceptance_now:.2f}", tunnelling=f"{hops_now:.3g}")
+        if save is not None and ((n + 1) % save_every == 0 or n + 1 == recipe.steps):
+            save(checkpoint)
+    return checkpoint
+
+
+def _with_best(checkpoint: Checkpoint, recipe: Recipe, theory: Theory) -> Checkpoint:
+    """At the end of a window, the running average becomes the best parameters if the window was the best."""
+    n = checkpoint.step
+    settled = max(recipe.warm_up, recipe.pretrain, 0 if recipe.annealing is None else recipe.annealing.steps)
+    if n == recipe.steps and checkpoint.best_score == -np.inf:
+        return replace(checkpoint, best=checkpoint.average, best_score=-np.inf)
+    if n % WINDOW or n - WINDOW < settled:
+        return checkpoint
+    window = checkpoint.history[-WINDOW:].mean(axis=0)
+    score = -window[0] if theory.name == "gaussian" else window[2]
+    if score <= checkpoint.best_score:
+        return checkpoint
+    return replace(checkpoint, best=checkpoint.average, best_score=float(score))
+
+
+def _thermalised(
+    theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.random.Generator]
+) -> Array:
+    """The chains after ``n`` HMC trajectories at the new action, with the present step size (Foreman 2020, sec. 22)."""
+    kernel = HMC(theory.action, max(float(np.median(np.abs(checkpoint.params["eps_x"]))), 1e-3), 10)
+    state = kernel.init(checkpoint.x)
+    for _ in range(n):
+        state, _ = accept_reject(kernel, rngs, state)
+    return np.ascontiguousarray(state.x)
+
+
+def _loss_and_gradient(  # type: ignore[no-untyped-def]
+    kernel: L2HMC, terms: tuple[Term, ...], x: Array, rngs: list[np.random.Generator], auxiliary: bool = False
+):
+    """Loss, gradient of every parameter, the decisions, and the proposed state."""
+    state = initial_state(kernel.action, x)
+    noise = kernel.noise(rngs, x.shape)
+    v, u = noise[:2]
+    d = noise[2] if kernel.directed else np.ones(len(x))
+    loss, grads = 0.0, {key: np.zeros_like(value) for key, value in kernel.map.params.items()}
+    ends: list[tuple[NDArray[np.intp], End]] = []
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for direction in np.unique(d):
+            chains = np.flatnonzero(d == direction)
+            end, share, part = _one_direction(kernel.map, terms, state, v, chains, int(direction), len(x), auxiliary)
+            loss += share
+            grads = {key: g + part[key] for key, g in grads.items()}
+            ends.append((chains, end))
+        whole = {name: np.empty((len(x), *value.shape[1:])) for name, value in vars(ends[0][1]).items()}
+        for chains, end in ends:
+            for name, value in vars(end).items():
+                whole[name][chains] = value
+        end = End(**whole)
+        delta_h = (end.action - state.action) + 0.5 * site_sum(end.v * end.v - v * v)
+        info = metropolis(delta_h, end.logdet, u)
+        moved = State(kernel.map.wrapped(end.x), end.action, end.force)
+    return loss, grads, info, moved
+
+
+def _one_direction(  # type: ignore[no-untyped-def]
+    model: GeneralizedLeapfrog,
+    terms: tuple[Term, ...],
+    state: State,
+    v: Array,
+    chains: NDArray[np.intp],
+    direction: int,
+    n: int,
+    auxiliary: bool,
+):
+    """End, share of the loss and gradient of the chains that go one way; proposals that diverge count as rejected."""
+    x, momenta = state.x[chains], v[chains]
+    end, pull = model.run_with_pullback(x, momenta, state.force[chains], direction)
+    good = np.isfinite(end.action) & np.isfinite(end.logdet) & np.isfinite(site_sum(end.v * end.v))
+    if not good.all():
+        if not good.any():
+            raise FloatingPointError("every proposal diverges")
+        _, share, grads = _one_direction(model, terms, state, v, chains[good], direction, n, auxiliary)
+        return end, share, grads
+    start_energy = state.action[chains] + 0.5 * site_sum(momenta * momenta)
+
+    def loss_of(parts):  # type: ignore[no-untyped-def]
+        x_end, v_end, logdet, action = parts
+        kinetic = 0.5 * anp.sum(anp.reshape(v_end * v_end, (len(chains), -1)), axis=1)
+        accept = acceptance(action + kinetic - start_energy, logdet)
+        return len(chains) / n * expected_loss(terms, x, x_end, accept, auxiliary)
+
+    value, cotangents = autograd.value_and_grad(loss_of)((end.x, end.v, end.logdet, end.action))
+    return end, float(value), pull(*cotangents)
