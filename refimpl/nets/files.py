@@ -1,0 +1,116 @@
+"""Weights as ``.npz`` files that other programs can read and write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .net import Params
+
+Array = NDArray[np.float64]
+
+FORMAT = "refimpl-nets-1"
+HEADER = "header"
+
+
+def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+    """Write parameters to ``path``, whole or not at all.
+
+    An uncompressed ``.npz`` (a zip archive of ``.npy`` files). Each parameter is a float64 array under its own key, as
+    listed in `init`: ``in/cos``, ``hidden/0/bias``, ``head/s/scale``, ... Where a program stacks layers, every array has
+    the layer axis in front. The array ``header`` is a string: JSON of ``{"format": "refimpl-nets-1", "shapes": {key:
+    shape}, "meta": meta}``, so that a lost or cut array is noticed. ``meta`` is anything JSON can hold: the fields of
+    `Net`, an action, a date. A dense weight is ``(before, after)`` and multiplies from the right.
+
+    Raises `ValueError` for a parameter that is not a finite float64 array or has the key ``header``, and for a ``meta``
+    that JSON cannot hold.
+    """
+    for key, array in params.items():
+        if key == HEADER or not isinstance(array, np.ndarray) or array.dtype != np.float64 or not np.isfinite(array).all():
+            got = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"params[{key!r}]: got {got}, expected a finite float64 array, not under the key {HEADER!r}")
+    shapes = {key: array.shape for key, array in params.items()}
+    try:
+        header = json.dumps({"format": FORMAT, "shapes": shapes, "meta": dict(meta)}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"meta: got {meta!r}, expected what JSON can hold ({error})") from error
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **params)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def load(
+    path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[Params, dict[str, Any]]:
+    """Parameters and meta data written by `save`.
+
+    ``shapes``: the shapes the caller needs, by key; by default those that the file itself claims.
+
+    Raises `ValueError`, naming the file and, where there is one, the key, what it got and what it expected: for a file
+    that is not such an archive or is damaged, for missing or additional keys, other shapes or types, and numbers that
+    are not finite. A missing file raises `FileNotFoundError`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, TypeError, AttributeError, KeyError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path}: got a file that cannot be read ({error}), expected the .npz of `save`") from error
+    header = _header(path, arrays.pop(HEADER, None))
+    for source, expected in (("its header", header["shapes"]), ("the caller", shapes)):
+        if expected is not None:
+            _check(path, arrays, {key: tuple(shape) for key, shape in expected.items()}, source)
+    return arrays, header["meta"]
+
+
+def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[str, Any]:
+    if array is None or array.shape != () or array.dtype.kind != "U":
+        got = "no such key" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"{path}: key {HEADER!r}: got {got}, expected one JSON string")
+    try:
+        header = json.loads(array.item())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: key {HEADER!r}: got {array.item()[:60]!r}, expected JSON ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        got = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"{path}: key {HEADER!r}: got format {got!r}, expected {FORMAT!r}")
+    shapes, meta = header.get("shapes"), header.get("meta")
+    if not isinstance(shapes, dict) or not isinstance(meta, dict) or not all(isinstance(s, list) for s in shapes.values()):
+        raise ValueError(f"{path}: key {HEADER!r}: got {sorted(header)}, expected objects 'shapes' (of lists) and 'meta'")
+    return header
+
+
+def _check(
+    path: str | os.PathLike[str], arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    for key, shape in shapes.items():
+        if key not in arrays:
+            raise ValueError(f"{path}: key {key!r}: got no such key, expected an array of shape {shape} ({source})")
+        array = arrays[key]
+        if array.dtype != np.float64 or array.shape != shape:
+            got = f"{array.dtype} of shape {array.shape}"
+            raise ValueError(f"{path}: key {key!r}: got {got}, expected float64 of shape {shape} ({source})")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path}: key {key!r}: got values that are not finite, expected finite ones")
+    if extra := sorted(arrays.keys() - shapes.keys()):
+        raise ValueError(f"{path}: key {extra[0]!r}: got an array of shape {arrays[extra[0]].shape}, expected none ({source})")
