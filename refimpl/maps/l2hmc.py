@@ -140,7 +140,7 @@ class GeneralizedLeapfrog:
         """The kicks and drifts of a trajectory without nets; traceable by autograd."""
         n, weights = self.architecture.n_layers, self.net_weights
         s, t, q = (
-            weight * params[f"v/{letter}"] + np.zeros(n) if f"v/{letter}" in params else np.zeros(n)
+            weight * params[f"v/scalar/{letter}"] + np.zeros(n) if f"v/scalar/{letter}" in params else np.zeros(n)
             for letter, weight in (("s", weights.s_v), ("t", weights.t_v), ("q", weights.q_v))
         )
         wind = self.architecture.winding != 0
