@@ -1,0 +1,98 @@
+"""Models and recipes that are known to work: what the command line trains unless told otherwise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..lattice import check_number
+from ..maps.architecture import Architecture, Params
+from ..maps.l2hmc import GeneralizedLeapfrog
+from ..nets import Net
+from ..theories import Theory
+from .fit import Annealing, Recipe
+from .losses import Term
+from .optimise import Rate
+
+
+def heated(architecture: Architecture, params: Params, s: float) -> Params:
+    """Parameters whose momentum nets return ``s`` (nearly) everywhere: a tempered trajectory to start training from.
+
+    Scalars are set; in other nets ``scale tanh(h W + b)`` gets ``scale = 1``, ``b = atanh(s)`` and a W of a hundredth.
+    Raises `ValueError` where there is no momentum net with an output ``s``, or ``s`` does not fit a tanh.
+    """
+    net = architecture.v_net
+    if net is None or "s" not in net.outputs:
+        raise ValueError("architecture: got no momentum net with an output 's', expected one to be heated")
+    check_number("s", s, 0)
+    if net.kind == "scalars":
+        return {**params, "v/scalar/s": np.full_like(params["v/scalar/s"], s)}
+    if s >= 1:
+        raise ValueError(f"s: got {s}, expected a number below 1 for a net with tanh outputs")
+    changed = {
+        "v/head/s/scale": np.ones_like(params["v/head/s/scale"]),
+        "v/head/s/bias": np.full_like(params["v/head/s/bias"], math.atanh(s)),
+        "v/head/s/weight": 0.01 * params["v/head/s/weight"],
+    }
+    return {**params, **changed}
+
+
+def tuned_step_size(beta: float) -> float:
+    """``0.35/sqrt(beta)``: leapfrog step of U(1) HMC near its best, acceptance about 0.7 for ten steps on 8 x 8."""
+    return 0.35 / math.sqrt(beta)
+
+
+def heat(beta: float) -> float:
+    """Momentum scaling per layer from which training at this beta starts: hand-tuned tempering on 8 x 8, 16 layers."""
+    return min(max(0.3 + 0.07 * (beta - 4), 0.05), 0.6)
+
+
+def tempering(theory: Theory, n_layers: int, step_size: float, s: float) -> GeneralizedLeapfrog:
+    """Hand-tuned tempered trajectory: momenta grow by ``exp(step_size s)`` a layer, and shrink again on the way back.
+
+    Two numbers and no training: the baseline that a trained model has to beat. A merged map of ``2 n_layers`` steps.
+    """
+    architecture = Architecture(theory.field_shape, theory.action.angular, n_layers, v_net=Net("scalars", outputs="s"))
+    params = heated(architecture, architecture.init(np.random.default_rng(0), step_size), s)
+    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True)
+
+
+def scalars(theory: Theory, n_layers: int = 16, steps: int = 700) -> tuple[GeneralizedLeapfrog, Recipe]:
+    """Per-layer scalars for U(1), merged: starts from hand-tuned heat at the target beta, exact configurations."""
+    beta = theory.parameters["beta"]
+    architecture = Architecture(theory.field_shape, True, n_layers, v_net=Net("scalars", outputs="sq"))
+    params = heated(architecture, architecture.init(np.random.default_rng(0), tuned_step_size(beta)), heat(beta))
+    recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
+    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True), recipe
+
+
+def convolutional(
+    theory: Theory, n_layers: int = 8, filters: tuple[int, ...] = (8,), steps: int = 500
+) -> tuple[GeneralizedLeapfrog, Recipe]:
+    """Gauge-equivariant convolutional momentum nets for U(1): s and q of a link from the plaquettes around it."""
+    beta = theory.parameters["beta"]
+    net = Net("conv", filters=filters, activation="tanh", outputs="sq")
+    architecture = Architecture(theory.field_shape, True, n_layers, v_net=net, encoding="plaquette")
+    start = architecture.init(np.random.default_rng(0), tuned_step_size(beta))
+    params = heated(architecture, start, min(0.9, heat(beta) * 16 / n_layers * 0.7))
+    recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
+    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True), recipe
+
+
+def mixture(
+    theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10, 10), steps: int = 1500, merged: bool = False
+) -> tuple[GeneralizedLeapfrog, Recipe]:
+    """Dense nets for a Gaussian mixture, annealed from temperature 10 (Foreman 2020, sec. 9)."""
+    net = Net("dense", units=units, activation="relu")
+    architecture = Architecture(theory.field_shape, False, n_layers, v_net=net, x_net=net, mask_seed=1)
+    params = architecture.init(np.random.default_rng(1), 0.2)
+    recipe = Recipe(
+        steps=steps,
+        chains=128,
+        loss=(Term("euclidean", "mixed"),),
+        rate=Rate(3e-3, "cosine", every=steps),
+        clip=1.0,
+        annealing=Annealing(0.1, max(1, int(0.7 * steps))),
+    )
+    return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), recipe
