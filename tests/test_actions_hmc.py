@@ -15,7 +15,11 @@ CHAINS, STEPS = 4000, 6
 SIGMAS = 4.9  # two-sided probability 1e-6 of each comparison; seeds are fixed
 
 COVARIANCE, MEAN = np.array([[2.0, -0.6], [-0.6, 0.5]]), np.array([1.0, -0.3])
-CLOSE = ([0.3, 0.7], [[-1.0, 0.0], [1.0, 0.5]], [[[0.5, 0.1], [0.1, 0.3]], [[1.0, 0.0], [0.0, 0.4]]])
+CLOSE = (
+    np.array([0.3, 0.7]),
+    np.array([[-1.0, 0.0], [1.0, 0.5]]),
+    np.array([[[0.5, 0.1], [0.1, 0.3]], [[1.0, 0.0], [0.0, 0.4]]]),
+)
 TWO = two_gaussians()
 TARGETS = {
     "gaussian": (
