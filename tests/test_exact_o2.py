@@ -232,6 +232,15 @@ def test_sampled_correlations_bonds_and_windings(beta, length):
         assert stats.chisquare(observed, p[common] * scale).pvalue > P_VALUE
 
 
+@over_betas
+@over_lengths
+def test_angles_reproduce_the_bonds_they_were_made_from(beta, length):
+    drawn = u1.sample_plaquettes(np.random.default_rng(5), 100, beta, length)  # the first draws of `sample`
+    x = o2.sample(np.random.default_rng(5), 100, beta, length)
+    # N additions of numbers below N pi, each rounded to 1e-16 of itself.
+    assert np.abs(wrapped(np.roll(x, -1, axis=1) - x - drawn)).max() < 1e-13
+
+
 def test_the_orientation_does_not_depend_on_the_bonds():
     x = configurations(1.0, 5)
     bonds = np.roll(x, -1, axis=1) - x
