@@ -151,7 +151,6 @@ def test_winding_of_three_sites_equals_quadrature(beta):
     np.testing.assert_array_equal(charges, [-1, 0, 1])
     expected = integral / (2 * np.pi) ** 2 / np.exp(o2.log_partition(beta, 3))
     np.testing.assert_allclose(p[[0, 2]], expected, rtol=EXACT)
-    # The complement, and for p(1) below 1e-8 the tail of the theta sum, known to double precision of p(0).
     assert math.fsum(p) == pytest.approx(1, abs=1e-15)
 
 

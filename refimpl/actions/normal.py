@@ -159,8 +159,8 @@ class Mixture:
 
         distance = x[None] - self.means[:, None]
         squares = anp.einsum("mci,mij,mcj->mc", distance, np.linalg.inv(self.covariances), distance)
-        norms = np.linalg.det(2 * np.pi * self.covariances) ** -0.5
-        return -logsumexp(np.log(self.weights * norms)[:, None] - squares / 2, axis=0)
+        peaks = np.log(self.weights) - np.linalg.slogdet(2 * np.pi * self.covariances)[1] / 2
+        return -logsumexp(peaks[:, None] - squares / 2, axis=0)
 
     def _components(self, x: Array) -> tuple[Array, Array, Array]:
         """Action ``(chain,)``, responsibilities ``(M, chain)``, and the forces ``f`` of the components, ``(D, M, chain)``."""
