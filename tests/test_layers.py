@@ -17,6 +17,7 @@ LEVELS = {
     "statistics": 0,
     "actions": 1,
     "observables": 1,
+    "nets": 1,
     "maps": 2,
     "kernels": 3,
     "validation": 5,
