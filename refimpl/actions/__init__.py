@@ -5,12 +5,15 @@ trajectory, ``hessian_product(x, w) = sum_j d2S/dx_i dx_j w_j``, and ``definitio
 can differentiate.
 """
 
+from .base import Action, Dynamics
 from .chain import O2Chain, O2Dynamics
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
 
 __all__ = [
+    "Action",
+    "Dynamics",
     "Gaussian",
     "Mixture",
     "NormalDynamics",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -159,8 +159,8 @@ class Mixture:
 
         distance = x[None] - self.means[:, None]
         squares = anp.einsum("mci,mij,mcj->mc", distance, np.linalg.inv(self.covariances), distance)
-        norms = np.linalg.det(2 * np.pi * self.covariances) ** -0.5
-        return -logsumexp(np.log(self.weights * norms)[:, None] - squares / 2, axis=0)
+        peaks = np.log(self.weights) - np.linalg.slogdet(2 * np.pi * self.covariances)[1] / 2
+        return -logsumexp(peaks[:, None] - squares / 2, axis=0)
 
     def _components(self, x: Array) -> tuple[Array, Array, Array]:
         """Action ``(chain,)``, responsibilities ``(M, chain)``, and the forces ``f`` of the components, ``(D, M, chain)``."""
@@ -176,14 +176,10 @@ class Mixture:
         return check_rows(x, self.means.shape[1])
 
 
-class _Normal(Protocol):
-    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
-
-
 class NormalDynamics:
     """A `Gaussian` or a `Mixture` bound to arrays ``x`` and ``v``."""
 
-    def __init__(self, action: _Normal, x: Array, v: Array) -> None:
+    def __init__(self, action: Gaussian | Mixture, x: Array, v: Array) -> None:
         self._action, self._x, self._v = action, x, v
 
     def kick(self, scale: float) -> None:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..lattice import check_number
+from .base import Action, Dynamics
 from .chain import O2Chain
 from .wilson import WilsonU1
 
 Array = NDArray[np.float64]
-
-
-class _Dynamics(Protocol):
-    def kick(self, scale: float) -> None: ...
-    def action_and_force(self) -> tuple[Array, Array]: ...
-
-
-class _Action(Protocol):
-    @property
-    def angular(self) -> bool: ...
-    def action(self, x: Array) -> Array: ...
-    def force(self, x: Array) -> Array: ...
-    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
-    def dynamics(self, x: Array, v: Array) -> _Dynamics: ...
-    def hessian_product(self, x: Array, w: Array) -> Array: ...
-    def definition(self, x: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +25,7 @@ class Scaled:
     factor : float, finite and not negative.
     """
 
-    base: _Action
+    base: Action
     factor: float
 
     def __post_init__(self) -> None:
@@ -81,7 +65,7 @@ class Scaled:
 class ScaledDynamics:
     """The dynamics of an action times ``factor``."""
 
-    def __init__(self, base: _Dynamics, factor: float) -> None:
+    def __init__(self, base: Dynamics, factor: float) -> None:
         self._base, self._factor = base, factor
 
     def kick(self, scale: float) -> None:
@@ -94,7 +78,7 @@ class ScaledDynamics:
         return self._factor * action, self._factor * force
 
 
-def scaled(action: _Action, factor: float) -> _Action:
+def scaled(action: Action, factor: float) -> Action:
     """``factor`` times an action: another ``beta`` where the action is proportional to one, `Scaled` otherwise."""
     check_number("factor", factor, 0)
     if isinstance(action, WilsonU1 | O2Chain):

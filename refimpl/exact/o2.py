@@ -59,14 +59,14 @@ def bond_covariance(beta: float, length: int) -> float:
     """``<cos cos'> - <cos>^2`` of two different bonds, the same at any distance."""
     _check(beta, length)
     with decimal.localcontext(u1._context(u1._DIGITS)):
-        return float(u1._plaquette_covariance(beta, length))
+        return float(_bond_covariance(beta, length))
 
 
 def bond_variance(beta: float, length: int) -> float:
     """Variance, over configurations, of the mean bond cosine; ``(beta N)^2`` times it is the variance of the action."""
     _check(beta, length)
     with decimal.localcontext(u1._context(u1._DIGITS)):
-        pairs = (length - 1) * u1._plaquette_covariance(beta, length)
+        pairs = (length - 1) * _bond_covariance(beta, length)
         return float((_single_bond_variance(beta, length) + pairs) / length)
 
 
@@ -92,6 +92,8 @@ def winding_susceptibility(beta: float, length: int) -> float:
 def sine_winding_susceptibility(beta: float, length: int) -> float:
     """``<Q_sin^2>/N`` of ``Q_sin = sum_i sin(x_(i+1) - x_i) / 2 pi``: ``(<sin^2> + (N-1) <sin sin'>) / 4 pi^2``."""
     _check(beta, length)
+    if length == 2:  # opposite bonds
+        return 0.0
     with decimal.localcontext(u1._context(u1._DIGITS)):
         sin_squared = 1 - u1._average(beta, length, u1._cos_squared)
         total = sin_squared + (length - 1) * u1._average(beta, length, u1._sine_correlation)
@@ -120,6 +122,11 @@ def _correlation(beta: float, length: int, distance: int) -> decimal.Decimal:
 
 def _single_bond_variance(beta: float, length: int) -> decimal.Decimal:
     return u1._average(beta, length, u1._cos_squared) - u1._average(beta, length, u1._cos) ** 2
+
+
+def _bond_covariance(beta: float, length: int) -> decimal.Decimal:
+    # Two sites have opposite bonds; there the sum over n does not reach beta = 0, where it is 0 times infinity.
+    return _single_bond_variance(beta, length) if length == 2 else u1._plaquette_covariance(beta, length)
 
 
 def _check(beta: float, length: int, largest_beta: float = math.inf, largest_length: float = math.inf) -> None:

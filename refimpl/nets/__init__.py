@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import definition as _definition
-from . import dense, local
+from . import dense, formulas, local
 from .compression import compress, explained_variance
 from .files import load, save
 from .net import KINDS, Net, Outputs, Params, checked_inputs, init
@@ -53,7 +52,8 @@ def apply(
     Returns
     -------
     `Outputs` of arrays ``(chain, *out_shape)``, or of shape ``()`` for kind ``"scalars"``; None where there is no such
-    output. A chain has the same bits alone and in any batch (on one machine; see `refimpl.nets.linear`).
+    output. A chain has the same bits alone and in any batch (on one machine; see `refimpl.nets.linear`). The cache may
+    refer to the inputs: they must not change before `pullback`.
 
     Raises `ValueError` for missing or unknown inputs, other shapes or types, and a time encoding that does not belong.
     """
@@ -65,9 +65,7 @@ def apply(
     return outputs, cache
 
 
-def pullback(
-    net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs
-) -> tuple[Params, dict[str, Array]]:
+def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
     """Gradients of ``sum(cotangent * output)`` with respect to every parameter and every input.
 
     ``cache`` is from `apply` with the same ``params``; ``cotangents`` have the shapes of the outputs, None where there
@@ -89,7 +87,7 @@ def pullback(
 
 def definition(net: Net, params: Mapping[str, Any], inputs: Mapping[str, Any], time: Any) -> Outputs:
     """`apply` without the cache as written on paper, traceable by autograd; statistics count as constants."""
-    return _definition.definition(net, params, inputs, time)
+    return formulas.outputs(net, params, inputs, time)
 
 
 def update_statistics(

@@ -16,7 +16,9 @@ from .net import Net, Outputs, Params
 Array = NDArray[np.float64]
 
 
-def apply(net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None) -> tuple[Outputs, Any]:
+def apply(
+    net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None
+) -> tuple[Outputs, Any]:
     n_chains = len(next(iter(inputs.values())))
     block = block_size(array for array in params.values() if array.ndim == 2)
     x = {name: rows(array, block) for name, array in inputs.items()}
@@ -39,9 +41,7 @@ def apply(net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], ti
     return outputs, (x, shapes, time, first, kept_first, kept, last, bounded, block)
 
 
-def pullback(
-    net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs
-) -> tuple[Params, dict[str, Array]]:
+def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
     x, shapes, time, first, kept_first, kept, last, bounded, block = cache
     n_chains = next(iter(shapes.values()))[0]
     grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains, block)

@@ -32,14 +32,16 @@ def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mappin
     shape}, "meta": meta}``, so that a lost or cut array is noticed. ``meta`` is anything JSON can hold: the fields of
     `Net`, an action, a date. A dense weight is ``(before, after)`` and multiplies from the right.
 
-    Raises `ValueError` for a parameter that is not a finite float64 array or has the key ``header``, and for a ``meta``
+    Raises `ValueError` for a parameter that is not finite or not float64 or has the key ``header``, and for a ``meta``
     that JSON cannot hold.
     """
-    for key, array in params.items():
-        if key == HEADER or not isinstance(array, np.ndarray) or array.dtype != np.float64 or not np.isfinite(array).all():
-            got = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise ValueError(f"params[{key!r}]: got {got}, expected a finite float64 array, not under the key {HEADER!r}")
-    shapes = {key: array.shape for key, array in params.items()}
+    arrays = {key: np.asarray(array) for key, array in params.items()}
+    for key, array in arrays.items():
+        if key == HEADER or array.dtype != np.float64 or not np.isfinite(array).all():
+            raise ValueError(
+                f"params[{key!r}]: got {array.dtype} {array!r:.60}, expected finite float64, not under the key {HEADER!r}"
+            )
+    shapes = {key: array.shape for key, array in arrays.items()}
     try:
         header = json.dumps({"format": FORMAT, "shapes": shapes, "meta": dict(meta)}, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -48,7 +50,7 @@ def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mappin
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **params)
+            np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -70,16 +72,25 @@ def load(
     are not finite. A missing file raises `FileNotFoundError`.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, TypeError, AttributeError, KeyError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        OSError,
+    ) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"{path}: got a file that cannot be read ({error}), expected the .npz of `save`") from error
     header = _header(path, arrays.pop(HEADER, None))
-    for source, expected in (("its header", header["shapes"]), ("the caller", shapes)):
-        if expected is not None:
-            _check(path, arrays, {key: tuple(shape) for key, shape in expected.items()}, source)
+    _check(path, arrays, {key: tuple(shape) for key, shape in header["shapes"].items()}, "its header")
+    if shapes is not None:
+        _check(path, arrays, shapes, "the caller")
     return arrays, header["meta"]
 
 
@@ -95,8 +106,14 @@ def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[st
         got = header.get("format") if isinstance(header, dict) else header
         raise ValueError(f"{path}: key {HEADER!r}: got format {got!r}, expected {FORMAT!r}")
     shapes, meta = header.get("shapes"), header.get("meta")
-    if not isinstance(shapes, dict) or not isinstance(meta, dict) or not all(isinstance(s, list) for s in shapes.values()):
-        raise ValueError(f"{path}: key {HEADER!r}: got {sorted(header)}, expected objects 'shapes' (of lists) and 'meta'")
+    if (
+        not isinstance(shapes, dict)
+        or not isinstance(meta, dict)
+        or not all(isinstance(s, list) for s in shapes.values())
+    ):
+        raise ValueError(
+            f"{path}: key {HEADER!r}: got {sorted(header)}, expected objects 'shapes' (of lists) and 'meta'"
+        )
     return header
 
 
@@ -113,4 +130,6 @@ def _check(
         if not np.isfinite(array).all():
             raise ValueError(f"{path}: key {key!r}: got values that are not finite, expected finite ones")
     if extra := sorted(arrays.keys() - shapes.keys()):
-        raise ValueError(f"{path}: key {extra[0]!r}: got an array of shape {arrays[extra[0]].shape}, expected none ({source})")
+        raise ValueError(
+            f"{path}: key {extra[0]!r}: got an array of shape {arrays[extra[0]].shape}, expected none ({source})"
+        )

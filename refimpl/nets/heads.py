@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS
-from .linear import Factors, times_factors, times_factors_pullback
+from .linear import Factors, rows, times_factors, times_factors_pullback
 from .net import Net, Outputs, Params
 
 Array = NDArray[np.float64]
@@ -92,7 +92,9 @@ def heads_pullback(
         g = getattr(cotangents, letter)
         if letter not in net.outputs:
             if g is not None:
-                raise ValueError(f"cotangents: got one for {letter!r}, expected None: the net has outputs {net.outputs!r}")
+                raise ValueError(
+                    f"cotangents: got one for {letter!r}, expected None: the net has outputs {net.outputs!r}"
+                )
             continue
         if np.shape(g) != shape:
             got = None if g is None else np.shape(g)
@@ -135,9 +137,8 @@ def dense_heads_pullback(
     grads, linear = heads_pullback(net, params, bounded, cotangents, (), (n_chains, *out_shape))
     total = np.zeros_like(h)
     for letter, g in linear.items():
-        key, padded = f"head/{letter}/weight", np.zeros((len(h), g[0].size))
-        padded[:n_chains] = g.reshape(n_chains, -1)
-        matrices, back = times_factors_pullback(h, factors_of(params, key), padded, block)
+        key = f"head/{letter}/weight"
+        matrices, back = times_factors_pullback(h, factors_of(params, key), rows(g, block), block)
         grads |= grads_of(key, matrices)
         total += back
     return grads, total

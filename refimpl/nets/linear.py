@@ -2,8 +2,11 @@
 
 BLAS picks a code path from the shape of a product, so the bits of a row depend on how many rows come with it. Here
 every call to BLAS has a shape that does not know the number of chains: rows go in blocks of one size, padded with zeros,
-and a convolution is one product per chain. Within a block all positions are alike (a test measures that). The small
-products also skip BLAS's packing of operands, which on AVX-512 pays for the padding.
+and a convolution is one product per chain. For convolutions nothing else is needed. For rows all positions of a block
+must be alike, which is a measured property of BLAS and not a promise (a test measures it again): with OpenBLAS 0.3 it
+holds for blocks of 32 in products below its limit for small ones on every kernel tried (AVX-512, AVX2, AVX, SSE), and
+above it for blocks of 64 if the number of columns is a multiple of 16. Small products skip the packing of operands,
+which on AVX-512 more than pays for the blocks.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Factors = tuple[Array, ...]
 
-# OpenBLAS takes its path without packing up to 1e6 multiplications; above it only large blocks amortise the packing.
+# OpenBLAS takes its path without packing up to 1e6 multiplications; above it only large blocks amortise the packing,
+# and the edge of a matrix whose width is no multiple of 16 is rounded in an order that depends on the row.
 SMALL_PRODUCT = 1_000_000
+COLUMNS = 16
 # Window columns of the chains in work: 1 MB, so that they stay in the second-level cache.
 WORK = 1 << 17
 
@@ -40,8 +45,14 @@ def rows(x: Array, block: int) -> Array:
 
 def times(x: Array, weight: Array, block: int) -> Array:
     """``x @ weight`` for rows from `rows`."""
-    product: Array = np.matmul(x.reshape(-1, block, x.shape[1]), weight)
-    return product.reshape(len(x), -1)
+    before, after = weight.shape
+    odd = after % COLUMNS
+    if not odd or block * before * after <= SMALL_PRODUCT:
+        product: Array = np.matmul(x.reshape(-1, block, before), weight)
+        return product.reshape(len(x), after)
+    wide = np.zeros((before, after - odd + COLUMNS))
+    wide[:, :after] = weight
+    return np.ascontiguousarray(times(x, wide, block)[:, :after])
 
 
 def times_factors(x: Array, factors: Factors, block: int) -> Array:

@@ -39,7 +39,9 @@ def _joined(params: Mapping[str, Array], inputs: Mapping[str, Array]) -> tuple[A
         channels = channels_of(name, array.shape[1:], lattice)
         if len(lattice) != dimension or channels != weight.shape[1]:
             count = weight.shape[1]
-            raise ValueError(f"inputs[{name!r}]: got shape {array.shape}, expected {count} channels on {dimension} axes")
+            raise ValueError(
+                f"inputs[{name!r}]: got shape {array.shape}, expected {count} channels on {dimension} axes"
+            )
         check_kernel(weight.shape[2:], lattice)
         fields.append(array.reshape(len(array), channels, *_planar(lattice)))
         weights.append(weight)
@@ -75,7 +77,9 @@ def _stack(
         if net.kind == "stencil":
             factors = params[f"lowrank/{i}/left"], params[f"lowrank/{i}/right"]
             if len(factors[0]) != x[0].size:
-                raise ValueError(f"inputs: got {x[0].size} numbers a chain, expected {len(factors[0])}: another lattice")
+                raise ValueError(
+                    f"inputs: got {x[0].size} numbers a chain, expected {len(factors[0])}: another lattice"
+                )
             z += times_factors(rows(x, block), factors, block)[: len(x)].reshape(z.shape)
         layers.append(Layer(x, weight, *ACTIVATIONS[net.activation].value(z)))
         x = layers[-1].y
@@ -92,7 +96,9 @@ def _standard(params: Mapping[str, Array], h: Array) -> Array:
     return (h - _per_channel(params["norm/mean"])) * _per_channel(inverse_std)
 
 
-def apply(net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None) -> tuple[Outputs, Any]:
+def apply(
+    net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None
+) -> tuple[Outputs, Any]:
     shapes = {name: array.shape for name, array in inputs.items()}
     block = _block(net, params) if net.units or net.kind == "stencil" else 0
     layers = _stack(net, params, inputs, time, block)
@@ -114,9 +120,7 @@ def apply(net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], ti
     return outputs, (shapes, time, layers, kept, last, bounded, block)
 
 
-def pullback(
-    net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs
-) -> tuple[Params, dict[str, Array]]:
+def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
     shapes, time, layers, kept, last, bounded, block = cache
     h = layers[-1].y
     if net.units:

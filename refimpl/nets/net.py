@@ -232,7 +232,9 @@ def channels_of(name: str, shape: tuple[int, ...], lattice: tuple[int, ...]) -> 
         return 1
     if shape[1:] == lattice:
         return shape[0]
-    raise ValueError(f"inputs[{name!r}]: got shape {shape}, expected {lattice} or (channels, {', '.join(map(str, lattice))})")
+    raise ValueError(
+        f"inputs[{name!r}]: got shape {shape}, expected {lattice} or (channels, {', '.join(map(str, lattice))})"
+    )
 
 
 def input_names(params: Mapping[str, Array]) -> list[str]:
@@ -256,7 +258,9 @@ def checked_inputs(
     n_chains = {array.shape[:1] for array in arrays.values()}
     if len(n_chains) != 1 or min(n_chains) in {(), (0,)}:
         shapes = {name: array.shape for name, array in arrays.items()}
-        raise ValueError(f"inputs: got shapes {shapes}, expected one number of chains, at least 1, along the first axis")
+        raise ValueError(
+            f"inputs: got shapes {shapes}, expected one number of chains, at least 1, along the first axis"
+        )
     for name, array in arrays.items():
         if array.dtype != np.float64:
             raise ValueError(f"inputs[{name!r}]: got dtype {array.dtype}, expected float64")

@@ -24,7 +24,7 @@ ACTIVATIONS = {
 }
 
 
-def definition(net: Net, params: Mapping[str, Any], inputs: Mapping[str, Any], time: Any) -> Outputs:
+def outputs(net: Net, params: Mapping[str, Any], inputs: Mapping[str, Any], time: Any) -> Outputs:
     if net.kind == "scalars":
         return Outputs(*(params[f"scalar/{letter}"] if letter in net.outputs else None for letter in "stq"))
     act = ACTIVATIONS[net.activation]

@@ -1,0 +1,34 @@
+"""What a sampler needs of an action."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Action(Protocol):
+    """Negative log density up to a constant, of fields with the chain axis first; where ``angular`` they are angles.
+
+    ``action_and_force`` and ``dynamics`` take their arrays as checked; the other methods raise `TypeError` or `ValueError`
+    where dtype or shape is wrong, but for ``definition``, which only computes.
+    """
+
+    @property
+    def angular(self) -> bool: ...
+    def action(self, x: Array) -> Array: ...
+    def force(self, x: Array) -> Array: ...
+    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
+    def dynamics(self, x: Array, v: Array) -> Dynamics: ...
+    def hessian_product(self, x: Array, w: Array) -> Array: ...
+    def definition(self, x: Array) -> Array: ...
+
+
+class Dynamics(Protocol):
+    """``kick(scale)`` does ``v -= scale * force(x)`` in place; ``action_and_force()`` is evaluated at the current ``x``."""
+
+    def kick(self, scale: float) -> None: ...
+    def action_and_force(self) -> tuple[Array, Array]: ...
