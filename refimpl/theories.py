@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from . import actions, exact, observables
 from .groups import TWO_PI, wrap
 from .lattice import check_number
-from .maps import Action
 
 Array = NDArray[np.float64]
 
@@ -34,7 +33,7 @@ class Theory:
 
     name: str
     parameters: Mapping[str, Any]
-    action: Action
+    action: actions.SmoothAction
     field_shape: tuple[int, ...]
     sample: Callable[[np.random.Generator, int], Array] | None
     start: Callable[[np.random.Generator, int], Array]
@@ -104,7 +103,8 @@ def o2(beta: float, length: int) -> Theory:
 
 def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
     """A normal distribution, `refimpl.actions.Gaussian`; one sector only."""
-    action = actions.Gaussian(covariance, mean)
+    centre = None if mean is None else np.asarray(mean, dtype=np.float64)
+    action = actions.Gaussian(np.asarray(covariance, dtype=np.float64), centre)
     dimension = len(action.covariance)
     return Theory(
         "gaussian",
@@ -115,9 +115,7 @@ def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
         lambda rng, n: rng.standard_normal((n, dimension)),
         lambda x: np.zeros(len(x), dtype=np.int64),
         _coordinates(dimension),
-        _coordinate_moments(
-            dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)
-        ),
+        _coordinate_moments(dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)),
     )
 
 
@@ -127,7 +125,7 @@ def gmm(
     covariances: ArrayLike = (((0.1, 0.0), (0.0, 0.1)), ((0.1, 0.0), (0.0, 0.1))),
 ) -> Theory:
     """A Gaussian mixture, `refimpl.actions.Mixture`; by default the one of Foreman 2020, sec. 9."""
-    action = actions.Mixture(weights, means, covariances)
+    action = actions.Mixture(*(np.asarray(part, dtype=np.float64) for part in (weights, means, covariances)))
     own = (action.weights, action.means, action.covariances)
     dimension = action.means.shape[1]
 

@@ -5,7 +5,7 @@ trajectory, ``hessian_product(x, w) = sum_j d2S/dx_i dx_j w_j``, and ``definitio
 can differentiate.
 """
 
-from .base import Action, Dynamics
+from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
@@ -21,6 +21,7 @@ __all__ = [
     "O2Dynamics",
     "Scaled",
     "ScaledDynamics",
+    "SmoothAction",
     "U1Dynamics",
     "WilsonU1",
     "scaled",

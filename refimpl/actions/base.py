@@ -1,4 +1,4 @@
-"""What a sampler needs of an action."""
+"""What a sampler, and the training of one, needs of an action."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Action(Protocol):
     def force(self, x: Array) -> Array: ...
     def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
     def dynamics(self, x: Array, v: Array) -> Dynamics: ...
+
+
+class SmoothAction(Action, Protocol):
+    """An action whose trajectories can be differentiated: its Hessian applied to ``w``, and S as written for autograd."""
+
     def hessian_product(self, x: Array, w: Array) -> Array: ...
     def definition(self, x: Array) -> Array: ...
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lattice import check_number
-from .base import Action, Dynamics
+from .base import Dynamics, SmoothAction
 from .chain import O2Chain
 from .wilson import WilsonU1
 
@@ -25,7 +25,7 @@ class Scaled:
     factor : float, finite and not negative.
     """
 
-    base: Action
+    base: SmoothAction
     factor: float
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Scaled:
         return self.factor * self.base.force(x)
 
     def action_and_force(self, x: Array) -> tuple[Array, Array]:
-        """Action and force from one pass; ``x`` is taken as checked."""
+        """SmoothAction and force from one pass; ``x`` is taken as checked."""
         action, force = self.base.action_and_force(x)
         return self.factor * action, self.factor * force
 
@@ -73,12 +73,12 @@ class ScaledDynamics:
         self._base.kick(self._factor * scale)
 
     def action_and_force(self) -> tuple[Array, Array]:
-        """Action ``(chain,)`` and force at the current ``x``, in new arrays."""
+        """SmoothAction ``(chain,)`` and force at the current ``x``, in new arrays."""
         action, force = self._base.action_and_force()
         return self._factor * action, self._factor * force
 
 
-def scaled(action: Action, factor: float) -> Action:
+def scaled(action: SmoothAction, factor: float) -> SmoothAction:
     """``factor`` times an action: another ``beta`` where the action is proportional to one, `Scaled` otherwise."""
     check_number("factor", factor, 0)
     if isinstance(action, WilsonU1 | O2Chain):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..maps import Action
+from ..actions import Action
 from .metropolis import Generators, State
 
 

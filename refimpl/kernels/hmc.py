@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions import Action
 from ..groups import wrap
 from ..lattice import chain_last, site_sum
-from ..maps import LEAPFROG, Action, Integrator, MolecularDynamics, trajectory
+from ..maps import LEAPFROG, Integrator, MolecularDynamics, trajectory
 from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
 
 Array = NDArray[np.float64]

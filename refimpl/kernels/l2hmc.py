@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions import Action
 from ..groups import wrap
 from ..lattice import chain_last, site_sum
-from ..maps import Action
 from ..maps.l2hmc import End, GeneralizedLeapfrog
 from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
 

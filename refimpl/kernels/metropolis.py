@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions import Action
 from ..groups import wrap
 from ..lattice import chain_last, check_integer
-from ..maps import Action
 
 Array = NDArray[np.float64]
 Generators = Sequence[np.random.Generator]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actions import WilsonU1
+from ..actions import Action, WilsonU1
 from ..groups import TWO_PI, sincos, wrap
 from ..lattice import add_flux, chain_last, check_integer, check_links, plaquette_angles, site_sum
-from ..maps import Action
 from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
 
 Array = NDArray[np.float64]

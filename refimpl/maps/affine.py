@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions import Action, SmoothAction
 from ..lattice import chain_last
-from .md import Action
 
 Array = NDArray[np.float64]
 
@@ -139,7 +139,7 @@ def _logdet(steps: Steps, x: Array) -> Array:
 
 
 def run_with_pullback(
-    action: Action, steps: Steps, x: Array, v: Array, force: Array
+    action: SmoothAction, steps: Steps, x: Array, v: Array, force: Array
 ) -> tuple[tuple[Array, Array, Array, Array, Array], Callable[[Array, Array, Array, Array], Numbers]]:
     """As `run`, and the pullback: cotangents of x, v, logdet and action at the end -> those of the `Numbers`."""
     a, b, c, drifts, _ = steps.numbers

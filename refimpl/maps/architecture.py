@@ -112,7 +112,9 @@ class Architecture:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"encoding: got {self.encoding!r}, expected one of {', '.join(ENCODINGS)}")
         if not self.angular and self.encoding != "cartesian":
-            raise ValueError(f"encoding: got {self.encoding!r} on a real field, expected 'cartesian' (the field itself)")
+            raise ValueError(
+                f"encoding: got {self.encoding!r} on a real field, expected 'cartesian' (the field itself)"
+            )
         if len(shape) != 3 and (self.encoding == "plaquette" or self.winding):
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X) links for plaquettes or winding")
         if self.x_net is not None and self.mask in ("checkerboard", "stripes") and any(n % 2 for n in shape[-2:]):
@@ -198,9 +200,9 @@ def layer(params: Params, which: str, k: int) -> Params:
 
 def frozen_plaquettes(move: NDArray[np.bool_]) -> Array:
     """1 for plaquettes none of whose links moves, ``(T, X)``."""
-    moved_0, moved_1 = move[None, 0], move[None, 1]
-    touched = moved_0 | moved_1 | (shift(moved_0, 1)) | (shift(moved_1, 0))  # type: ignore[arg-type]
-    return (~touched[0]).astype(np.float64)
+    moved = move.astype(np.float64)
+    touched = moved[0] + moved[1] + shift(moved[0], 1) + shift(moved[1], 0)
+    return (touched == 0).astype(np.float64)
 
 
 Pull = Callable[[dict[str, Array]], Array]

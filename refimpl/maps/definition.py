@@ -15,6 +15,8 @@ from .. import nets
 from ..lattice import unit_flux
 from .architecture import Architecture, NetWeights, frozen_plaquettes
 
+AS_TRAINED = NetWeights()
+
 Box = Any  # an array, or autograd's record of one
 
 
@@ -60,7 +62,7 @@ def run(
     x: Box,
     v: Box,
     direction: int = 1,
-    net_weights: NetWeights = NetWeights(),  # noqa: B008
+    net_weights: NetWeights = AS_TRAINED,
     merged: bool = False,
 ) -> tuple[Box, Box, Box]:
     """``(x', v', logdet)`` of the whole map, or for ``direction = -1`` of its inverse; angles are not wrapped."""

@@ -18,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import nets
+from ..actions import SmoothAction
 from ..groups import wrap
 from ..lattice import unit_flux
 from . import affine
 from .architecture import Architecture, NetWeights, Params, encode, layer
 from .blocks import drift, half_kick
-from .md import Action, PhasePoint
+from .md import PhasePoint
 
 Array = NDArray[np.float64]
 
 NOTHING = nets.Outputs(None, None, None)
+AS_TRAINED = NetWeights()
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class GeneralizedLeapfrog:
     ValueError : parameters that do not belong to the architecture, or an action on another kind of field.
     """
 
-    action: Action
+    action: SmoothAction
     architecture: Architecture
     params: Params
-    net_weights: NetWeights = NetWeights()
+    net_weights: NetWeights = AS_TRAINED
     merged: bool = False
     _masks: NDArray[np.bool_] = field(init=False, repr=False)
     _flux: Array = field(init=False, repr=False)
@@ -129,7 +131,9 @@ class GeneralizedLeapfrog:
         if self.architecture.affine_kicks:
             import autograd
 
-            to_params, flat = autograd.make_vjp(lambda params: affine.joined(self._numbers(params, direction)))(self.params)
+            to_params, flat = autograd.make_vjp(lambda params: affine.joined(self._numbers(params, direction)))(
+                self.params
+            )
             steps = self._steps(affine.split(flat), direction)
             end, pull = affine.run_with_pullback(self.action, steps, x, v, force)
             return End(*end), lambda *g: to_params(affine.joined(pull(*g)))

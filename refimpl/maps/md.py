@@ -8,34 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions import Action
 from ..groups import wrap
 from ..lattice import check_integer, check_number
 
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
-
-
-class Action(Protocol):
-    """What a sampler needs of an action; `Dynamics` is the same bound to the arrays of one trajectory."""
-
-    angular: ClassVar[bool]
-
-    def action(self, x: Array) -> Array: ...
-    def force(self, x: Array) -> Array: ...
-    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
-    def dynamics(self, x: Array, v: Array) -> Dynamics: ...
-
-
-class Dynamics(Protocol):
-    """``kick(scale)`` does ``v -= scale * force(x)`` in place; ``action_and_force()`` is evaluated at the current ``x``."""
-
-    def kick(self, scale: float) -> None: ...
-    def action_and_force(self) -> tuple[Array, Array]: ...
 
 
 @dataclass(frozen=True)

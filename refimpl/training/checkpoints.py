@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Checkpoint:
     average: Params
     adam: Adam
     x: Array
-    rng_states: tuple[dict[str, Any], ...]
+    rng_states: tuple[Mapping[str, Any], ...]
     best: Params
     best_score: float
     history: Array
@@ -83,7 +83,9 @@ def architecture_from(record: dict[str, Any]) -> Architecture:
     fields = dict(record)
     for which in ("v_net", "x_net"):
         if fields[which] is not None:
-            net = {key: tuple(value) if isinstance(value, list) else value for key, value in fields[which].items()}
+            net: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in fields[which].items()
+            }
             fields[which] = nets.Net(**net)
     return Architecture(**{**fields, "field_shape": tuple(fields["field_shape"])})
 
@@ -127,5 +129,3 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: got a file without {error}, expected a training checkpoint") from error
-
-

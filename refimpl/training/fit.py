@@ -20,12 +20,13 @@ from ..maps.l2hmc import End, GeneralizedLeapfrog
 from ..theories import Theory
 from .checkpoints import Checkpoint
 from .losses import LOSSES, ON_LINKS, Term, acceptance, expected_loss
-from .optimise import Adam, Params, Rate, clipped, global_norm
+from .optimise import Adam, Rate, clipped, global_norm
 
 Array = NDArray[np.float64]
 
 ANNEALINGS = ("gamma", "temperature")
 REFRESHES = ("chains", "exact")
+CONSTANT = Rate()
 WINDOW = 50  # steps over which acceptance and tunnelling are averaged before they are compared
 
 
@@ -77,7 +78,7 @@ class Recipe:
     steps: int = 1000
     chains: int = 64
     loss: str | tuple[Term, ...] = "charge"
-    rate: Rate = Rate()
+    rate: Rate = CONSTANT
     clip: float = 0.1
     annealing: Annealing | None = None
     thermalise: int = 0
@@ -230,9 +231,7 @@ def _with_best(checkpoint: Checkpoint, recipe: Recipe, theory: Theory) -> Checkp
     return replace(checkpoint, best=checkpoint.average, best_score=float(score))
 
 
-def _thermalised(
-    theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.random.Generator]
-) -> Array:
+def _thermalised(theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.random.Generator]) -> Array:
     """The chains after ``n`` HMC trajectories at the new action, with the present step size (Foreman 2020, sec. 22)."""
     kernel = HMC(theory.action, max(float(np.median(np.abs(checkpoint.params["eps_x"]))), 1e-3), 10)
     state = kernel.init(checkpoint.x)

@@ -56,7 +56,8 @@ class Adam:
 
     @classmethod
     def start(cls, params: Params) -> Adam:
-        return cls(*({key: np.zeros_like(value) for key, value in params.items()} for _ in range(2)))
+        zeros = {key: np.zeros_like(value) for key, value in params.items()}
+        return cls(zeros, dict(zeros))
 
     def step(self, params: Params, grads: Params, rate: float) -> tuple[Params, Adam]:
         """New parameters and the new state; keys without a gradient stay."""
