@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refimpl.actions import WilsonU1, u1_action_definition, u1_force_definition
 from refimpl.exact import toy, u1
-from refimpl.kernels import HMC, metropolis, spawn_rngs
+from refimpl.kernels import HMC, blocks, metropolis, spawn_rngs
 from refimpl.maps import LEAPFROG, OMELYAN, trajectory
 
 
@@ -143,6 +143,23 @@ def test_a_chain_has_the_same_bits_in_any_batch_and_block(n_chains, block, seed)
         module.BLOCK_ELEMENTS = original
     for a, b in zip(whole, part, strict=True):
         assert np.array_equal(a[:n_chains], b)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((5000, 2, 8, 8), 1024), ((5000, 128), 1024), ((3, 2, 512, 512), 1), ((7, 4), 32768)]
+)
+def test_blocks_cover_the_chains_and_count_entries_of_the_field(shape, size):
+    chains = np.arange(shape[0])
+    parts = [chains[block] for block in blocks(shape)]
+    assert np.array_equal(np.concatenate(parts), chains)
+    assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert len(parts[-1]) <= size
+
+
+def test_generators_are_counted_before_blocks_are_cut():
+    kernel, x = HMC(WilsonU1(1.0), 0.1, 1), np.zeros((2048, 2, 8, 8))  # two blocks, either of which has enough of them
+    with pytest.raises(ValueError, match="rngs: got 2049"):
+        kernel.step(spawn_rngs(1, 2049), kernel.init(x))
 
 
 def test_inputs_are_not_modified():

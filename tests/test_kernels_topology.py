@@ -243,7 +243,7 @@ def test_cycle_with_the_heat_bath_forgets_the_charge(beta):
 
 
 def test_cycle_with_winding_ends_the_freezing():
-    # HMC alone: about 600 trajectories at beta = 7. A walk that moves with the rate of the ceiling: 1.5.
+    # HMC alone: thousands of trajectories at beta = 7. A walk that moves with the rate of the ceiling: 1.5.
     hmc, winding = HMC(WilsonU1(7.0), 0.13, 10), Winding(WilsonU1(7.0))
     tau = integrated_autocorrelation_time(charges_of(Cycle([hmc, winding]), 7.0, 500))
     assert tau.error < 0.2
@@ -294,6 +294,14 @@ def test_a_chain_has_the_same_bits_in_any_batch_and_block(name, chains, block):
     finally:
         module.BLOCK_ELEMENTS = original
     assert_same([values[chains] for values in whole], part)
+
+
+def test_a_hot_chain_is_not_lost_beside_a_cold_one():
+    # their largest exponents differ by more than a double can hold: beta V = 1280 against about beta sqrt(V)
+    x = np.concatenate([np.zeros((1, 2, 8, 8)), np.random.default_rng(1).uniform(-np.pi, np.pi, (1, 2, 8, 8))])
+    kernel = FluxHeatBath(WilsonU1(20.0))
+    assert np.array_equal(kernel.weights(x)[:, 1], kernel.weights(x[1:])[:, 0])
+    assert np.array_equal(kernel.weights(x).max(axis=0), [1.0, 1.0])
 
 
 @pytest.mark.parametrize("name", kernels_of(4.0))
