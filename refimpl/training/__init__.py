@@ -1,7 +1,7 @@
 """Training of the generalized leapfrog: losses, optimiser, annealing, and fits that resume bit for bit."""
 
 from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
-from .fit import Annealing, Recipe, TrainingError, fit, start
+from .fit import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Rate
 
@@ -18,6 +18,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_model",
+    "recipe_from",
     "save_checkpoint",
     "save_model",
     "start",

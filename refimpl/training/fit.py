@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import autograd
 import autograd.numpy as anp
@@ -104,6 +105,17 @@ class Recipe:
 
     def factor(self, step: int) -> float:
         return 1.0 if self.annealing is None else self.annealing.factor(step)
+
+
+def recipe_from(record: Mapping[str, Any]) -> Recipe:
+    """The recipe of its JSON record (`dataclasses.asdict`)."""
+    fields = dict(record)
+    fields["rate"] = Rate(**fields["rate"])
+    if fields["annealing"] is not None:
+        fields["annealing"] = Annealing(**fields["annealing"])
+    if not isinstance(fields["loss"], str):
+        fields["loss"] = tuple(Term(**term) for term in fields["loss"])
+    return Recipe(**fields)
 
 
 def start(theory: Theory, model: GeneralizedLeapfrog, recipe: Recipe, seed: int) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,35 +59,50 @@ def tempering(theory: Theory, n_layers: int, step_size: float, s: float) -> Gene
     return GeneralizedLeapfrog(theory.action, architecture, params, merged=True)
 
 
-def scalars(theory: Theory, n_layers: int = 16, steps: int = 700) -> tuple[GeneralizedLeapfrog, Recipe]:
+@dataclass(frozen=True)
+class Plan:
+    """A model before it has numbers, and how to train it.
+
+    ``step_size`` and ``heat`` (the momentum scaling of every layer, 0 for none) are where training starts; ``seed`` draws the
+    initial weights.
+    """
+
+    architecture: Architecture
+    merged: bool
+    step_size: float
+    heat: float
+    recipe: Recipe
+    seed: int = 0
+
+    def model(self, theory: Theory) -> GeneralizedLeapfrog:
+        """The untrained model for this theory."""
+        params = self.architecture.init(np.random.default_rng(self.seed), self.step_size)
+        if self.heat:
+            params = heated(self.architecture, params, self.heat)
+        return GeneralizedLeapfrog(theory.action, self.architecture, params, merged=self.merged)
+
+
+def scalars_plan(theory: Theory, n_layers: int = 16, steps: int = 700) -> Plan:
     """Per-layer scalars for U(1), merged: starts from hand-tuned heat at the target beta, exact configurations."""
     beta = theory.parameters["beta"]
     architecture = Architecture(theory.field_shape, True, n_layers, v_net=Net("scalars", outputs="sq"))
-    params = heated(architecture, architecture.init(np.random.default_rng(0), tuned_step_size(beta)), heat(beta))
     recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
-    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True), recipe
+    return Plan(architecture, True, tuned_step_size(beta), heat(beta), recipe)
 
 
-def convolutional(
-    theory: Theory, n_layers: int = 8, filters: tuple[int, ...] = (8,), steps: int = 500
-) -> tuple[GeneralizedLeapfrog, Recipe]:
+def convolutional_plan(theory: Theory, n_layers: int = 8, filters: tuple[int, ...] = (8,), steps: int = 500) -> Plan:
     """Gauge-equivariant convolutional momentum nets for U(1): s and q of a link from the plaquettes around it."""
     beta = theory.parameters["beta"]
     net = Net("conv", filters=filters, activation="tanh", outputs="sq")
     architecture = Architecture(theory.field_shape, True, n_layers, v_net=net, encoding="plaquette")
-    start = architecture.init(np.random.default_rng(0), tuned_step_size(beta))
-    params = heated(architecture, start, min(0.9, heat(beta) * 16 / n_layers * 0.7))
     recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
-    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True), recipe
+    return Plan(architecture, True, tuned_step_size(beta), min(0.9, heat(beta) * 16 / n_layers * 0.7), recipe)
 
 
-def mixture(
-    theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10, 10), steps: int = 1500, merged: bool = False
-) -> tuple[GeneralizedLeapfrog, Recipe]:
+def mixture_plan(theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10, 10), steps: int = 1500) -> Plan:
     """Dense nets for a Gaussian mixture, annealed from temperature 10 (Foreman 2020, sec. 9)."""
     net = Net("dense", units=units, activation="relu")
     architecture = Architecture(theory.field_shape, False, n_layers, v_net=net, x_net=net, mask_seed=1)
-    params = architecture.init(np.random.default_rng(1), 0.2)
     recipe = Recipe(
         steps=steps,
         chains=128,
@@ -95,4 +111,35 @@ def mixture(
         clip=1.0,
         annealing=Annealing(0.1, max(1, int(0.7 * steps))),
     )
-    return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), recipe
+    return Plan(architecture, False, 0.2, 0.0, recipe, seed=1)
+
+
+def dense_plan(theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (100, 100), steps: int = 1000) -> Plan:
+    """Dense nets of any theory as in the papers; on U(1) with the charge loss, else with the expected squared jump."""
+    net = Net("dense", units=units, activation="relu")
+    architecture = Architecture(theory.field_shape, theory.action.angular, n_layers, v_net=net, x_net=net)
+    loss = {"u1": "charge", "o2": "circular"}.get(theory.name, "esjd")
+    recipe = Recipe(
+        steps=steps, chains=64, loss=loss, rate=Rate(1e-3, "cosine", every=steps), refresh="exact", clip=1.0
+    )
+    step_size = tuned_step_size(theory.parameters["beta"]) if theory.action.angular else 0.2
+    return Plan(architecture, False, step_size, 0.0, recipe)
+
+
+def scalars(theory: Theory, n_layers: int = 16, steps: int = 700) -> tuple[GeneralizedLeapfrog, Recipe]:
+    plan = scalars_plan(theory, n_layers, steps)
+    return plan.model(theory), plan.recipe
+
+
+def convolutional(
+    theory: Theory, n_layers: int = 8, filters: tuple[int, ...] = (8,), steps: int = 500
+) -> tuple[GeneralizedLeapfrog, Recipe]:
+    plan = convolutional_plan(theory, n_layers, filters, steps)
+    return plan.model(theory), plan.recipe
+
+
+def mixture(
+    theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10, 10), steps: int = 1500, merged: bool = False
+) -> tuple[GeneralizedLeapfrog, Recipe]:
+    plan = replace(mixture_plan(theory, n_layers, units, steps), merged=merged)
+    return plan.model(theory), plan.recipe
