@@ -184,17 +184,23 @@ def _theta_partition(beta: float, volume: int, j: int, points: int, rotation: li
             if abs(term) < negligible:
                 break
         else:
-            if volume % 2 == 0:
-                total += _theta_tail(beta, volume, terms + float(kappa if direction == 1 else 1 - kappa), scale)
+            total += _theta_tail(beta, volume, terms, float(kappa if direction == 1 else 1 - kappa), scale)
     return total
 
 
-def _theta_tail(beta: float, volume: int, start: float, scale: Decimal) -> Decimal:
-    """``sum_{m >= 0} (scale h(start + m))^V`` for even V, to the second order in ``1/z^2``."""
+def _theta_tail(beta: float, volume: int, terms: int, fraction: float, scale: Decimal) -> Decimal:
+    """``sum_{m >= terms} ((-1)^m scale h(m + fraction))^V`` to the second order in ``1/z^2``; alternating where V is odd."""
     from scipy.special import zeta
 
-    powers = zeta(volume, start) - volume * beta * zeta(volume + 2, start)
-    return (scale * (-2 * Decimal(float(beta))).exp()) ** volume * Decimal(float(powers))
+    def power_sum(power: int) -> float:
+        start = terms + fraction
+        if volume % 2 == 0:
+            return float(zeta(power, start))
+        halves = zeta(power, start / 2) - zeta(power, start / 2 + 0.5)
+        return math.ldexp((1 - 2 * (terms % 2)) * float(halves), -power)
+
+    powers = power_sum(volume) - volume * beta * power_sum(volume + 2)
+    return (scale * (-2 * Decimal(float(beta))).exp()) ** volume * Decimal(powers)
 
 
 def _charge_digits(beta: float, volume: int) -> int:

@@ -1,4 +1,4 @@
-"""Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)``."""
+"""The Wilson action of two-dimensional U(1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .lattice import (
+from ..lattice import (
     chain_last,
     check_links,
     check_number,
@@ -19,6 +19,8 @@ from .lattice import (
     run,
     site_sum,
 )
+from .angles import cosine, half_sine
+from .fields import check_direction
 
 Array = NDArray[np.float64]
 
@@ -63,6 +65,28 @@ class WilsonU1:
         """The action bound to the arrays of one trajectory."""
         return U1Dynamics(self.beta, x, v)
 
+    def hessian_product(self, x: Array, w: Array) -> Array:
+        """``sum_j d2S/dx_i dx_j w_j``, the shape of ``x``: with ``G`` the plaquette map, ``G^T (beta cos theta_P * G w)``."""
+        x = check_links(x)
+        w = check_direction(w, x)
+        curvature, turn = (chain_last(x.shape[0], *x.shape[2:]) for _ in range(2))
+        run(plaquette_program(x, curvature))
+        run(plaquette_program(w, turn))
+        cosine(curvature)
+        np.multiply(curvature, turn, curvature)
+        np.multiply(curvature, -self.beta, curvature)
+        product = chain_last(*x.shape)
+        product[...] = 0.0
+        run(gradient_program(curvature, product))
+        return product
+
+    def definition(self, x: Array) -> Array:
+        """``beta sum_P (1 - cos theta_P)`` as written, shape ``(chain,)``, in operations that autograd can trace."""
+        import autograd.numpy as anp
+
+        angles = x[:, 0] + anp.roll(x[:, 1], -1, axis=1) - anp.roll(x[:, 0], -1, axis=2) - x[:, 1]
+        return self.beta * anp.sum(1 - anp.cos(angles), axis=(1, 2))
+
 
 class U1Dynamics:
     """`WilsonU1` bound to arrays ``x`` and ``v``: kicks of ``v`` in place, with slices and scratch arrays held ready."""
@@ -94,14 +118,8 @@ class U1Dynamics:
 
     def _half_sine(self) -> Array:
         """``sin(theta_P)/2 = t/(1 + t^2)``, ``t = tan(theta_P/2)``; leaves ``1 + t^2`` in the second scratch array."""
-        p, q = self._p, self._q
         run(self._plaquettes)
-        np.multiply(p, 0.5, p)
-        np.tan(p, p)
-        np.multiply(p, p, q)
-        np.add(q, 1.0, q)
-        np.divide(p, q, p)
-        return p
+        return half_sine(self._p, self._q)
 
 
 def u1_action_definition(x: Array, beta: float) -> Array:
