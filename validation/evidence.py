@@ -92,10 +92,8 @@ def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int, 
         return configurations
     out = []
     for _ in range(n_steps):
-        if driver == "step":
-            x = subject.step(x, seed_from(rng))
-        else:
-            x = subject.transition(x, *noise(subject, rng, x))["x_next"]
+        opaque = driver == "step"
+        x = subject.step(x, seed_from(rng)) if opaque else subject.transition(x, *noise(subject, rng, x))["x_next"]
         out.append(x)
     return np.array(out)
 
@@ -170,21 +168,22 @@ class Evidence:
         moves = [self._theory.displacement(after, before) for before, after in pairwise(path)]
         for move in moves:
             move[np.abs(move) <= MOVED] = 0.0  # a rejected field that was wrapped again did not move
-        axes = tuple(range(1, x.ndim))
-        loops, defect, phases = [np.empty((0, len(x)))] * 2, np.empty((0, len(x))), np.empty((0, len(x)))
+        learned, axes = np.asarray(self._learned), tuple(range(1, x.ndim))
+        first = last = defect = phases = np.empty((0, len(x)))
         if isinstance(self._theory, U1):
-            loops = [
+            first, last = (
                 np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x))
                 for y in (x, path[-1])
-            ]
+            )
             defect = schwinger_dyson_defect(path[-1], self._theory.beta)[None]
             phases = measure.mean_phases(path[-1])
         return Features(
             np.array([np.stack([o.values(y) for o in self._theory.observables], axis=1) for y in path]),
             np.array([self._theory.charge(y) for y in path]),
             np.array([np.abs(move).max(axis=axes) > MOVED for move in moves], dtype=np.float64),
-            np.sum([(move * self._learned).sum(axis=axes) for move in moves], axis=0)[None],
-            *loops,
+            np.sum([(move * learned).sum(axis=axes) for move in moves], axis=0)[None],
+            first,
+            last,
             defect,
             phases,
         )

@@ -15,7 +15,6 @@ from ..theories import THEORIES
 from ..verdict import Verdict
 from . import driver, exact_start, maps, static, transcript
 
-
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
 _CIRCLE = ("u1", "o2")

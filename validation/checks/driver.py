@@ -137,7 +137,9 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
         if not np.array_equal(first, again):
             faults.append(f"{driver}: the same seed gave two results")
         if not subject.discrete:
-            fields, repeats = _recurring(subject, x[0], [_one_update(subject, x, seed_from(rng), driver)[:1] for _ in range(64)])
+            fields, repeats = _recurring(
+                subject, x[0], [_one_update(subject, x, seed_from(rng), driver)[:1] for _ in range(64)]
+            )
             if fields > _by_right(subject):
                 faults.append(f"{driver}: {repeats} of 64 seeds gave one of {fields} results that occur again")
     return within(

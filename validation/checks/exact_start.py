@@ -99,7 +99,11 @@ def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) ->
     """
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
-    p, sd, label = trial.evidence.features(0, trial.effort.chains).energy, subject.theory.observables[0].std, subject.theory.label
+    p, sd, label = (
+        trial.evidence.features(0, trial.effort.chains).energy,
+        subject.theory.observables[0].std,
+        subject.theory.label,
+    )
     z = np.tanh(np.diff(p, axis=0) / sd)
     y = z.mean(axis=0)
     # Where two drivers share the evidence, one alone has to be wrong by twice as much.
@@ -167,7 +171,8 @@ def charge_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) ->
 def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """No component drifts: the projection of ``sin(x' - x)`` on a direction learned beforehand is symmetric.
 
-    The direction is the mean drift of chains that are not tested; on the real line the move itself counts. Gauge-invariant observables are blind to such a drift.
+    The direction is the mean drift of chains that are not tested; on the real line the move itself counts. Gauge-invariant
+    observables are blind to such a drift.
     """
     return _sign_verdict(subject, "drift along the learned direction", trial, "drift")
 

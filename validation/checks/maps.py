@@ -161,13 +161,15 @@ def logdet_antisymmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
 def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
     """logdet against the log determinant of the dense Jacobian, by fourth-order differences, on small lattices.
 
-    On 2x2 and 2x3 (4 and 5 sites) where the target can be made at other shapes, else on its own. Four step sizes from 1e-2 to 1e-5: the two
-    neighbours that agree best give the answer, and ten times their difference its error.
+    On 2x2 and 2x3 (4 and 5 sites) where the target can be made at other shapes, else on its own. Four step sizes from 1e-2 to
+    1e-5: the two neighbours that agree best give the answer, and ten times their difference its error.
     """
     small = [s for s in (subject.replace(**changes) for changes in subject.theory.smaller()) if s is not None]
     if not small and 2 * subject.theory.size > LARGEST_JACOBIAN:
         shape = subject.theory.field_shape
-        return skipped(f"cannot be made at a small shape, and fields of shape {shape} are too large for a dense Jacobian")
+        return skipped(
+            f"cannot be made at a small shape, and fields of shape {shape} are too large for a dense Jacobian"
+        )
     worst_ratio, error, tolerance, detail, samples = -1.0, 0.0, 0.0, "", 0
     for at in small or [subject]:
         rows = 2 * at.theory.size
@@ -256,7 +258,8 @@ def batch_of_one(subject: Subject, rng: np.random.Generator) -> Verdict:
     d = directions(rng, len(z[0])) if subject.directed else None
     together = along(subject, z, d)
     alone = [
-        along(subject, (z[0][i : i + 1], z[1][i : i + 1]), None if d is None else d[i : i + 1]) for i in range(len(z[0]))
+        along(subject, (z[0][i : i + 1], z[1][i : i + 1]), None if d is None else d[i : i + 1])
+        for i in range(len(z[0]))
     ]
     x, v = (np.concatenate([one[0][k] for one in alone]) for k in (0, 1))
     error = float(np.max(np.abs(difference(subject, together[0], (x, v)))))

@@ -15,6 +15,7 @@ from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
 
+
 def worst(got: Array, expected: Array) -> str:
     """Where two arrays differ most, and the factor between them if there is one."""
     error = np.abs(got - expected)

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Record = dict[str, Array]
 
 CHAINS = 16
-CROWD = 256  # chains whose random numbers are looked at
+CROWD = 256  # chains whose random numbers are looked at; more where the field is small
 # Decisions closer to the edge than this are left out: rounding may turn them (oracle and target add in other orders).
 AMBIGUOUS = 1e-6
 
@@ -37,7 +37,10 @@ def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[
                 record = subject.transcript(x, seed_from(rng))
             else:
                 drawn = noise(subject, rng, x)
-                record = {**subject.transition(x, *drawn), **{k: r for k, r in drawn._asdict().items() if r is not None}}
+                record = {
+                    **subject.transition(x, *drawn),
+                    **{k: r for k, r in drawn._asdict().items() if r is not None},
+                }
             out.append({**record, "x": x})
             x = record["x_next"]
     return out
@@ -133,7 +136,9 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
         image, logdet = along(subject, z, record.get("d"))
-        error = max(np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size)
+        error = max(
+            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size
+        )
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else float(error)
@@ -146,9 +151,10 @@ def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     x = sampler(subject, rng, CHAINS)
     drawn = noise(subject, rng, x)
     together = subject.transition(x, *drawn)
+    one_by_one = zip(x, drawn.v, drawn.u, [None] * CHAINS if drawn.d is None else drawn.d, strict=True)
     records = [
-        subject.transition(x[i : i + 1], *(part if part is None else part[i : i + 1] for part in drawn))
-        for i in range(CHAINS)
+        subject.transition(xi[None], vi[None], ui[None], None if di is None else di[None])
+        for xi, vi, ui, di in one_by_one
     ]
     delta_h = np.concatenate([record["delta_h"] for record in records])
     accept = np.concatenate([record["accept"] for record in records])
@@ -252,7 +258,7 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 def _own_noise(subject: Subject, rng: np.random.Generator, name: str, n: int) -> Array:
     """At least ``n`` of the random numbers that `transcript` draws."""
     values: list[Array] = []
-    x = sampler(subject, rng, CROWD)
+    x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
     while sum(part.size for part in values) < n:
         record = subject.transcript(x, seed_from(rng))
         values.append(record[name].ravel())

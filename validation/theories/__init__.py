@@ -10,7 +10,20 @@ from .base import ANGLE, Array, Observable, Symmetry, U
 from .circle import O2, U1
 from .line import Gaussian, Mixture
 
-__all__ = ["ANGLE", "O2", "THEORIES", "U", "U1", "Array", "Gaussian", "Mixture", "Observable", "Symmetry", "Theory", "energy"]
+__all__ = [
+    "ANGLE",
+    "O2",
+    "THEORIES",
+    "U1",
+    "Array",
+    "Gaussian",
+    "Mixture",
+    "Observable",
+    "Symmetry",
+    "Theory",
+    "U",
+    "energy",
+]
 
 Theory = U1 | O2 | Gaussian | Mixture
 

@@ -18,6 +18,7 @@ from refimpl.exact.u1 import LARGEST_BETA
 from .. import measure
 from .base import ANGLE, Array, Observable, Symmetry, U
 
+
 class Angles:
     """Fields of angles: distances on the circle, moves measured by their sine."""
 
@@ -80,7 +81,9 @@ class U1(Angles):
         try:
             theory = cls(float(beta), (index(shape[0]), index(shape[1])))
         except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"beta, shape: got {beta!r} and {shape!r}, expected a number and two integers (T, X)") from error
+            raise ValueError(
+                f"beta, shape: got {beta!r} and {shape!r}, expected a number and two integers (T, X)"
+            ) from error
         if not 0 < theory.beta <= LARGEST_BETA or min(theory.shape) < 2 or len(shape) != 2:
             raise ValueError(
                 f"beta, shape: got {theory.beta}, {shape}, "
@@ -220,13 +223,14 @@ class O2(Angles):
     def loop_force(self, x: Array) -> Array:
         n = self.length
         return np.array(
-            [self.beta * (math.sin(x[i] - x[i - 1]) - math.sin(x[(i + 1) % n] - x[i])) for i in range(n)], dtype=np.float64
+            [self.beta * (math.sin(x[i] - x[i - 1]) - math.sin(x[(i + 1) % n] - x[i])) for i in range(n)],
+            dtype=np.float64,
         )
 
     def configurations(self, rng: np.random.Generator) -> Array:
         """Aligned, smooth, equilibrium, hot, and chains that wind -2 to 2 times as far as that fits."""
         windings = [q for q in (-2, -1, 1, 2) if 2 * abs(q) < self.length]
-        turns = [np.arange(self.length)[None] * (2 * np.pi * q / self.length) for q in windings]
+        turns = [2 * np.pi * q / self.length * np.arange(self.length, dtype=np.float64)[None] for q in windings]
         return np.concatenate(
             [
                 np.zeros((1, self.length)),

@@ -14,6 +14,7 @@ from refimpl.exact import gaussian, mixture
 
 from .base import Array, Observable, Symmetry, U
 
+
 class Reals:
     """Fields ``(n, D)`` on the real line, in units of their smallest standard deviation."""
 
@@ -41,7 +42,7 @@ class Reals:
 
     @cached_property
     def precisions(self) -> Array:
-        return np.linalg.inv(self.covariances)
+        return np.asarray(np.linalg.inv(self.covariances), dtype=np.float64)
 
     def difference(self, a: Array, b: Array) -> Array:
         return a - b
@@ -120,7 +121,7 @@ class Reals:
         d, pd, r = self._responsibilities(x)
         sizes, lengths = np.linalg.norm(pd, axis=2), np.linalg.norm(d, axis=2)
         cond = np.linalg.cond(self.covariances)[:, None]
-        relative = cond * (1 + 2 * lengths * sizes)
+        relative = cond * (1 + 2 * (1 - r) * lengths * sizes)
         return float(4 * self.size * U * ((r * relative * sizes).sum(axis=0)).max(initial=0.0)) + 16 * U / self.scale
 
     def truncation(self, x: Array, w: Array, h: float) -> float:
