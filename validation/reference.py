@@ -39,10 +39,15 @@ class Map(Protocol):
 
 
 class KernelTarget:
-    """A target made of an action, a proposing map and a kernel of this package, whatever the theory.
+    """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
 
-    A subclass declares the theory and its parameters (and `reversal`, where it is not "flip"), and the three properties.
+    A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for another update than
+    HMC also `map` and `kernel`, and `reversal` where it is not "flip". `NOISE` names what its kernel draws.
     """
+
+    step_size: float
+    n_steps: int
+    integrator: str
 
     @property
     def sampled(self) -> Action:
@@ -52,12 +57,15 @@ class KernelTarget:
     @property
     def map(self) -> Map:
         """The map whose image is proposed."""
-        raise NotImplementedError
+        return MolecularDynamics(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
 
     @property
     def kernel(self) -> Kernel:
         """The update."""
-        raise NotImplementedError
+        return HMC(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
+
+    def replace(self, **changes: Any) -> Any:
+        return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
 
     def action(self, x: Array) -> Array:
         return self.sampled.action(x)
@@ -114,27 +122,8 @@ class KernelTarget:
         return statistics.integrated_autocorrelation_time(series).tau
 
 
-class ReferenceHMC(KernelTarget):
-    """HMC of this package: a trajectory of `MolecularDynamics`, and its update."""
-
-    step_size: float
-    n_steps: int
-    integrator: str
-
-    @property
-    def map(self) -> MolecularDynamics:
-        return MolecularDynamics(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
-
-    @property
-    def kernel(self) -> HMC:
-        return HMC(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
-
-    def replace(self, **changes: Any) -> Any:
-        return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
-
-
 @dataclass(frozen=True)
-class ReferenceU1(ReferenceHMC):
+class ReferenceU1(KernelTarget):
     """HMC of two-dimensional U(1), with every capability of the contract."""
 
     beta: float = 4.0
@@ -163,7 +152,7 @@ class ReferenceU1(ReferenceHMC):
 
 
 @dataclass(frozen=True)
-class ReferenceO2(ReferenceHMC):
+class ReferenceO2(KernelTarget):
     """HMC of the periodic O(2) chain."""
 
     beta: float = 2.0
@@ -185,7 +174,7 @@ MEAN = (0.5, -1.0, 0.0)
 
 
 @dataclass(frozen=True)
-class ReferenceGaussian(ReferenceHMC):
+class ReferenceGaussian(KernelTarget):
     """HMC of a Gaussian."""
 
     covariance: Any = COVARIANCE
@@ -208,7 +197,7 @@ COVARIANCES = (((0.3, 0.1), (0.1, 0.4)), ((0.6, 0.0), (0.0, 0.2)))
 
 
 @dataclass(frozen=True)
-class ReferenceMixture(ReferenceHMC):
+class ReferenceMixture(KernelTarget):
     """HMC of a mixture of Gaussians."""
 
     weights: Any = WEIGHTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import DIRECTION, FLIP, INVOLUTION, PhasePoint, Subject
+from ..contract import DIRECTION, FLIP, INVOLUTION, PhasePoint, Subject, TargetFault
 from ..evidence import directions, sampler
 from ..theories import U, energy
 from ..verdict import Verdict, skipped, within
@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 LARGEST_JACOBIAN = 1024  # rows
 LEAST_USEFUL = 1e-4  # a tolerance above this tests nothing
+NOT_A_FUNCTION = 1e-6  # two calls that differ by more have noise in them
 PRESERVED = 1e-9  # |logdet| of a map that preserves volume
 HOTTEST = 1e4  # factor on a rounding bound for what happens inside a trajectory; single precision would need 1e8
 
@@ -51,12 +52,13 @@ def backward(subject: Subject, z: PhasePoint) -> tuple[PhasePoint, Array]:
 
 def along(subject: Subject, z: PhasePoint, d: Array | None) -> tuple[PhasePoint, Array]:
     """The forward map where ``d`` is +1 or None, the inverse where it is -1."""
-    ahead, logdet = proposal(subject, z)
     if d is None or np.all(d > 0):
-        return ahead, logdet
-    back, back_logdet = backward(subject, z)
-    up = (d > 0).reshape(-1, *(1,) * (z[0].ndim - 1))
-    return (np.where(up, ahead[0], back[0]), np.where(up, ahead[1], back[1])), np.where(d > 0, logdet, back_logdet)
+        return proposal(subject, z)
+    x, v, logdet = np.empty_like(z[0]), np.empty_like(z[1]), np.empty(len(d))
+    for chains, step in ((d > 0, proposal), (d < 0, backward)):
+        if chains.any():
+            (x[chains], v[chains]), logdet[chains] = step(subject, (z[0][chains], z[1][chains]))
+    return (x, v), logdet
 
 
 def against(subject: Subject, z: PhasePoint, d: Array | None) -> tuple[PhasePoint, Array]:
@@ -89,6 +91,9 @@ def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float
     n_steps = int(subject.parameter("n_steps") or 100)
     maps = (proposal,) if subject.reversal == FLIP else (proposal, backward)
     ends, growth = [step(subject, z)[0] for step in maps], 1.0
+    for step, end in zip(maps, ends, strict=True):
+        if (change := float(np.max(np.abs(difference(subject, step(subject, z)[0], end))))) > NOT_A_FUNCTION:
+            raise TargetFault(f"{step.__name__}: two calls with one input differ by {change:.3g}")
     for _ in range(4):
         w = 1e-9 * subject.theory.scale * rng.standard_normal((2, *z[0].shape))
         start = (z[0] + w[0], z[1] + w[1])

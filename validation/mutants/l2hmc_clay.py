@@ -142,7 +142,9 @@ class L2HMC:
     def unkicked(self, layer: int, x: Array, v: Array, force: Array) -> tuple[Array, Array]:
         s, t, q = self.v_net(layer, x, force)
         half = 0.5 * self.eps
-        return (v + half * (force * np.exp(self.eps * q) + t)) * np.exp(-half * s), self.undone_logdet(self.kick_logdet(s))
+        return (v + half * (force * np.exp(self.eps * q) + t)) * np.exp(-half * s), self.undone_logdet(
+            self.kick_logdet(s)
+        )
 
     def kick_logdet(self, s: Array) -> Array:
         return 0.5 * self.eps * s.sum(axis=(1, 2, 3))
@@ -236,12 +238,13 @@ class L2HMC:
         return self.back(z) if self.kernel == "direction" else self.merged(z)
 
     def proposed(self, x: Array, v: Array, d: Array | None) -> tuple[Phase, Array]:
-        (x_end, v_end), logdet = self.forward((x, v))
         if d is None:
-            return (x_end, v_end), logdet
-        (x_back, v_back), back = self.inverse((x, v))
-        up = (d > 0)[:, None, None, None]
-        return (np.where(up, x_end, x_back), np.where(up, v_end, v_back)), np.where(d > 0, logdet, back)
+            return self.forward((x, v))
+        x_end, v_end, logdet = np.empty_like(x), np.empty_like(v), np.empty(len(x))
+        for chains, step in ((d > 0, self.forward), (d < 0, self.inverse)):
+            if chains.any():
+                (x_end[chains], v_end[chains]), logdet[chains] = step((x[chains], v[chains]))
+        return (x_end, v_end), logdet
 
     # --- the update -------------------------------------------------------------------------------------------------------
     def delta_h(self, x: Array, v: Array, x_end: Array, v_end: Array) -> Array:
