@@ -71,7 +71,11 @@ def test_exact_answers_share_no_code_with_what_they_judge(path):
 
 @pytest.mark.parametrize(
     "path",
-    [*sorted((ROOT / "validation" / "checks").glob("*.py")), ROOT / "validation" / "measure.py"],
+    [
+        *sorted((ROOT / "validation" / "checks").glob("*.py")),
+        *sorted((ROOT / "validation" / "theories").glob("*.py")),
+        ROOT / "validation" / "measure.py",
+    ],
     ids=lambda p: p.name,
 )
 def test_checks_measure_by_themselves(path):

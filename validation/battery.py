@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .checks import BY_ID, CHECKS, Check
-from .checks.maps import Chaotic
+from .checks.maps import Inconclusive
 from .contract import DEADLINE, Subject, TargetError, TargetFault
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
@@ -47,7 +47,7 @@ def check_target(
     seed : makes the run repeatable; drawn and reported if None. Each check has its own stream, whatever is selected.
     select : part of a check's id, or a pattern such as ``maps.*``.
     expected_failures : check id -> reason, added to the target's own; an unexpected pass counts as a failure.
-    parameters : ``beta``, ``shape``, ``step_size``, ``n_steps`` for a factory.
+    parameters : those of the theory (``beta``, ``shape``), ``step_size``, ``n_steps`` and the like, for a factory.
     deadline : seconds one call of the target may take.
 
     Raises
@@ -61,13 +61,13 @@ def check_target(
     seed = secrets.randbelow(2**31) if seed is None else int(seed)
     if seed < 0:
         raise ValueError(f"seed: got {seed}, expected an integer >= 0")
-    chosen = [check for check in CHECKS if _matches(check.id, select)]
     subject = Subject(target, deadline=deadline, parameters=parameters)
     known = {**subject.expected_failures, **(expected_failures or {})}
     if unknown := sorted(set(known) - set(BY_ID)):
         raise ValueError(f"expected_failures: got {', '.join(unknown)}, expected ids of checks")
-    applicable = [check for check in CHECKS if not check.missing(subject)]
-    share = alpha / max(1, sum(check.statistical for check in applicable))
+    applicable = [check for check in CHECKS if check.applies(subject)]
+    chosen = [check for check in applicable if _matches(check.id, select)]
+    share = alpha / max(1, sum(check.statistical and not check.missing(subject) for check in applicable))
     trial = Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
     verdicts = []
     start = time.perf_counter()
@@ -78,9 +78,8 @@ def check_target(
     return Report(
         target=subject.name,
         parameters={
-            "theory": "u1",
-            "beta": subject.beta,
-            "shape": list(subject.shape),
+            "theory": subject.theory.name,
+            **{name: _shown(value) for name, value in subject.theory.declared().items()},
             **{
                 name: subject.parameter(name)
                 for name in ("step_size", "n_steps")
@@ -91,6 +90,7 @@ def check_target(
         seed=seed,
         alpha=alpha,
         verdicts=tuple(verdicts),
+        applicable=len(applicable),
         total=len(CHECKS),
         seconds=time.perf_counter() - start,
     )
@@ -106,7 +106,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             with np.errstate(all="ignore"):
                 rng = stream(seed, check.id)
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
-        except Chaotic as reason:
+        except Inconclusive as reason:
             verdict = skipped(str(reason))
         except TargetFault as fault:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
@@ -135,6 +135,8 @@ def parametrize_with_checks(
                 subject = Subject(target)
                 subjects[id(target)] = subject, Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
             subject, trial = subjects[id(target)]
+            if not check.applies(subject):
+                pytest.skip(f"does not apply to theory {subject.theory.name}, reversal {subject.reversal}")
             verdict = replace(
                 judge(check, subject, seed, trial), expected_failure=subject.expected_failures.get(check.id)
             )
@@ -156,6 +158,10 @@ def parametrize_with_checks(
         for check in CHECKS
     ]
     return pytest.mark.parametrize(("target", "check"), pairs)
+
+
+def _shown(value: Any) -> Any:
+    return np.asarray(value).tolist()
 
 
 def _effort(level: str) -> Effort:

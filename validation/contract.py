@@ -1,33 +1,50 @@
 """What a target offers, and how the oracle talks to it.
 
-A *target* is any object (module, instance, namespace) with attributes ``theory = "u1"``, ``beta``, ``shape = (T, X)``, and
-any subset of the functions below on float64 arrays. The presence of a function is the claim that it works.
+A *target* is any object (module, instance, namespace) that declares its theory, and has any subset of the functions below on
+float64 arrays with the chain axis first. The presence of a function is the claim that it works.
+
+============  =================================  ===============================  =======================================
+``theory``    parameters, also attributes        fields ``x``, momenta ``v``      action, up to a constant
+============  =================================  ===============================  =======================================
+``u1``        ``beta, shape = (T, X)``           angles ``(chain, 2, T, X)``      ``beta sum_P (1 - cos theta_P)``
+``o2``        ``beta, length``                   angles ``(chain, N)``            ``beta sum (1 - cos(x_{i+1} - x_i))``
+``gaussian``  ``covariance, mean`` (0)           ``(chain, D)``                   ``(x - m)^T C^-1 (x - m)/2``
+``gmm``       ``weights, means, covariances``    ``(chain, D)``                   ``- log sum_k w_k N(x; m_k, C_k)``
+============  =================================  ===============================  =======================================
 
 ==================  ======================================================================================================
-function            meaning; ``x`` and ``v`` are link angles and momenta ``(chain, 2, T, X)`` for any number of chains
+function            meaning
 ==================  ======================================================================================================
-action(x)           ``beta sum_P (1 - cos theta_P)`` up to a constant, ``(chain,)``
+action(x)           the action, ``(chain,)``
 force(x)            ``+ d action / dx``, the shape of x
-plaquette(x)        mean of ``cos theta_P``, ``(chain,)``
-charge(x)           integer topological charge, ``(chain,)``
-sine_charge(x)      ``sum_P sin theta_P / 2 pi``, ``(chain,)``
-wilson_loop(x, a, b)  mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
-forward(z)          the molecular-dynamics map, ``z = (x, v) -> ((x', v'), logdet)``
+forward(z)          the proposing map, ``z = (x, v) -> ((x', v'), logdet)``
 inverse(z)          its inverse, with the logdet of the inverse direction
 transition(x, v, u)  one update with the noise as argument. Returns a mapping with ``x_proposed, v_proposed, logdet, delta_h,
                     accept, x_next``; ``delta_h = H' - H`` without logdet; accept where ``u < exp(logdet - delta_h)``
 transcript(x, seed)  one update with the target's own noise: the same mapping, and ``v`` and ``u`` as drawn
 step(x, seed)       one update with the target's own noise, opaque: the next x
-run(x, n, seed)     n updates: ``(configurations (n, chain, 2, T, X), state)``; ``state`` is the target's own
+run(x, n, seed)     n updates: ``(configurations (n, *x.shape), state)``; ``state`` is the target's own
 resume(state, n)    n further updates: the same pair
 integrated_autocorrelation_time(series)   ``1/2 + sum rho(t)`` of one series ``(step,)``
+plaquette(x)        u1: mean of ``cos theta_P``, ``(chain,)``
+charge(x)           u1: integer topological charge, ``(chain,)``
+sine_charge(x)      u1: ``sum_P sin theta_P / 2 pi``, ``(chain,)``
+wilson_loop(x, a, b)  u1: mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
 ==================  ======================================================================================================
 
-Optional attributes: ``name``; ``order`` of the integrator (2); ``reversible``, False for an update that is stationary but
-does not obey detailed balance, such as a cycle; ``discrete``, True for an update with countably many outcomes, such as a
-winding move; ``expected_failures``, a mapping from check ids to reasons;
-``replace(**parameters)``, returning the same implementation at other ``beta, shape, step_size, n_steps``. Better still,
-let the target be a *factory*: a callable that takes these as keyword arguments and returns the object.
+``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
+
+- ``"flip"`` (the default; HMC): the inverse is flip, forward, flip, where flip is ``v -> -v``;
+- ``"involution"``: the proposal is its own inverse;
+- ``"direction"``: a bit ``d = +-1`` drawn per chain applies ``forward`` or ``inverse``. Then ``transition(x, v, u, d)`` has ``d``,
+  shape ``(chain,)``, as its fourth argument, and ``transcript`` returns ``d`` too.
+
+Optional attributes: ``name``; ``order`` of the integrator (2; None or 0 for a map without one); ``reversible``, False for an
+update that is stationary but does not obey detailed balance, such as a cycle; ``discrete``, True for an update with countably
+many outcomes, such as a winding move; ``equivariant``, False for a map that does not commute with the symmetries of the action,
+such as one with a dense net; ``expected_failures``, a mapping from check ids to reasons; ``replace(**parameters)``, returning the
+same implementation at other parameters of the theory, ``step_size`` or ``n_steps`` (or raising ValueError). Better still, let the
+target be a *factory*: a callable that takes these as keyword arguments and returns the object.
 """
 
 from __future__ import annotations
@@ -37,13 +54,12 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact.u1 import LARGEST_BETA
+from .theories import THEORIES, U1, Theory
 
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
@@ -65,6 +81,7 @@ CAPABILITIES = (
     "integrated_autocorrelation_time",
 )
 TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
+FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
 # Seconds one call of a target may take before it is taken to hang.
 DEADLINE = 120.0
@@ -90,7 +107,7 @@ class Subject:
         if not hasattr(target, "theory") or isinstance(target, type):
             if not callable(target):
                 raise TargetError(
-                    f"target: got {target!r}, expected an object with theory, beta and shape, or a callable that makes one"
+                    f"target: got {target!r}, expected an object with theory and parameters, or a callable that makes one"
                 )
             self._factory = target
             target = _made(target, given)
@@ -100,30 +117,30 @@ class Subject:
 
     def _declarations(self, given: Mapping[str, Any]) -> None:
         target = self.target
-        missing = [name for name in ("theory", "beta", "shape") if not hasattr(target, name)]
-        if missing:
-            raise TargetError(f"target: got an object without {', '.join(missing)}, expected theory, beta and shape")
-        if target.theory != "u1":
-            raise TargetError(f"theory: got {target.theory!r}, expected 'u1'")
+        if not hasattr(target, "theory"):
+            raise TargetError("target: got an object without theory, expected theory and its parameters")
+        if target.theory not in THEORIES:
+            raise TargetError(f"theory: got {target.theory!r}, expected one of {', '.join(THEORIES)}")
+        kind = THEORIES[target.theory]
+        if missing := [name for name in kind.required if not hasattr(target, name)]:
+            expected = " and ".join(["theory", *kind.required])
+            raise TargetError(f"target: got an object without {', '.join(missing)}, expected {expected}")
         try:
-            self.beta, self.shape = float(target.beta), (index(target.shape[0]), index(target.shape[1]))
-        except (TypeError, ValueError, IndexError) as error:
-            raise TargetError(
-                f"beta, shape: got {target.beta!r} and {target.shape!r}, expected a number and two integers (T, X)"
-            ) from error
-        if not 0 < self.beta <= LARGEST_BETA or min(self.shape) < 2 or len(target.shape) != 2:
-            raise TargetError(
-                f"beta, shape: got {self.beta}, {target.shape}, "
-                f"expected beta > 0 and at most {LARGEST_BETA:g}, and extents of at least 2"
-            )
-        declared = {"beta": self.beta, "shape": self.shape}
-        for name in ("beta", "shape"):
-            if name in given and given[name] != declared[name]:
+            self.theory: Theory = kind.parse({name: getattr(target, name, None) for name in kind.parameters})
+        except ValueError as error:
+            raise TargetError(str(error)) from error
+        for name, declared in self.theory.declared().items():
+            shown = getattr(target, name, declared)
+            if name in given and not any(np.array_equal(given[name], value) for value in (shown, declared)):
                 raise TargetError(
-                    f"{name}: got {given[name]}, but the target declares {declared[name]}; make it a factory to vary it"
+                    f"{name}: got {given[name]}, but the target declares {declared}; make it a factory to vary it"
                 )
         self.name = str(getattr(target, "name", None) or getattr(target, "__name__", None) or type(target).__name__)
-        self.order = int(getattr(target, "order", 2))
+        self.order = int(getattr(target, "order", 2) or 0)
+        self.reversal = str(getattr(target, "reversal", FLIP))
+        if self.reversal not in REVERSALS:
+            raise TargetError(f"reversal: got {self.reversal!r}, expected one of {', '.join(REVERSALS)}")
+        self.equivariant = bool(getattr(target, "equivariant", True))
         self.reversible = bool(getattr(target, "reversible", True))
         self.discrete = bool(getattr(target, "discrete", False))
         self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
@@ -132,8 +149,16 @@ class Subject:
         return name in self.capabilities
 
     @property
-    def volume(self) -> int:
-        return self.shape[0] * self.shape[1]
+    def u1(self) -> U1:
+        """The theory, for the checks of U(1) alone."""
+        if not isinstance(self.theory, U1):
+            raise TypeError(f"theory: got {self.theory.name}, expected u1")
+        return self.theory
+
+    @property
+    def directed(self) -> bool:
+        """Whether a direction bit is part of the noise."""
+        return self.reversal == DIRECTION
 
     def replace(self, **changes: Any) -> Subject | None:
         """The same implementation at other parameters, or None where the target cannot do that."""
@@ -144,11 +169,18 @@ class Subject:
                 other = Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
             except TargetError:
                 return None  # it refuses such parameters: a lattice too small for its masks, say
-            return other if "shape" not in changes or other.shape == changes["shape"] else None
-        if callable(getattr(self.target, "replace", None)):
-            other = Subject(self._call("replace", **changes), deadline=self.deadline)
-            return other if "shape" not in changes or other.shape == changes["shape"] else None
-        return None
+        elif callable(getattr(self.target, "replace", None)):
+            try:
+                other = Subject(self._call("replace", **changes), deadline=self.deadline)
+            except TargetFault as fault:
+                if isinstance(fault.__cause__, ValueError | TypeError):
+                    return None
+                raise
+        else:
+            return None
+        declared = other.theory.declared()
+        same = all(np.array_equal(declared[name], value) for name, value in changes.items() if name in declared)
+        return other if same else None
 
     def parameter(self, name: str) -> Any:
         """A declared number such as ``step_size``, or None."""
@@ -180,11 +212,14 @@ class Subject:
     def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         return self._map("inverse", z)
 
-    def transition(self, x: Array, v: Array, u: Array) -> dict[str, Array]:
-        return _transition("transition", self._call("transition", x, v, u), x.shape, TRANSITION_FIELDS)
+    def transition(self, x: Array, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
+        """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given)."""
+        noise = (v, u, np.ones(len(x)) if d is None else d) if self.directed else (v, u)
+        return _transition("transition", self._call("transition", x, *noise), x.shape, TRANSITION_FIELDS)
 
     def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        return _transition("transcript", self._call("transcript", x, seed), x.shape, (*TRANSITION_FIELDS, "v", "u"))
+        fields = (*TRANSITION_FIELDS, "v", "u", *(("d",) if self.directed else ()))
+        return _transition("transcript", self._call("transcript", x, seed), x.shape, fields)
 
     def step(self, x: Array, seed: int) -> Array:
         return _array("step", self._call("step", x, seed), x.shape)
@@ -220,7 +255,7 @@ class Subject:
         if not isinstance(result, tuple) or len(result) != 2:
             raise TargetFault(f"{name}: got {_kind(result)}, expected (configurations, state)")
         configurations = _float64(name, result[0])
-        if configurations.ndim != 5 or configurations.shape[1:] != shape:
+        if configurations.ndim != len(shape) + 1 or configurations.shape[1:] != shape:
             raise TargetFault(f"{name}: got configurations of shape {configurations.shape}, expected (n, *{shape})")
         return configurations, result[1]
 
@@ -289,8 +324,8 @@ def _transition(name: str, result: Any, shape: tuple[int, ...], fields: tuple[st
     missing = [field for field in fields if field not in result]
     if missing:
         raise TargetFault(f"{name}: got no {', '.join(missing)}, expected a mapping with {', '.join(fields)}")
-    per_chain = {"logdet", "delta_h", "accept", "u"}
-    finite = {"x_next", "accept", "v", "u"}  # a proposal may diverge, what is kept may not
+    per_chain = {"logdet", "delta_h", "accept", "u", "d"}
+    finite = {"x_next", "accept", "v", "u", "d"}  # a proposal may diverge, what is kept may not
     return {
         field: _array(f"{name}: {field}", result[field], shape[:1] if field in per_chain else shape, field in finite)
         for field in fields

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact import u1
-
 from . import measure
 from .contract import Subject, TargetFault
+from .theories import U1
 
 Array = NDArray[np.float64]
 
@@ -52,7 +52,26 @@ def batch_size(volume: int) -> int:
 
 def sampler(subject: Subject, rng: np.random.Generator, n: int) -> Array:
     """Exact equilibrium configurations of the theory the target claims."""
-    return u1.sample(rng, n, subject.beta, subject.shape)
+    return subject.theory.sample(rng, n)
+
+
+class Noise(NamedTuple):
+    """What an update draws: momenta, the Metropolis number, and the direction where the target has one."""
+
+    v: Array
+    u: Array
+    d: Array | None
+
+
+def noise(subject: Subject, rng: np.random.Generator, x: Array) -> Noise:
+    """The oracle's own noise for one update."""
+    v, u = rng.standard_normal(x.shape), rng.random(len(x))
+    return Noise(v, u, directions(rng, len(x)) if subject.directed else None)
+
+
+def directions(rng: np.random.Generator, n: int) -> Array:
+    """Plus or minus one, per chain."""
+    return np.where(rng.random(n) < 0.5, 1.0, -1.0)
 
 
 def seed_from(rng: np.random.Generator) -> int:
@@ -73,26 +92,29 @@ def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int, 
         return configurations
     out = []
     for _ in range(n_steps):
-        if driver == "step":
-            x = subject.step(x, seed_from(rng))
-        else:
-            x = subject.transition(x, rng.standard_normal(x.shape), rng.random(len(x)))["x_next"]
+        opaque = driver == "step"
+        x = subject.step(x, seed_from(rng)) if opaque else subject.transition(x, *noise(subject, rng, x))["x_next"]
         out.append(x)
     return np.array(out)
 
 
 @dataclass
 class Features:
-    """What is kept of n chains, with the field after 0, 1, ..., `LATER` updates."""
+    """What is kept of n chains, with the field after 0, 1, ..., `LATER` updates; the last five are of U(1) alone."""
 
-    plaquette: Array  # (LATER + 1, n) mean plaquettes
-    charge: Array  # (LATER + 1, n)
+    observables: Array  # (LATER + 1, n, observable): those of the theory, its energy-like one first
+    charge: Array  # (LATER + 1, n): topological charge or winding number, zero where there is none
     moved: Array  # (LATER, n): 1 where an update changed the field
+    drift: Array  # (1, n): sum over updates of the learned projection of the moves
     first_loops: Array  # (loop, n) at the start
     last_loops: Array  # (loop, n) at the end
     schwinger_dyson: Array  # (1, n) at the end
     phases: Array  # (4, n) at the end: mean cosine of time links, space links, Polyakov loops in time and in space
-    drift: Array  # (1, n): sum over updates of the learned projection of sin(x' - x)
+
+    @property
+    def energy(self) -> Array:
+        """The observable that stands for the energy, ``(LATER + 1, n)``."""
+        return self.observables[:, :, 0]
 
 
 class Evidence:
@@ -102,22 +124,25 @@ class Evidence:
     """
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
-        self._subject, self._rng = subject, rng
+        self._subject, self._rng, self._theory = subject, rng, subject.theory
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
         self.drivers, self._turn = drivers(subject), 0
         self.n = 0
-        self.sides = [side for side in (2, 3, 4) if side <= min(subject.shape) and side**2 < subject.volume]
+        self.sides: list[int] = []
+        if isinstance(self._theory, U1):
+            shape = self._theory.shape
+            self.sides = [side for side in (2, 3, 4) if side <= min(shape) and side**2 < self._theory.volume]
 
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
         if self._learned is None:
             x, later = self._chains(LEARNING)
-            self._learned = np.sin(later[0] - x).mean(axis=0)
+            self._learned = self._theory.displacement(later[0], x).mean(axis=0)
             self.loop_scales = [float(measure.square_loop(x, side).std()) for side in self.sides]
         while self.n < n:
-            size = min(batch_size(self._subject.volume), n - self.n)
+            size = min(batch_size(self._theory.volume), n - self.n)
             x, later = self._chains(size)
             self._parts.append(self._features(x, later))
             self.n += size
@@ -130,8 +155,9 @@ class Evidence:
 
     def _chains(self, n: int) -> tuple[Array, Array]:
         out = []
-        for start in range(0, n, batch_size(self._subject.volume)):
-            x = sampler(self._subject, self._rng, min(batch_size(self._subject.volume), n - start))
+        size = batch_size(self._theory.volume)
+        for start in range(0, n, size):
+            x = sampler(self._subject, self._rng, min(size, n - start))
             self._turn += 1
             driver = self.drivers[self._turn % len(self.drivers)]
             out.append((x, updates(self._subject, self._rng, x, LATER, driver)))
@@ -139,22 +165,27 @@ class Evidence:
 
     def _features(self, x: Array, later: Array) -> Features:
         path = [x, *later]
-        pairs = list(pairwise(path))
-        moves = [np.sin(after - before) for before, after in pairs]
+        moves = [self._theory.displacement(after, before) for before, after in pairwise(path)]
         for move in moves:
             move[np.abs(move) <= MOVED] = 0.0  # a rejected field that was wrapped again did not move
-        first, last = (
-            np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x)) for y in (x, path[-1])
-        )
+        learned, axes = np.asarray(self._learned), tuple(range(1, x.ndim))
+        first = last = defect = phases = np.empty((0, len(x)))
+        if isinstance(self._theory, U1):
+            first, last = (
+                np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x))
+                for y in (x, path[-1])
+            )
+            defect = schwinger_dyson_defect(path[-1], self._theory.beta)[None]
+            phases = measure.mean_phases(path[-1])
         return Features(
-            np.array([measure.mean_plaquette(y) for y in path]),
-            np.array([measure.charge(y) for y in path]),
-            np.array([np.abs(move).max(axis=(1, 2, 3)) > MOVED for move in moves], dtype=np.float64),
+            np.array([np.stack([o.values(y) for o in self._theory.observables], axis=1) for y in path]),
+            np.array([self._theory.charge(y) for y in path]),
+            np.array([np.abs(move).max(axis=axes) > MOVED for move in moves], dtype=np.float64),
+            np.sum([(move * learned).sum(axis=axes) for move in moves], axis=0)[None],
             first,
             last,
-            schwinger_dyson_defect(path[-1], self._subject.beta)[None],
-            measure.mean_phases(path[-1]),
-            np.sum([(move * self._learned).sum(axis=(1, 2, 3)) for move in moves], axis=0)[None],
+            defect,
+            phases,
         )
 
 

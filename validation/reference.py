@@ -1,24 +1,130 @@
-"""The built-in target: our own U(1) HMC, entering by the same door as a stranger."""
+"""The built-in targets: kernels of our own, entering by the same door as a stranger."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refimpl import observables, statistics
-from refimpl.actions import WilsonU1
-from refimpl.kernels import HMC, State, spawn_rngs
-from refimpl.maps import INTEGRATORS, MolecularDynamics, PhasePoint
+from refimpl.actions import Gaussian, Mixture, O2Chain, WilsonU1
+from refimpl.kernels import HMC, Info, State, spawn_rngs
+from refimpl.maps import INTEGRATORS, Action, MolecularDynamics, PhasePoint
 
 Array = NDArray[np.float64]
+Rngs = list[np.random.Generator]
+
+# What a kernel's `noise` returns, in order; the direction only from kernels that draw one.
+NOISE = ("v", "u", "d")
+
+
+class Kernel(Protocol):
+    """What `KernelTarget` asks of a Markov kernel."""
+
+    def init(self, x: Array) -> State: ...
+    def noise(self, rngs: Sequence[np.random.Generator], shape: tuple[int, ...]) -> tuple[Array, ...]: ...
+    @property
+    def propose(self) -> Callable[..., tuple[State, Array, Info]]: ...
+    def step(self, rngs: Sequence[np.random.Generator], state: State) -> tuple[State, Info]: ...
+
+
+class Map(Protocol):
+    """What `KernelTarget` asks of the map that proposes."""
+
+    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]: ...
+    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]: ...
+
+
+class KernelTarget:
+    """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
+
+    A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for another update than
+    HMC also `map` and `kernel`, and `reversal` where it is not "flip". `NOISE` names what its kernel draws.
+    """
+
+    step_size: float
+    n_steps: int
+    integrator: str
+
+    @property
+    def sampled(self) -> Action:
+        """The action that is sampled."""
+        raise NotImplementedError
+
+    @property
+    def map(self) -> Map:
+        """The map whose image is proposed."""
+        return MolecularDynamics(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
+
+    @property
+    def kernel(self) -> Kernel:
+        """The update."""
+        return HMC(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
+
+    def replace(self, **changes: Any) -> Any:
+        return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
+
+    def action(self, x: Array) -> Array:
+        return self.sampled.action(x)
+
+    def force(self, x: Array) -> Array:
+        return self.sampled.force(x)
+
+    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        return self.map.forward(z)
+
+    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
+        return self.map.inverse(z)
+
+    def transition(self, x: Array, *noise: Array) -> dict[str, Array]:
+        state = self.kernel.init(x)
+        proposal, momenta, info = self.kernel.propose(state, *noise)
+        accepted = info.accepted.reshape(-1, *(1,) * (x.ndim - 1))
+        return {
+            "x_proposed": proposal.x,
+            "v_proposed": momenta,
+            "logdet": info.logdet,
+            "delta_h": info.delta_h,
+            "accept": info.accepted,
+            "x_next": np.where(accepted, proposal.x, state.x),
+        }
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+        noise = self.kernel.noise(spawn_rngs(seed, len(x)), x.shape)
+        return {**self.transition(x, *noise), **dict(zip(NOISE, noise, strict=False))}
+
+    def step(self, x: Array, seed: int) -> Array:
+        kernel = self.kernel
+        return kernel.step(spawn_rngs(seed, len(x)), kernel.init(x))[0].x
+
+    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
+        return self._advance(spawn_rngs(seed, len(x)), self.kernel.init(x), n)
+
+    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
+        current, rng_states = state
+        rngs = spawn_rngs(0, len(rng_states))
+        for rng, rng_state in zip(rngs, rng_states, strict=True):
+            rng.bit_generator.state = rng_state
+        return self._advance(rngs, current, n)
+
+    def _advance(self, rngs: Rngs, state: State, n: int) -> tuple[Array, Any]:
+        kernel = self.kernel
+        configurations = np.empty((n, *state.x.shape))
+        for i in range(n):
+            state, _ = kernel.step(rngs, state)
+            configurations[i] = state.x
+        return configurations, (state, [rng.bit_generator.state for rng in rngs])
+
+    def integrated_autocorrelation_time(self, series: Array) -> float:
+        return statistics.integrated_autocorrelation_time(series).tau
 
 
 @dataclass(frozen=True)
-class ReferenceU1:
-    """HMC of this package at the given parameters, with every capability of the contract."""
+class ReferenceU1(KernelTarget):
+    """HMC of two-dimensional U(1), with every capability of the contract."""
 
     beta: float = 4.0
     shape: tuple[int, int] = (8, 8)
@@ -29,25 +135,8 @@ class ReferenceU1:
     name: ClassVar[str] = "refimpl U(1) HMC"
 
     @property
-    def _action(self) -> WilsonU1:
+    def sampled(self) -> Action:
         return WilsonU1(self.beta)
-
-    @property
-    def _map(self) -> MolecularDynamics:
-        return MolecularDynamics(self._action, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
-
-    @property
-    def _kernel(self) -> HMC:
-        return HMC(self._action, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
-
-    def replace(self, **changes: Any) -> ReferenceU1:
-        return replace(self, **changes)
-
-    def action(self, x: Array) -> Array:
-        return self._action.action(x)
-
-    def force(self, x: Array) -> Array:
-        return self._action.force(x)
 
     def plaquette(self, x: Array) -> Array:
         return observables.mean_plaquette(x)
@@ -61,49 +150,74 @@ class ReferenceU1:
     def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
         return observables.wilson_loop(x, extent_t, extent_x)
 
-    def integrated_autocorrelation_time(self, series: Array) -> float:
-        return statistics.integrated_autocorrelation_time(series).tau
 
-    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
-        return self._map.forward(z)
+@dataclass(frozen=True)
+class ReferenceO2(KernelTarget):
+    """HMC of the periodic O(2) chain."""
 
-    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
-        return self._map.inverse(z)
+    beta: float = 2.0
+    length: int = 16
+    step_size: float = 0.3
+    n_steps: int = 6
+    integrator: str = "leapfrog"
+    theory: ClassVar[str] = "o2"
+    name: ClassVar[str] = "refimpl O(2) HMC"
 
-    def transition(self, x: Array, v: Array, u: Array) -> dict[str, Array]:
-        state = self._kernel.init(x)
-        proposal, momenta, info = self._kernel.propose(state, v, u)
-        accepted = info.accepted[:, None, None, None]
-        return {
-            "x_proposed": proposal.x,
-            "v_proposed": momenta,
-            "logdet": info.logdet,
-            "delta_h": info.delta_h,
-            "accept": info.accepted,
-            "x_next": np.where(accepted, proposal.x, state.x),
-        }
+    @property
+    def sampled(self) -> Action:
+        return O2Chain(self.beta)
 
-    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        v, u = self._kernel.noise(spawn_rngs(seed, len(x)), x.shape)
-        return {**self.transition(x, v, u), "v": v, "u": u}
 
-    def step(self, x: Array, seed: int) -> Array:
-        kernel = self._kernel
-        return kernel.step(spawn_rngs(seed, len(x)), kernel.init(x))[0].x
+# Three unequal standard deviations (1.5, 1, 0.6 along the axes), correlated, off the origin.
+COVARIANCE = ((2.25, 0.6, 0.0), (0.6, 1.0, -0.2), (0.0, -0.2, 0.36))
+MEAN = (0.5, -1.0, 0.0)
 
-    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
-        return self._advance(spawn_rngs(seed, len(x)), self._kernel.init(x), n)
 
-    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
-        current, rng_states = state
-        rngs = spawn_rngs(0, len(rng_states))
-        for rng, rng_state in zip(rngs, rng_states, strict=True):
-            rng.bit_generator.state = rng_state
-        return self._advance(rngs, current, n)
+@dataclass(frozen=True)
+class ReferenceGaussian(KernelTarget):
+    """HMC of a Gaussian."""
 
-    def _advance(self, rngs: list[np.random.Generator], state: State, n: int) -> tuple[Array, Any]:
-        configurations = np.empty((n, *state.x.shape))
-        for i in range(n):
-            state, _ = self._kernel.step(rngs, state)
-            configurations[i] = state.x
-        return configurations, (state, [rng.bit_generator.state for rng in rngs])
+    covariance: Any = COVARIANCE
+    mean: Any = MEAN
+    step_size: float = 0.3
+    n_steps: int = 6
+    integrator: str = "leapfrog"
+    theory: ClassVar[str] = "gaussian"
+    name: ClassVar[str] = "refimpl Gaussian HMC"
+
+    @property
+    def sampled(self) -> Action:
+        return Gaussian(np.array(self.covariance), np.array(self.mean))
+
+
+# Two components that a trajectory can pass between, so that their weights are tested.
+WEIGHTS = (0.3, 0.7)
+MEANS = ((-1.0, 0.0), (1.0, 0.5))
+COVARIANCES = (((0.3, 0.1), (0.1, 0.4)), ((0.6, 0.0), (0.0, 0.2)))
+
+
+@dataclass(frozen=True)
+class ReferenceMixture(KernelTarget):
+    """HMC of a mixture of Gaussians."""
+
+    weights: Any = WEIGHTS
+    means: Any = MEANS
+    covariances: Any = COVARIANCES
+    step_size: float = 0.3
+    n_steps: int = 6
+    integrator: str = "leapfrog"
+    theory: ClassVar[str] = "gmm"
+    name: ClassVar[str] = "refimpl mixture HMC"
+
+    @property
+    def sampled(self) -> Action:
+        return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))
+
+
+# ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
+BUILT_IN: Mapping[str, Callable[..., Any]] = {
+    "u1": ReferenceU1,
+    "o2": ReferenceO2,
+    "gaussian": ReferenceGaussian,
+    "gmm": ReferenceMixture,
+}

@@ -22,7 +22,8 @@ class Report:
     """Verdicts of one run on one target.
 
     ``alpha`` is the false-alarm level of the whole run: a correct target fails anything with at most this probability.
-    ``total`` counts all checks the oracle has for the theory; those not selected are not in ``verdicts``.
+    ``total`` counts all checks of the oracle, ``applicable`` those that belong to the theory and the kind of proposal;
+    of these the selected ones are in ``verdicts``.
     """
 
     target: str
@@ -31,6 +32,7 @@ class Report:
     seed: int
     alpha: float
     verdicts: tuple[Verdict, ...]
+    applicable: int
     total: int
     seconds: float
 
@@ -75,6 +77,7 @@ class Report:
             "skipped": counts[SKIP],
             "ran": counts[PASS] + counts[FAIL],
             "selected": len(self.verdicts),
+            "applicable": self.applicable,
             "total": self.total,
         }
 
@@ -92,8 +95,8 @@ class Report:
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
-            f"{s['passed']} passed, {s['failed']} failed, {s['skipped']} not applicable; "
-            f"ran {s['ran']} of {s['selected']} selected, {s['total']} in all; {self.seconds:.1f} s",
+            f"{s['passed']} passed, {s['failed']} failed, {s['skipped']} skipped; ran {s['ran']} of {s['selected']} selected; "
+            f"{s['applicable']} apply here, {s['total']} in all; {self.seconds:.1f} s",
             f"false alarms: at most {ledger['alpha']:.1g} for the whole run; "
             f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
         ]

@@ -10,18 +10,27 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..contract import Subject
+from ..contract import DIRECTION, REVERSALS, Subject
+from ..theories import THEORIES
 from ..verdict import Verdict
 from . import driver, exact_start, maps, static, transcript
+
+_EVERY = tuple(THEORIES)
+_U1 = ("u1",)
+_CIRCLE = ("u1", "o2")
+_OTHERS = ("o2", "gaussian", "gmm")
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check function, the capabilities it needs (each entry: any one of the alternatives), and whether it spends alpha."""
+    """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, and the
+    theories and reversals it belongs to."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
     statistical: bool = False
+    theories: tuple[str, ...] = _EVERY
+    reversals: tuple[str, ...] = REVERSALS
 
     @property
     def id(self) -> str:
@@ -34,6 +43,10 @@ class Check:
     @property
     def explanation(self) -> str:
         return inspect.getdoc(self.function) or ""
+
+    def applies(self, subject: Subject) -> bool:
+        """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
+        return subject.theory.name in self.theories and subject.reversal in self.reversals
 
     def missing(self, subject: Subject) -> list[str]:
         """The needs that the target does not meet, in words."""
@@ -50,16 +63,16 @@ CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
     Check(static.force, (("force",),)),
     Check(static.force_gradient, (("force",), ("action",))),
-    Check(static.plaquette, (("plaquette",),)),
-    Check(static.charge, (("charge",),)),
-    Check(static.sine_charge, (("sine_charge",),)),
-    Check(static.wilson_loop, (("wilson_loop",),)),
-    Check(static.gauge_invariance, (_SCALAR,)),
-    Check(static.translation, (_SCALAR,)),
-    Check(static.periodicity, (_SCALAR,)),
-    Check(static.conjugation, (_SCALAR,)),
+    Check(static.plaquette, (("plaquette",),), theories=_U1),
+    Check(static.charge, (("charge",),), theories=_U1),
+    Check(static.sine_charge, (("sine_charge",),), theories=_U1),
+    Check(static.wilson_loop, (("wilson_loop",),), theories=_U1),
+    Check(static.gauge_invariance, (_SCALAR,), theories=_U1),
+    Check(static.translation, (_SCALAR,), theories=_CIRCLE),
+    Check(static.periodicity, (_SCALAR,), theories=_CIRCLE),
+    Check(static.conjugation, (_SCALAR,), theories=_CIRCLE),
     Check(static.batch, (_SCALAR,)),
-    Check(static.golden, (_SCALAR,)),
+    Check(static.golden, (_SCALAR,), theories=_U1),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),
     Check(maps.logdet_antisymmetry, (_MAP,)),
@@ -67,7 +80,9 @@ CHECKS: tuple[Check, ...] = (
     Check(maps.energy_scaling, (_MAP,)),
     Check(maps.batch_of_one, (_MAP,)),
     Check(maps.repeat_call, (_MAP,)),
-    Check(maps.equivariance, (_MAP,)),
+    Check(maps.periodicity, (_MAP,), theories=_CIRCLE),
+    Check(maps.reversal, (_MAP,)),
+    Check(maps.equivariance, (_MAP,), theories=_CIRCLE),
     Check(maps.moves_every_link, (_MAP,)),
     Check(transcript.energy, (_RECORD,)),
     Check(transcript.decision, (_RECORD,)),
@@ -78,6 +93,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transcript.same_step, (("transcript",), ("step",))),
     Check(transcript.momenta, (("transcript",),), statistical=True),
     Check(transcript.uniforms, (("transcript",),), statistical=True),
+    Check(transcript.direction, (("transcript",),), statistical=True, reversals=(DIRECTION,)),
     Check(driver.moves_every_link, (_UPDATE,)),
     Check(driver.streams, (_SEEDED,)),
     Check(driver.seeds, (_SEEDED,)),
@@ -86,16 +102,19 @@ CHECKS: tuple[Check, ...] = (
     Check(exact_start.creutz, (_MAP,), statistical=True),
     Check(exact_start.energy_exchange, (_UPDATE,), statistical=True),
     Check(exact_start.moves, (_UPDATE,), statistical=True),
-    Check(exact_start.charge_exchange, (_UPDATE,), statistical=True),
+    Check(exact_start.charge_exchange, (_UPDATE,), statistical=True, theories=_CIRCLE),
     Check(exact_start.drift, (_UPDATE,), statistical=True),
-    Check(exact_start.plaquette, (_UPDATE,), statistical=True),
-    Check(exact_start.plaquette_later, (_UPDATE,), statistical=True),
-    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True),
-    Check(exact_start.charge_distribution, (_UPDATE,), statistical=True),
-    Check(exact_start.schwinger_dyson, (_UPDATE,), statistical=True),
-    Check(exact_start.uniform_links, (_UPDATE,), statistical=True),
-    Check(driver.plaquette, (_UPDATE,), statistical=True),
-    Check(driver.charge_distribution, (_UPDATE,), statistical=True),
+    Check(exact_start.observables, (_UPDATE,), statistical=True, theories=_OTHERS),
+    Check(exact_start.observables_later, (_UPDATE,), statistical=True, theories=_OTHERS),
+    Check(exact_start.plaquette, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.plaquette_later, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),
+    Check(exact_start.schwinger_dyson, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.uniform_links, (_UPDATE,), statistical=True, theories=_U1),
+    Check(driver.observables, (_UPDATE,), statistical=True, theories=_OTHERS),
+    Check(driver.plaquette, (_UPDATE,), statistical=True, theories=_U1),
+    Check(driver.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),
     Check(driver.independent_chains, (_SEEDED,), statistical=True),
 )
 

@@ -7,15 +7,13 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact import u1
 from refimpl.statistics import sign_test
 
-from .. import measure
 from ..contract import Subject, TargetFault
 from ..evidence import MOVED, Trial, batch_size, drivers, sampler, seed_from, updates
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .exact_start import NOT_REVERSIBLE, charge_verdict, e_verdict, shift_of, soft
+from .exact_start import NOT_REVERSIBLE, biases_seen, charge_verdict, e_verdict, shift_of, soft
 
 Array = NDArray[np.float64]
 
@@ -25,35 +23,49 @@ CONTROLS = 8  # independent exact configurations that each chain is compared wit
 
 
 def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
-    """Mean plaquettes ``(steps, chains)`` of runs from exact starts, and the final charges."""
-    plaquettes, charges = [], []
-    for start in range(0, trial.effort.driver_chains, batch_size(subject.volume)):
-        x = sampler(subject, rng, min(batch_size(subject.volume), trial.effort.driver_chains - start))
+    """Observables ``(steps, chains, observable)`` of runs from exact starts, and the final charges."""
+    theory = subject.theory
+    values, charges = [], []
+    for start in range(0, trial.effort.driver_chains, batch_size(theory.volume)):
+        x = sampler(subject, rng, min(batch_size(theory.volume), trial.effort.driver_chains - start))
         run = updates(subject, rng, x, trial.effort.driver_steps, drivers(subject)[0])
-        plaquettes.append(np.array([measure.mean_plaquette(y) for y in run]))
-        charges.append(measure.charge(run[-1]))
-    return np.concatenate(plaquettes, axis=1), np.concatenate(charges)
+        values.append(np.array([np.stack([o.values(y) for o in theory.observables], axis=1) for y in run]))
+        charges.append(theory.charge(run[-1]))
+    return np.concatenate(values, axis=1), np.concatenate(charges)
+
+
+def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The observables of the theory over a run from equilibrium, one value per chain, against independent exact samples.
+
+    Each is bounded by a tanh about its exact mean; their wealths average.
+    """
+    values, _ = _runs(subject, rng, trial)
+    steps, n, k = values.shape
+    control = sampler(subject, rng, CONTROLS * n)
+    columns, biases, details = [], [], []
+    for observable, series in zip(subject.theory.observables, np.moveaxis(values, 2, 0), strict=True):
+        name, function, exact, scale = observable
+        along = soft(series, exact, scale)
+        apart = soft(function(control), exact, scale).reshape(CONTROLS, -1)
+        y = (along.mean(axis=0) - apart.mean(axis=0)) / 2
+        columns.append(y)
+        biases.append(shift_of(detectable_mean(y, trial.alpha / k), along, scale))
+        per_chain = series.mean(axis=0)
+        details.append(f"{name} = {series.mean():.6f} +- {per_chain.std() / np.sqrt(n):.1e}, exact {exact:.6f}")
+    label = subject.theory.label if k == 1 else f"{k} observables"
+    return e_verdict(
+        f"{label} over {steps} updates", mean_zero_wealth(np.stack(columns, axis=1), trial.alpha), n, trial,
+        biases_seen(subject, biases), "; ".join(details),
+    )  # fmt: skip
 
 
 def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The mean plaquette over a run from equilibrium, one value per chain, against independent exact configurations."""
-    p, _ = _runs(subject, rng, trial)
-    exact = u1.plaquette(subject.beta, subject.shape)
-    scale = float(np.sqrt(u1.plaquette_variance(subject.beta, subject.shape)))
-    control = measure.mean_plaquette(sampler(subject, rng, CONTROLS * p.shape[1])).reshape(CONTROLS, -1)
-    along = soft(p, exact, scale)
-    y = (along.mean(axis=0) - soft(control, exact, scale).mean(axis=0)) / 2
-    bias = shift_of(detectable_mean(y, trial.alpha), along, scale)
-    per_chain = p.mean(axis=0)
-    detail = f"<cos P> = {p.mean():.6f} +- {per_chain.std() / np.sqrt(len(per_chain)):.1e}, exact {exact:.6f}"
-    return e_verdict(
-        f"<cos P> over {len(p)} updates", mean_zero_wealth(y, trial.alpha), len(y), trial,
-        f"bias of <cos P> {bias:.1e}", detail,
-    )  # fmt: skip
+    return observables(subject, rng, trial)
 
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The integer charge at the end of a run from equilibrium follows the exact p(Q)."""
+    """The integer charge (winding number) at the end of a run from equilibrium follows the exact p(Q)."""
     return charge_verdict(subject, trial, _runs(subject, rng, trial)[1], f"{trial.effort.driver_steps} updates")
 
 
@@ -67,7 +79,7 @@ def _one_update(subject: Subject, x: Array, seed: int, driver: str) -> Array:
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Ten updates of 64 chains change every link, every Polyakov loop and the sum of all links in either direction.
+    """Ten updates of 64 chains change every component and their sum (of links: also every Polyakov loop).
 
     A kernel that stands still, or keeps a part of the field for ever, leaves any density invariant. An acceptance far below
     one per cent fails here too: nothing could be learnt from such a kernel.
@@ -76,14 +88,8 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     detail, still, n = "", 0, 0
     for name in drivers(subject):
         change = updates(subject, rng, x, 10, name)[-1] - x
-        parts = {
-            "link": change,
-            "Polyakov loop in time": change[:, 0].sum(axis=1),
-            "Polyakov loop in space": change[:, 1].sum(axis=2),
-            "sum of links": change.sum(axis=(2, 3)),
-        }
-        for part, value in parts.items():
-            moved = np.abs(np.exp(1j * value) - 1).max(axis=0)
+        for part, value in subject.theory.modes(change).items():
+            moved = subject.theory.moved(value)
             n += moved.size
             if np.any(moved <= KEPT):
                 still += int(np.sum(moved <= KEPT))
@@ -91,9 +97,9 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("quantities that never change", float(still), 0.0, f"one of {n}", 640, detail)
 
 
-def _recurring(x: Array, batches: list[Array]) -> tuple[int, int]:
+def _recurring(subject: Subject, x: Array, batches: list[Array]) -> tuple[int, int]:
     """Fields other than ``x`` that occur more than once, and how many of the values are such repeats."""
-    moved = [y for batch in batches for y in batch if np.abs(np.sin(y - x)).max() > MOVED]
+    moved = [y for batch in batches for y in batch if np.abs(subject.theory.displacement(y, x)).max() > MOVED]
     repeats = [count for count in Counter(y.tobytes() for y in moved).values() if count > 1]
     return len(repeats), sum(repeats)
 
@@ -114,7 +120,7 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     x = np.repeat(sampler(subject, rng, 1), 256, axis=0)
     seed, worst, detail = seed_from(rng), 0, ""
     for driver in drivers(subject):
-        fields, repeats = _recurring(x[0], [_one_update(subject, x, seed + k, driver) for k in range(3)])
+        fields, repeats = _recurring(subject, x[0], [_one_update(subject, x, seed + k, driver) for k in range(3)])
         if fields - _by_right(subject) > worst:
             worst = fields - _by_right(subject)
             detail = f"{driver}: {repeats} of 768 chains from one start ended in {fields} fields that occur again"
@@ -131,7 +137,9 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
         if not np.array_equal(first, again):
             faults.append(f"{driver}: the same seed gave two results")
         if not subject.discrete:
-            fields, repeats = _recurring(x[0], [_one_update(subject, x, seed_from(rng), driver)[:1] for _ in range(64)])
+            fields, repeats = _recurring(
+                subject, x[0], [_one_update(subject, x, seed_from(rng), driver)[:1] for _ in range(64)]
+            )
             if fields > _by_right(subject):
                 faults.append(f"{driver}: {repeats} of 64 seeds gave one of {fields} results that occur again")
     return within(
@@ -140,7 +148,7 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The moves of neighbouring chains are uncorrelated: signs of ``sum sin(dx_i) sin(dx_j)`` are balanced.
+    """The moves of neighbouring chains are uncorrelated: signs of ``sum sin(dx_i) sin(dx_j)`` (angles) are balanced.
 
     A reversible chain in equilibrium moves up and down alike, so the product of two independent moves is symmetric.
     """
@@ -150,10 +158,10 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
     def p_values(n: int) -> tuple[float, int]:
         products: list[Array] = []
         while sum(map(len, products)) < n:
-            x = sampler(subject, rng, 2 * min(batch_size(subject.volume), n))
-            move = np.sin(_one_update(subject, x, seed_from(rng), drivers(subject)[0]) - x)
+            x = sampler(subject, rng, 2 * min(batch_size(subject.theory.volume), n))
+            move = subject.theory.displacement(_one_update(subject, x, seed_from(rng), drivers(subject)[0]), x)
             move[np.abs(move) <= MOVED] = 0.0
-            products.append((move[::2] * move[1::2]).sum(axis=(1, 2, 3)))
+            products.append((move[::2] * move[1::2]).reshape(len(x) // 2, -1).sum(axis=1))
         return sign_test(np.concatenate(products)), 1
 
     n = trial.effort.driver_chains
@@ -190,7 +198,7 @@ def resume(subject: Subject, rng: np.random.Generator) -> Verdict:
     if parts.shape != whole.shape:
         missing = f"got {len(parts)} configurations in three parts, {len(whole)} in one"
         return within("missing configurations", float(abs(len(whole) - len(parts))), 0.0, "one", 9, missing)
-    differing = np.flatnonzero(np.any(parts != whole, axis=(1, 2, 3, 4)))
+    differing = np.flatnonzero(np.any(parts != whole, axis=tuple(range(1, whole.ndim))))
     first_one = int(differing[0]) + 1 if differing.size else 0
     detail = f"the first differing update is number {first_one} of 9, resumed after 4 and 6"
     return within("updates that differ", float(differing.size), 0.0, "one bit", 9, detail)

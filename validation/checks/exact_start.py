@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from refimpl.exact import u1
 from refimpl.statistics import sign_test
 
-from .. import measure
 from ..contract import Subject
-from ..evidence import LATER, Trial, batch_size, sampler
+from ..evidence import LATER, Trial, batch_size, directions, sampler
 from ..sequential import (
     POWER_QUANTILE,
     Wealth,
@@ -20,8 +19,9 @@ from ..sequential import (
     multinomial_wealth,
     sequential_p_values,
 )
+from ..theories import U1, energy
 from ..verdict import FAIL, PASS, Verdict, skipped
-from .maps import proposal
+from .maps import along
 
 Array = NDArray[np.float64]
 
@@ -62,15 +62,18 @@ def bounded_creutz(d: Array) -> Array:
 def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Bounded Creutz identity: ``Y = 1{D > 0} exp(-D) - 1{D < 0}``, ``D = H' - H - logdet``, has mean zero.
 
-    For any involution with the right logdet, from exact equilibrium with fresh momenta. The usual ``<exp(-dH)> = 1`` is not
+    For any involution with the right logdet, from exact equilibrium with fresh momenta; for any bijection where a direction
+    bit applies it or its inverse by half. The usual ``<exp(-dH)> = 1`` is not
     used: it is heavy-tailed, and blind to momenta drawn anew. H is the oracle's, momenta are the oracle's.
     """
-    parts = []
-    for start in range(0, trial.effort.chains, batch_size(subject.volume)):
-        x = sampler(subject, rng, min(batch_size(subject.volume), trial.effort.chains - start))
+    parts, theory = [], subject.theory
+    size = batch_size(theory.volume)
+    for start in range(0, trial.effort.chains, size):
+        x = sampler(subject, rng, min(size, trial.effort.chains - start))
         v = rng.standard_normal(x.shape)
-        (x_end, v_end), logdet = proposal(subject, (x, v))
-        parts.append(measure.energy(x_end, v_end, subject.beta) - measure.energy(x, v, subject.beta) - logdet)
+        d = directions(rng, len(x)) if subject.directed else None
+        (x_end, v_end), logdet = along(subject, (x, v), d)
+        parts.append(energy(theory, x_end, v_end) - energy(theory, x, v) - logdet)
     d = np.concatenate(parts)
     y = bounded_creutz(d)
     smallest = detectable_mean(y, trial.alpha)
@@ -96,17 +99,20 @@ def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) ->
     """
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
-    p = trial.evidence.features(0, trial.effort.chains).plaquette
-    sd = float(np.sqrt(u1.plaquette_variance(subject.beta, subject.shape)))
+    p, sd, label = (
+        trial.evidence.features(0, trial.effort.chains).energy,
+        subject.theory.observables[0].std,
+        subject.theory.label,
+    )
     z = np.tanh(np.diff(p, axis=0) / sd)
     y = z.mean(axis=0)
     # Where two drivers share the evidence, one alone has to be wrong by twice as much.
     bias = len(trial.evidence.drivers) * detectable_mean(y, trial.alpha) * sd / float(np.mean(1 - z * z))
     change = (p[-1] - p[0]) / LATER
-    detail = f"<cos P> changes by {change.mean():.1e} +- {change.std() / np.sqrt(len(change)):.1e} in one update"
+    detail = f"{label} changes by {change.mean():.1e} +- {change.std() / np.sqrt(len(change)):.1e} in one update"
     return e_verdict(
         "antisymmetric energy change", mean_zero_wealth(y, trial.alpha), len(y), trial,
-        f"drift of <cos P> by {bias:.1e} an update", detail,
+        f"drift of {label} by {bias:.1e} an update", detail,
     )  # fmt: skip
 
 
@@ -158,32 +164,61 @@ def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdi
 
 
 def charge_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Detailed balance in the charge: three updates raise and lower the integer charge equally often."""
+    """Detailed balance in the charge (winding number): three updates raise and lower it equally often."""
     return _sign_verdict(subject, "changes of charge", trial, "charge")
 
 
 def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """No link prefers a direction: the projection of ``sin(x' - x)`` on a direction learned beforehand is symmetric.
+    """No component drifts: the projection of ``sin(x' - x)`` on a direction learned beforehand is symmetric.
 
-    The direction is the mean drift of chains that are not tested. Gauge-invariant observables are blind to such a drift.
+    The direction is the mean drift of chains that are not tested; on the real line the move itself counts. Gauge-invariant
+    observables are blind to such a drift.
     """
     return _sign_verdict(subject, "drift along the learned direction", trial, "drift")
 
 
+def biases_seen(subject: Subject, biases: list[float]) -> str:
+    """The bias of the first observable, and the largest of the others in standard deviations."""
+    first, *others = zip(subject.theory.observables, biases, strict=True)
+    seen = f"bias of {first[0].name} {first[1]:.1e}"
+    return seen + (f", of others {max(b / o.std for o, b in others):.1e} sd" if others else "")
+
+
 def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:
-    p = trial.evidence.features(0, trial.effort.chains).plaquette
-    exact = u1.plaquette(subject.beta, subject.shape)
-    variance = u1.plaquette_variance(subject.beta, subject.shape)
-    scale = float(np.sqrt(variance))
-    before, after = soft(p[0], exact, scale), soft(p[updates], exact, scale)
-    y = (after - before) / 2
-    bias = len(trial.evidence.drivers) * shift_of(detectable_mean(y, trial.alpha), after, scale)
-    beta_shift = bias / (subject.volume * variance)
-    detail = f"<cos P> = {p[updates].mean():.6f} +- {p[updates].std() / np.sqrt(p.shape[1]):.1e}, exact {exact:.6f}"
+    """Every observable of the theory after some updates against itself before; their wealths average."""
+    values = trial.evidence.features(0, trial.effort.chains).observables
+    columns, biases, details, k = [], [], [], len(subject.theory.observables)
+    for i, (name, _, exact, scale) in enumerate(subject.theory.observables):
+        p = values[:, :, i]
+        before, after = soft(p[0], exact, scale), soft(p[updates], exact, scale)
+        y = (after - before) / 2
+        columns.append(y)
+        biases.append(len(trial.evidence.drivers) * shift_of(detectable_mean(y, trial.alpha / k), after, scale))
+        error = p[updates].std() / np.sqrt(p.shape[1])
+        details.append(f"{name} = {p[updates].mean():.6f} +- {error:.1e}, exact {exact:.6f}")
+    seen = biases_seen(subject, biases)
+    if isinstance(subject.theory, U1):
+        beta_shift = biases[0] / (subject.theory.volume * subject.theory.observables[0].std ** 2)
+        seen += f" (beta shift {beta_shift:.1e})"
+    label = subject.theory.label if k == 1 else f"{k} observables"
     return e_verdict(
-        f"<cos P> after {updates} update{'s' if updates > 1 else ''}", mean_zero_wealth(y, trial.alpha), len(y), trial,
-        f"bias of <cos P> {bias:.1e} (beta shift {beta_shift:.1e})", detail,
+        f"{label} after {updates} update{'s' if updates > 1 else ''}",
+        mean_zero_wealth(np.stack(columns, axis=1), trial.alpha), values.shape[1], trial, seen,
+        "; ".join(details),
     )  # fmt: skip
+
+
+def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The observables of the theory after one update from equilibrium; each chain is its own control.
+
+    Energy, moments, weights of components, correlations, winding: each bounded by a tanh about its exact mean.
+    """
+    return _stationary(subject, trial, 1)
+
+
+def observables_later(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The observables of the theory after three updates, where the driver carries its state from one to the next."""
+    return _stationary(subject, trial, LATER)
 
 
 def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -201,11 +236,11 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
     features = trial.evidence.features(0, trial.effort.chains)
     n_loops = len(trial.evidence.sides)
     if not n_loops:
-        return skipped(f"a lattice of shape {subject.shape} has no square loop besides the plaquette")
+        return skipped(f"a lattice of shape {subject.u1.shape} has no square loop besides the plaquette")
     columns, smallest, details = [], 1.0, []
     sides, scales = trial.evidence.sides, trial.evidence.loop_scales
     for side, scale, first, last in zip(sides, scales, features.first_loops, features.last_loops, strict=True):
-        exact = u1.wilson_loop(subject.beta, subject.shape, side**2)
+        exact = u1.wilson_loop(subject.u1.beta, subject.u1.shape, side**2)
         after = soft(last, exact, scale)
         y = (after - soft(first, exact, scale)) / 2
         columns.append(y)
@@ -219,7 +254,7 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
 
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The integer charge after three updates follows the exact p(Q)."""
+    """The integer charge (winding number) after three updates follows the exact p(Q)."""
     return charge_verdict(
         subject, trial, trial.evidence.features(0, trial.effort.chains).charge[-1], f"{LATER} updates"
     )
@@ -227,15 +262,15 @@ def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial
 
 def charge_verdict(subject: Subject, trial: Trial, charges: NDArray[np.int64], when: str) -> Verdict:
     """Independent charges against the exact p(Q), sectors expected less than five times pooled on either side."""
-    sectors, probabilities = u1.charge_distribution(subject.beta, subject.shape)
+    sectors, probabilities = subject.theory.charge_distribution()
     largest = max([int(q) for q, p in zip(sectors, probabilities, strict=True) if p * len(charges) >= 5] + [0]) + 1
     pooled = np.clip(sectors, -largest, largest)
     p = np.array([probabilities[pooled == q].sum() for q in range(-largest, largest + 1)])
     p = np.maximum(p, 1e-300) / p.sum()
     wealth = multinomial_wealth(np.clip(charges, -largest, largest) + largest, p, trial.alpha)
-    susceptibility = subject.volume * u1.charge_susceptibility(subject.beta, subject.shape)
+    square = float((probabilities * sectors.astype(float) ** 2).sum())
     seen = detectable_tunnelling(p, len(charges), trial.alpha)
-    detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {susceptibility:.4g}"
+    detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {square:.4g}"
     return e_verdict(f"p(Q) after {when}", wealth, len(charges), trial, f"weight of Q /= 0 off by {seen}", detail)
 
 
@@ -260,7 +295,7 @@ def detectable_tunnelling(p: Array, n: int, alpha: float) -> str:
 def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Schwinger-Dyson: ``<sin^2 P> - <sin P sin P'> - <cos P>/beta = 0`` after three updates; needs no exact value."""
     w = trial.evidence.features(0, trial.effort.chains).schwinger_dyson[0]
-    bound = 2 + 1 / subject.beta
+    bound = 2 + 1 / subject.u1.beta
     y = w / bound
     wealth = mean_zero_wealth(y, trial.alpha)
     smallest = detectable_mean(y, trial.alpha) * bound

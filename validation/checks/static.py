@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import measure, vectors
 from ..contract import Subject
-from ..evidence import sampler
+from ..theories import ANGLE, U1, U
 from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
-
-U = 2.0**-53
-# Rounding of one plaquette angle: three sums of at most four angles of size pi, and of the function taken of it.
-ANGLE = 3 * U * 4 * np.pi + 2 * U
-
-
-def configurations(subject: Subject, rng: np.random.Generator) -> Array:
-    """Cold, smooth, equilibrium, hot, and flux configurations: at least one of each charge from -2 to 2 that fits."""
-    shape = (2, *subject.shape)
-    fluxes = [flux for flux in (-2, -1, 1, 2) if 2 * abs(flux) < subject.volume]
-    return np.concatenate(
-        [
-            np.zeros((1, *shape)),
-            1e-3 * rng.standard_normal((1, *shape)),
-            sampler(subject, rng, 3),
-            rng.uniform(-np.pi, np.pi, (3, *shape)),
-            *(measure.flux_configuration(subject.shape, flux) for flux in fluxes),
-        ]
-    )
-
-
-def action_rounding(subject: Subject) -> float:
-    """Error of ``beta sum_P (1 - cos)``: V terms with the rounding of their angles, added one after the other."""
-    return subject.beta * subject.volume * (ANGLE + 2 * subject.volume * U)
-
-
-def force_rounding(subject: Subject) -> float:
-    """Error of a force component: two sines with the rounding of their angles."""
-    return 2 * subject.beta * (ANGLE + 2 * U)
 
 
 def worst(got: Array, expected: Array) -> str:
@@ -59,7 +30,7 @@ def worst(got: Array, expected: Array) -> str:
     return text
 
 
-def _compared(subject: Subject, got: Array, expected: Array, tolerance: float, what: str) -> Verdict:
+def _compared(got: Array, expected: Array, tolerance: float, what: str) -> Verdict:
     error = float(np.max(np.abs(got - expected)))
     return within(
         f"max |{what} - loop|", error, tolerance, f"{what} error {tolerance:.1e}", len(got), worst(got, expected)
@@ -67,41 +38,44 @@ def _compared(subject: Subject, got: Array, expected: Array, tolerance: float, w
 
 
 def action(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The action against an explicit loop over plaquettes, up to one constant common to all configurations.
+    """The action against an explicit loop over its terms, up to one constant common to all configurations.
 
-    ``S = beta sum_P (1 - cos theta_P)``; differences to the cold configuration are compared, so any constant is allowed.
-    A failure with a common factor is a normalisation of beta; without one, a wrong plaquette.
+    Differences to the first (cold) configuration are compared, so any constant is allowed. A failure with a common factor is
+    a normalisation (of beta, say); without one, a wrong or missing term.
     """
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     got = subject.action(x)
-    expected = np.array([measure.loop_action(c, subject.beta) for c in x])
-    return _compared(subject, got - got[0], expected - expected[0], 2 * action_rounding(subject), "action")
+    expected = np.array([subject.theory.loop_action(c) for c in x])
+    tolerance = 2 * subject.theory.action_rounding(x)
+    return _compared(got - got[0], expected - expected[0], tolerance, "action")
 
 
 def force(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The force ``+ dS/d theta`` against an explicit loop over links, every component.
+    """The force ``+ dS/dx`` against an explicit loop over the field, every component.
 
     A wrong force leaves an accept/reject sampler exact and only slows it down: no statistical check can see it.
     """
-    x = configurations(subject, rng)
-    expected = np.array([measure.loop_force(c, subject.beta) for c in x])
-    return _compared(subject, subject.force(x), expected, 2 * force_rounding(subject), "force")
+    x = subject.theory.configurations(rng)
+    expected = np.array([subject.theory.loop_force(c) for c in x])
+    return _compared(subject.force(x), expected, 2 * subject.theory.force_rounding(x), "force")
 
 
 def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The force against central differences of the target's own action, along random directions.
 
-    Fourth-order differences with ``h = 0.004`` along unit vectors: truncation ``h^4/30 beta sum_P d_P^5 <= h^4/30 64 beta``
-    (``|d_P| <= 2``, ``sum d_P^2 <= 8``), rounding of the action times ``1.5/h``.
+    Fourth-order differences with a step ``h`` of 0.004 (times the smallest standard deviation on the real line) along unit
+    vectors: the truncation is bounded by the theory, the rounding of the action counts ``1.5/h`` times.
     """
-    h = 0.004
-    x = configurations(subject, rng)
+    theory = subject.theory
+    h = 0.004 * theory.scale
+    x = subject.theory.configurations(rng)
     w = rng.standard_normal(x.shape)
-    w /= np.sqrt((w * w).sum(axis=(1, 2, 3), keepdims=True))
+    axes = tuple(range(1, x.ndim))
+    w /= np.sqrt((w * w).sum(axis=axes, keepdims=True))
     s = {k: subject.action(x + k * h * w) for k in (-2, -1, 1, 2)}
     slope = (8 * (s[1] - s[-1]) - (s[2] - s[-2])) / (12 * h)
-    expected = (subject.force(x) * w).sum(axis=(1, 2, 3))
-    tolerance = h**4 / 30 * 64 * subject.beta + 1.5 / h * 2 * action_rounding(subject)
+    expected = (subject.force(x) * w).sum(axis=axes)
+    tolerance = theory.truncation(x, w, h) + 1.5 / h * 2 * theory.action_rounding(x)
     error = float(np.max(np.abs(slope - expected)))
     return within(
         "max |dS/dh - force.w|",
@@ -115,9 +89,9 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The mean plaquette against an explicit loop."""
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     expected = np.array([measure.loop_mean_plaquette(c) for c in x])
-    return _compared(subject, subject.plaquette(x), expected, ANGLE + 2 * subject.volume * U, "plaquette")
+    return _compared(subject.plaquette(x), expected, ANGLE + 2 * subject.u1.volume * U, "plaquette")
 
 
 def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -125,7 +99,7 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Truncation (``int``) instead of rounding, or plaquettes wrapped to [0, 2 pi), fail here.
     """
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     got = subject.charge(x)
     expected = np.rint([measure.loop_charge(c) for c in x])
     return within(
@@ -140,37 +114,46 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop."""
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     expected = np.array([measure.loop_sine_charge(c) for c in x])
     return _compared(
-        subject, subject.sine_charge(x), expected, subject.volume * (ANGLE + subject.volume * U), "sine charge"
+        subject.sine_charge(x), expected, subject.u1.volume * (ANGLE + subject.u1.volume * U), "sine charge"
     )
 
 
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one."""
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     largest, detail, n = 0.0, "", 0
-    for a in range(1, min(3, subject.shape[0]) + 1):
-        for b in range(1, min(3, subject.shape[1]) + 1):
+    for a in range(1, min(3, subject.u1.shape[0]) + 1):
+        for b in range(1, min(3, subject.u1.shape[1]) + 1):
             got = subject.wilson_loop(x, a, b)
             expected = np.array([measure.loop_wilson_loop(c, a, b) for c in x])
             error = float(np.max(np.abs(got - expected)))
             n += len(x)
             if not error <= largest:
                 largest, detail = error, f"{a} x {b} loop: {worst(got, expected)}"
-    tolerance = 4 * ANGLE + 2 * subject.volume * U  # up to twelve links
+    tolerance = 4 * ANGLE + 2 * subject.u1.volume * U  # up to twelve links
     return within("max |W(a, b) - loop|", largest, tolerance, f"Wilson loop error {tolerance:.1e}", n, detail)
 
 
-def _scalars(subject: Subject) -> dict[str, tuple[Callable[[Array], Array], float, int]]:
-    """Name -> (function, rounding, sign under charge conjugation) of the scalar functions on offer."""
-    known = {
-        "action": (subject.action, 2 * action_rounding(subject), 1),
-        "plaquette": (subject.plaquette, ANGLE + 2 * subject.volume * U, 1),
-        "charge": (subject.charge, 1e-9, -1),
-        "sine_charge": (subject.sine_charge, subject.volume * (ANGLE + subject.volume * U), -1),
-    }
+class Scalar(NamedTuple):
+    """A scalar function on offer, its rounding, and its sign under ``x -> -x``."""
+
+    function: Callable[[Array], Array]
+    rounding: float
+    parity: int
+
+
+def _scalars(subject: Subject, x: Array) -> dict[str, Scalar]:
+    known = {"action": Scalar(subject.action, 2 * subject.theory.action_rounding(x), 1)}
+    if isinstance(subject.theory, U1):
+        volume = subject.theory.volume
+        known |= {
+            "plaquette": Scalar(subject.plaquette, ANGLE + 2 * volume * U, 1),
+            "charge": Scalar(subject.charge, 1e-9, -1),
+            "sine_charge": Scalar(subject.sine_charge, volume * (ANGLE + volume * U), -1),
+        }
     return {name: entry for name, entry in known.items() if subject.has(name)}
 
 
@@ -183,7 +166,7 @@ def _symmetry(
 ) -> Verdict:
     """Scalars at ``moved`` equal those at ``x`` (up to their sign under conjugation); the force moves along."""
     largest, detail, looked_at = 0.0, "", []
-    for name, (function, rounding, parity) in _scalars(subject).items():
+    for name, (function, rounding, parity) in _scalars(subject, x).items():
         before, after = function(x), function(moved)
         expected = parity * before if conjugate else before
         # The move itself rounds the links once more: twice the rounding of the function.
@@ -193,7 +176,7 @@ def _symmetry(
             largest, detail = ratio, f"{name}: {worst(after, expected)}"
     if subject.has("force"):
         after, expected = subject.force(moved), move_force(subject.force(x))
-        ratio = float(np.max(np.abs(after - expected))) / (8 * force_rounding(subject))
+        ratio = float(np.max(np.abs(after - expected))) / (8 * subject.theory.force_rounding(x))
         looked_at.append("force")
         if not ratio <= largest:
             largest, detail = ratio, f"force: {worst(after, expected)}"
@@ -211,40 +194,41 @@ def _symmetry(
 
 def gauge_invariance(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Action, force and observables do not change under a random gauge transformation."""
-    x = configurations(subject, rng)
-    alpha = rng.uniform(-np.pi, np.pi, (len(x), *subject.shape))
+    x = subject.theory.configurations(rng)
+    alpha = rng.uniform(-np.pi, np.pi, (len(x), *subject.u1.shape))
     return _symmetry(subject, x, measure.gauge_transformed(x, alpha), lambda f: f)
 
 
 def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Shifting the lattice by one site in time, and in space, moves the force and leaves the scalars alone.
+    """Shifting the lattice by one site, in every direction, moves the force and leaves the scalars alone.
 
     A term missing on the boundary, or a plaquette left out, breaks this.
     """
-    x = configurations(subject, rng)
-    verdicts = [_symmetry(subject, x, np.roll(x, 1, axis), partial(np.roll, shift=1, axis=axis)) for axis in (2, 3)]
+    x = subject.theory.configurations(rng)
+    moves = [move for move in subject.theory.symmetries(rng, len(x)) if move.name.startswith("translation")]
+    verdicts = [_symmetry(subject, x, move.field(x), move.tangent) for move in moves]
     return next((v for v in verdicts if v.status != "pass"), verdicts[0])
 
 
 def periodicity(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Adding multiples of 2 pi to single links changes nothing."""
-    x = configurations(subject, rng)
+    """Adding multiples of 2 pi to single angles changes nothing."""
+    x = subject.theory.configurations(rng)
     return _symmetry(subject, x, x + 2 * np.pi * rng.integers(-1, 2, x.shape), lambda f: f)
 
 
 def conjugation(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Under ``x -> -x`` the charges and the force change sign, action and plaquette do not."""
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     return _symmetry(subject, x, -x, lambda f: -f, conjugate=True)
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Each configuration alone gives what it gives inside a batch."""
-    x = configurations(subject, rng)
+    x = subject.theory.configurations(rng)
     largest, detail = 0.0, ""
-    functions = {name: (function, rounding) for name, (function, rounding, _) in _scalars(subject).items()}
+    functions = {name: (function, rounding) for name, (function, rounding, _) in _scalars(subject, x).items()}
     if subject.has("force"):
-        functions["force"] = (subject.force, force_rounding(subject))
+        functions["force"] = (subject.force, subject.theory.force_rounding(x))
     if not functions:
         return skipped("offers none of action, force, plaquette, charge, sine_charge")
     for name, (function, rounding) in functions.items():
@@ -262,25 +246,25 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     """
     largest, detail, used = 0.0, "", 0
     for vector in vectors.read_suite("u1"):
-        at = subject if vector.shape == subject.shape else subject.replace(shape=vector.shape)
-        if at is None or at.shape != vector.shape:
+        at = subject if vector.shape == subject.u1.shape else subject.replace(shape=vector.shape)
+        if at is None or at.u1.shape != vector.shape:
             continue
         used += 1
         got: dict[str, Array] = {}
-        rounding = {name: entry[1] for name, entry in _scalars(at).items()}
-        for name, (function, _, _) in _scalars(at).items():
+        rounding = {name: entry[1] for name, entry in _scalars(at, vector.x).items()}
+        for name, (function, _, _) in _scalars(at, vector.x).items():
             got[name] = function(vector.x)
         if at.has("action"):
             got["action"] = got["action"] - at.action(np.zeros_like(vector.x))
         if at.has("force"):
-            got["force"], rounding["force"] = at.force(vector.x), 2 * force_rounding(at)
+            got["force"], rounding["force"] = at.force(vector.x), 2 * at.theory.force_rounding(vector.x)
         for name, value in got.items():
-            expected = vector.expected[name] * (at.beta if name in ("action", "force") else 1.0)
+            expected = vector.expected[name] * (at.u1.beta if name in ("action", "force") else 1.0)
             ratio = float(np.max(np.abs(value - expected))) / rounding[name]
             if not ratio <= largest:
                 largest, detail = ratio, f"vector {vector.name}, {name}: {worst(value, expected)}"
     if not used:
-        return skipped(f"no vector has shape {subject.shape}, and the target cannot be made at another")
+        return skipped(f"no vector has shape {subject.u1.shape}, and the target cannot be made at another")
     return within("largest error over its rounding", largest, 1.0, "an error of one rounding bound", used, detail)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import measure
+from refimpl.statistics import sign_test
+
 from ..contract import Subject
-from ..evidence import Effort, Trial, sampler, seed_from
+from ..evidence import Effort, Trial, noise, sampler, seed_from
 from ..sequential import POWER_QUANTILE, detectable_sign_excess, sequential_p_values
+from ..theories import U
+from ..theories import energy as total_energy
 from ..verdict import FAIL, PASS, Verdict, within
-from .maps import backward, difference, proposal, rounding
-from .static import U, action_rounding, worst
+from .maps import against, along, difference, rounding
+from .static import worst
 
 Array = NDArray[np.float64]
 Record = dict[str, Array]
 
 CHAINS = 16
-CROWD = 256  # chains whose random numbers are looked at
+CROWD = 256  # chains whose random numbers are looked at; more where the field is small
 # Decisions closer to the edge than this are left out: rounding may turn them (oracle and target add in other orders).
 AMBIGUOUS = 1e-6
 
@@ -33,8 +36,11 @@ def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[
             if kind == "transcript":
                 record = subject.transcript(x, seed_from(rng))
             else:
-                v, u = rng.standard_normal(x.shape), rng.random(CHAINS)
-                record = {**subject.transition(x, v, u), "v": v, "u": u}
+                drawn = noise(subject, rng, x)
+                record = {
+                    **subject.transition(x, *drawn),
+                    **{k: r for k, r in drawn._asdict().items() if r is not None},
+                }
             out.append({**record, "x": x})
             x = record["x_next"]
     return out
@@ -42,8 +48,8 @@ def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[
 
 def true_delta_h(subject: Subject, record: Record) -> Array:
     """``H' - H`` of a record, by the oracle's own action."""
-    after = measure.energy(record["x_proposed"], record["v_proposed"], subject.beta)
-    return after - measure.energy(record["x"], record["v"], subject.beta)
+    after = total_energy(subject.theory, record["x_proposed"], record["v_proposed"])
+    return after - total_energy(subject.theory, record["x"], record["v"])
 
 
 def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -51,16 +57,18 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
     """
-    largest, detail, n, size = 0.0, "", 0, 0.0
+    theory = subject.theory
+    largest, detail, n, size, rounded = 0.0, "", 0, 0.0, 0.0
     for record in records(subject, rng, trial.effort):
         expected = true_delta_h(subject, record)
-        size = max(size, float(np.nanmax(measure.energy(record["x_proposed"], record["v_proposed"], subject.beta))))
+        size = max(size, float(np.nanmax(total_energy(theory, record["x_proposed"], record["v_proposed"]))))
+        rounded = max(rounded, theory.action_rounding(np.concatenate([record["x"], record["x_proposed"]])))
         error = np.abs(record["delta_h"] - expected)
         n += len(error)
         if not np.max(error) <= largest:
             largest, detail = float(np.max(error)), worst(record["delta_h"], expected)
-    # Two energies, each of V plaquettes and 2V squares of some unit size, and the cancellation of their difference.
-    tolerance = 4 * (action_rounding(subject) + 16 * subject.volume**1.5 * U) + 64 * U * size
+    # Two energies, each of an action and some squares of unit size, and the cancellation of their difference.
+    tolerance = 4 * (rounded + 16 * theory.volume**1.5 * U) + 64 * U * size
     return within("max |delta_h - recomputed|", largest, tolerance, f"energy error {tolerance:.1e}", n, detail)
 
 
@@ -91,19 +99,19 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 
 def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The next field is the proposal where it was accepted, and the old field where not, link by link."""
+    """The next field is the proposal where it was accepted, and the old field where not, component by component."""
     largest, detail, n, size = 0.0, "", 0, np.pi
     for record in records(subject, rng, trial.effort):
         size = max(size, float(np.nanmax(np.abs(record["x_proposed"]))))
-        accepted = (record["accept"] != 0)[:, None, None, None]
-        error = measure.angle_difference(record["x_next"], np.where(accepted, record["x_proposed"], record["x"]))
+        accepted = (record["accept"] != 0).reshape(-1, *(1,) * (record["x"].ndim - 1))
+        error = subject.theory.difference(record["x_next"], np.where(accepted, record["x_proposed"], record["x"]))
         n += len(error)
         if not np.max(np.abs(error)) <= largest:
             largest = float(np.max(np.abs(error)))
             chain = int(np.unravel_index(np.argmax(np.abs(error)), error.shape)[0])
-            detail = f"chain {chain}, accept = {bool(record['accept'][chain])}: a link is off by {largest:.3g}"
+            detail = f"chain {chain}, accept = {bool(record['accept'][chain])}: a component is off by {largest:.3g}"
     tolerance = 32 * size * U  # wrapping once more
-    return within("max |x_next - chosen field|", largest, tolerance, f"one link off by {tolerance:.1e}", n, detail)
+    return within("max |x_next - chosen field|", largest, tolerance, f"one component off by {tolerance:.1e}", n, detail)
 
 
 def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -114,7 +122,7 @@ def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
-        error = float(np.max(np.abs(difference(backward(subject, end)[0], z))))
+        error = float(np.max(np.abs(difference(subject, against(subject, end, record.get("d"))[0], z))))
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else error
@@ -127,8 +135,10 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
-        image, logdet = proposal(subject, z)
-        error = max(np.max(np.abs(difference(image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size)
+        image, logdet = along(subject, z, record.get("d"))
+        error = max(
+            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size
+        )
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else float(error)
@@ -139,12 +149,16 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """`transition` decides for a chain alone as it does for the chain inside a batch."""
     x = sampler(subject, rng, CHAINS)
-    v, u = rng.standard_normal(x.shape), rng.random(CHAINS)
-    together = subject.transition(x, v, u)
-    records = [subject.transition(x[i : i + 1], v[i : i + 1], u[i : i + 1]) for i in range(CHAINS)]
+    drawn = noise(subject, rng, x)
+    together = subject.transition(x, *drawn)
+    one_by_one = zip(x, drawn.v, drawn.u, [None] * CHAINS if drawn.d is None else drawn.d, strict=True)
+    records = [
+        subject.transition(xi[None], vi[None], ui[None], None if di is None else di[None])
+        for xi, vi, ui, di in one_by_one
+    ]
     delta_h = np.concatenate([record["delta_h"] for record in records])
     accept = np.concatenate([record["accept"] for record in records])
-    clear = np.abs(together["logdet"] - together["delta_h"] - np.log(u)) > AMBIGUOUS
+    clear = np.abs(together["logdet"] - together["delta_h"] - np.log(drawn.u)) > AMBIGUOUS
     wrong = int(np.sum(clear & (accept != together["accept"])))
     wrong += int(np.sum(~(np.abs(delta_h - together["delta_h"]) < AMBIGUOUS)))
     detail = f"{wrong} of {CHAINS} chains decide otherwise, or have another delta_h, when alone"
@@ -155,7 +169,7 @@ def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     """`step` and `transcript` with one seed give the same next field: what is shown is what is run."""
     x = sampler(subject, rng, CHAINS)
     seed = seed_from(rng)
-    error = measure.angle_difference(subject.step(x, seed), subject.transcript(x, seed)["x_next"])
+    error = subject.theory.difference(subject.step(x, seed), subject.transcript(x, seed)["x_next"])
     largest = float(np.max(np.abs(error)))
     tolerance = 8 * np.pi * U * 4
     detail = f"step and transcript differ by {largest:.3g} for seed {seed}"
@@ -170,7 +184,7 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
     from scipy.stats import chi2, kstest, norm
 
     def p_values(n: int) -> tuple[float, int]:
-        rows = _own_noise(subject, rng, "v", n).reshape(-1, 2 * subject.volume)
+        rows = _own_noise(subject, rng, "v", n).reshape(-1, subject.theory.size)
         v = rows.ravel()
         square, total = float((v * v).sum()), float(v.sum()) / np.sqrt(v.size)
         p_square = 2 * min(chi2.cdf(square, v.size), chi2.sf(square, v.size))
@@ -206,10 +220,45 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     return _noise_verdict("u ~ U(0, 1)", p_values, n, trial, f"distribution of u off by {min(1.0, seen):.1e}")
 
 
+def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The direction ``d`` of `transcript` is +1 or -1 with equal probability, drawn per chain and apart from the rest.
+
+    Sign tests of d, of the product of neighbouring chains, of one chain's product from call to call, and of d times the sign
+    of ``u - 1/2`` and of the sum of the momenta. A direction that never flips, one for the whole batch, or one read off another
+    random number, shows here; gauge-invariant averages are blind to it.
+    """
+    x = sampler(subject, rng, CROWD)
+    odd: list[float] = []
+
+    def p_values(n: int) -> tuple[float, int]:
+        nonlocal x
+        tested: dict[str, list[Array]] = {}
+        before = None
+        for call in range(-(-n // CROWD)):
+            record = subject.transcript(x, seed_from(rng))
+            d, x = record["d"], record["x_next"]
+            odd.extend(d[np.abs(d) != 1])
+            momentum = record["v"].reshape(CROWD, -1).sum(axis=1)
+            products = {"d": d, "neighbours": d[::2] * d[1::2], "u": d * (record["u"] - 0.5), "v": d * momentum}
+            if before is not None and call % 2:
+                products["calls"] = d * before
+            before = d
+            for name, product in products.items():
+                tested.setdefault(name, []).append(product)
+        return min(sign_test(np.concatenate(parts)) for parts in tested.values()), len(tested)
+
+    n = trial.effort.decisions * 2 * CROWD
+    seen = detectable_sign_excess(n // 2, trial.alpha)
+    verdict = _noise_verdict("d = +-1, each by half: smallest p-value", p_values, n, trial, f"an excess of {seen:.1e}")
+    if odd:
+        return within("directions other than +1 and -1", float(len(odd)), 0.0, "one", n, f"first: {odd[0]:.6g}")
+    return verdict
+
+
 def _own_noise(subject: Subject, rng: np.random.Generator, name: str, n: int) -> Array:
     """At least ``n`` of the random numbers that `transcript` draws."""
     values: list[Array] = []
-    x = sampler(subject, rng, CROWD)
+    x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
     while sum(part.size for part in values) < n:
         record = subject.transcript(x, seed_from(rng))
         values.append(record[name].ravel())
@@ -221,7 +270,7 @@ def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: s
     result = sequential_p_values(p_values, trial.alpha, n)
     return Verdict(
         FAIL if result.alarm else PASS,
-        f"{quantity}: p-value",
+        f"{quantity}: p-value" if "p-value" not in quantity else quantity,
         result.p_value,
         result.bound,
         sensitivity,

@@ -14,16 +14,20 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import u1, u1_updates
+from . import l2hmc, toys, u1, u1_updates
 from .clay import Clay
+from .l2hmc_clay import L2HMC
+from .toy_clay import Toy
 
-MUTANTS: tuple[type[Clay], ...] = tuple(
+Mutant = type[Clay] | type[L2HMC] | type[Toy]
+
+MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates)
+    for module in (u1, u1_updates, l2hmc, toys)
     for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, Clay) and value is not Clay
+    if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy) and value.killed_by
 )
-BY_NAME: dict[str, type[Clay]] = {mutant.__name__: mutant for mutant in MUTANTS}
+BY_NAME: dict[str, Mutant] = {mutant.__name__: mutant for mutant in MUTANTS}
 
 
 @dataclass(frozen=True)
