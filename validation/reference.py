@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl import observables, statistics
-from refimpl.actions import Gaussian, Mixture, O2Chain, WilsonU1
+from refimpl.actions import Action, Gaussian, Mixture, O2Chain, WilsonU1
 from refimpl.kernels import HMC, Info, State, spawn_rngs
-from refimpl.maps import INTEGRATORS, Action, MolecularDynamics, PhasePoint
+from refimpl.maps import INTEGRATORS, MolecularDynamics, PhasePoint
 
 Array = NDArray[np.float64]
 Rngs = list[np.random.Generator]

@@ -49,7 +49,7 @@ def regime_parameters(architecture: Architecture, regime: str, step_size: float,
     for key, value in params.items():
         noise = size * rng.standard_normal(value.shape)
         head = "/head/" in key or "/scalar/" in key
-        out[key] = value + noise if head or regime == "large" and "variance" not in key else value
+        out[key] = value + noise if head or (regime == "large" and "variance" not in key) else value
     for name in ("eps_x", "eps_v"):
         out[name] = params[name] * (1 + 0.1 * size * rng.standard_normal(params[name].shape))
     length, entries = architecture.n_layers * step_size, math.prod(architecture.field_shape)

@@ -103,8 +103,8 @@ def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[st
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: key {HEADER!r}: got {array.item()[:60]!r}, expected JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        got = header.get("format") if isinstance(header, dict) else header
-        raise ValueError(f"{path}: key {HEADER!r}: got format {got!r}, expected {FORMAT!r}")
+        found = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"{path}: key {HEADER!r}: got format {found!r}, expected {FORMAT!r}")
     shapes, meta = header.get("shapes"), header.get("meta")
     if (
         not isinstance(shapes, dict)
