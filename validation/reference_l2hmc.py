@@ -38,7 +38,7 @@ def regime_parameters(architecture: Architecture, regime: str, step_size: float,
     """Parameters of an architecture in one of the `REGIMES`; raises `ValueError` for another name.
 
     ``small``: heads of size 0.1. ``coherent_s`` (``t``): all S (T) of the momentum nets biased alike, so that the logdet of
-    the whole map is about 2 (the momenta are pushed by 0.3 in all). ``large``: everything of size one.
+    the whole map is about 2 (the momenta are pushed by 0.2 in all). ``large``: everything of size one.
     """
     if regime not in REGIMES:
         raise ValueError(f"regime: got {regime!r}, expected one of {', '.join(REGIMES)}")
@@ -56,7 +56,7 @@ def regime_parameters(architecture: Architecture, regime: str, step_size: float,
     if regime == "coherent_s":
         _bias(out, "s", 2.0 / (length * entries))
     if regime == "coherent_t":
-        _bias(out, "t", 0.3 / length)
+        _bias(out, "t", 0.2 / length)
     return out
 
 
@@ -79,6 +79,10 @@ class ReferenceMap(KernelTarget):
     merged: bool
     seed: int
     order: ClassVar[int] = 0
+
+    @property
+    def sampled(self) -> SmoothAction:
+        raise NotImplementedError
 
     @property
     def architecture(self) -> Architecture:
@@ -186,5 +190,3 @@ class ReferenceL2HMCMixture(ReferenceMap):
     @property
     def sampled(self) -> SmoothAction:
         return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))
-
-
