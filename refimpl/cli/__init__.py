@@ -1,0 +1,46 @@
+"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from . import oracle, sampling
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    from refimpl.validation import TargetError, report
+    from refimpl.validation.vectors import ChecksumError
+
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError, RecursionError) as error:
+        print(f"refimpl: {error or type(error).__name__}", file=sys.stderr)
+        return report.USAGE
+    except TargetError as error:
+        print(f"refimpl: {error}", file=sys.stderr)
+        return report.NOT_STARTED
+    except ChecksumError as error:
+        print(f"refimpl: {error}", file=sys.stderr)
+        return report.BAD_VECTORS
+    except KeyboardInterrupt:
+        print("refimpl: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="refimpl",
+        description="Reference implementation and test oracle for samplers in two-dimensional lattice field theory.",
+    )
+    from refimpl import __version__
+
+    parser.add_argument("--version", action="version", version=f"refimpl {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    oracle.add(commands)
+    sampling.add(commands)
+    return parser

@@ -1,0 +1,87 @@
+"""Arguments and options that commands share: kinds of numbers, refused with what was expected, and output."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def number(text: str, kind: type, good: Callable[[Any], bool], expected: str) -> Any:
+    """The finite number that ``text`` is, if it is ``good``; argparse shows what was expected otherwise."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not math.isfinite(value) or not good(value):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+    return value
+
+
+def positive(text: str) -> float:
+    """A finite number > 0."""
+    return float(number(text, float, lambda v: v > 0, "a finite number > 0"))
+
+
+def non_negative(text: str) -> float:
+    """A finite number >= 0."""
+    return float(number(text, float, lambda v: v >= 0, "a finite number >= 0"))
+
+
+def probability(text: str) -> float:
+    """A probability between 0 and 1, neither."""
+    return float(number(text, float, lambda v: 0 < v < 1, "a probability between 0 and 1"))
+
+
+def extent(text: str) -> int:
+    """An integer of at least 2."""
+    return int(number(text, int, lambda v: v >= 2, "an integer of at least 2"))
+
+
+def count(text: str) -> int:
+    """An integer of at least 1."""
+    return int(number(text, int, lambda v: v >= 1, "an integer of at least 1"))
+
+
+def seed(text: str) -> int:
+    """An integer of at least 0."""
+    return int(number(text, int, lambda v: v >= 0, "an integer >= 0"))
+
+
+def emit(text: str, out: str | None) -> None:
+    """To the terminal, or whole into a file."""
+    if out is None:
+        print(text)
+        return
+    path = Path(out)
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        path.write_text(text + "\n", encoding="utf-8")
+        return
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def writable(out: str | None) -> None:
+    """Refuse an output that cannot be written before work is done for it."""
+    if out is not None and (Path(out).is_dir() or not Path(out).resolve().parent.is_dir()):
+        raise ValueError(f"--out: got {out!r}, expected a file in a folder that exists")
+
+
+def command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A new command whose exit code ``function`` returns."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=epilog)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def seed_and_output(parser: argparse.ArgumentParser) -> None:
+    """Options ``--seed``, ``--format`` and ``--out``."""
+    parser.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    parser.add_argument("--format", choices=["table", "json"], default="table", help="default table")
+    parser.add_argument("--out", metavar="FILE", help="write there instead of the terminal")

@@ -1,0 +1,184 @@
+"""The commands of the oracle: ``validate | mutants | explain | vectors``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .arguments import command, count, emit, extent, positive, probability, seed_and_output, writable
+
+EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
+3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    validate = command(
+        commands, "validate", _validate, "judge an implementation; without TARGET the built-in one", EXIT_CODES
+    )
+    validate.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="package.module:object (a target or a factory of one), builtin:NAME, or mutant:NAME",
+    )
+    theories = ["u1", "o2", "gaussian", "gmm"]
+    validate.add_argument("--theory", choices=theories, help="what TARGET must declare (without TARGET: default u1)")
+    validate.add_argument("--beta", type=positive, help="inverse coupling of u1 and o2 (default: the target's)")
+    validate.add_argument(
+        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of u1 (default: the target's)"
+    )
+    validate.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
+    validate.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
+    validate.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
+    validate.add_argument("--alpha", type=probability, default=1e-6, help="false-alarm level of the run (default 1e-6)")
+    validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
+    validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
+    validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    seed_and_output(validate)
+
+    mutants = command(
+        commands,
+        "mutants",
+        _mutants,
+        "judge wrong implementations, and show which check kills which",
+        "exit 1 if any lives",
+    )
+    mutants.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    mutants.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
+    mutants.add_argument(
+        "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
+    )
+    seed_and_output(mutants)
+
+    explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
+    explain.add_argument("check", nargs="?", metavar="CHECK", help="id of a check, such as maps.jacobian")
+
+    vectors = command(commands, "vectors", _vectors, "the golden vectors shipped with the package")
+    vectors.add_argument(
+        "action", choices=["list", "check", "write"], help="list them, verify checksums and regenerate, write"
+    )
+
+
+def _target(spec: str | None, theory: str | None) -> Any:
+    from refimpl.validation.contract import TargetError, load_target
+    from refimpl.validation.mutants import BY_NAME
+    from refimpl.validation.reference import BUILT_IN
+
+    kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")
+    named = {"builtin": BUILT_IN, "mutant": BY_NAME}
+    if kind not in named:
+        return load_target(spec or "")
+    if name not in named[kind]:
+        raise TargetError(f"TARGET: got {kind} {name!r}, expected one of {', '.join(named[kind])}")
+    return named[kind][name]
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from refimpl.validation import check_target
+    from refimpl.validation.contract import Subject
+
+    writable(arguments.out)
+    known = None
+    if arguments.xfail is not None:
+        try:
+            known = json.loads(Path(arguments.xfail).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
+        if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
+            raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
+    names = ("beta", "shape", "length", "step_size", "n_steps")
+    parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if "shape" in parameters:
+        parameters["shape"] = tuple(parameters["shape"])
+    target = _target(arguments.target, arguments.theory)
+    if arguments.target is not None and arguments.theory is not None:
+        declared = Subject(target, parameters=parameters).theory.name
+        if declared != arguments.theory:
+            raise ValueError(f"--theory: got {arguments.theory}, but the target declares {declared}")
+    report = check_target(
+        target,
+        level=arguments.level,
+        alpha=arguments.alpha,
+        seed=arguments.seed,
+        select=arguments.select,
+        expected_failures=known,
+        parameters=parameters,
+        deadline=arguments.deadline,
+        progress=True,
+    )
+    emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
+    return report.exit_code
+
+
+def _mutants(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from refimpl.validation import mutants, report
+
+    writable(arguments.out)
+    if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
+        raise ValueError(f"NAME: got {', '.join(unknown)}, expected one of {', '.join(mutants.BY_NAME)}")
+    kills = mutants.run_mutants(
+        arguments.names,
+        level=arguments.level,
+        seed=arguments.seed or 0,
+        everything=arguments.everything,
+        progress=True,
+    )
+    if arguments.format == "json":
+        text = json.dumps(report.plain([asdict(kill) | {"killed": kill.killed} for kill in kills]), indent=1)
+    else:
+        text = mutants.table(kills)
+    emit(text, arguments.out)
+    return report.OK if all(kill.killed for kill in kills) else report.FAILED
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from refimpl.validation.checks import BY_ID, CHECKS
+    from refimpl.validation.mutants import MUTANTS
+
+    if arguments.check is None:
+        for check in CHECKS:
+            print(f"{check.id:<34}{check.explanation.splitlines()[0]}")
+        return 0
+    if arguments.check not in BY_ID:
+        raise ValueError(f"CHECK: got {arguments.check!r}, expected one of {', '.join(BY_ID)}")
+    check = BY_ID[arguments.check]
+    needs = ", and ".join(" or ".join(any_of) for any_of in check.needs)
+    print(f"{check.id}\n\n{check.explanation}\n\nneeds: {needs}")
+    print(
+        f"kind: {'statistical: spends part of the false-alarm level' if check.statistical else 'deterministic: no false alarms'}"
+    )
+    print(f"theories: {', '.join(check.theories)}; reversals: {', '.join(check.reversals)}")
+    for mutant in MUTANTS:
+        if check.id in mutant.killed_by:
+            print(f"kills: {mutant.__name__}: {(mutant.__doc__ or '').strip()}")
+    return 0
+
+
+def _vectors(arguments: argparse.Namespace) -> int:
+    import tempfile
+
+    from refimpl.validation import vectors
+
+    if arguments.action == "write":
+        print("\n".join(vectors.write_u1()))
+        return 0
+    suite = vectors.read_suite("u1")
+    if arguments.action == "list":
+        for vector in suite:
+            print(
+                f"u1/{vector.name:<16}{'x'.join(map(str, vector.shape)):<8}{', '.join(vector.flags):<26}{vector.comment}"
+            )
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        vectors.write_u1(Path(folder))
+        for path in sorted(Path(folder, "u1").iterdir()):
+            if path.read_bytes() != (vectors.VECTORS / "u1" / path.name).read_bytes():
+                raise vectors.ChecksumError(f"u1/{path.name}: regenerating it gives another file")
+    print(f"{len(suite)} vectors: checksums match, regenerated identically")
+    return 0
