@@ -1,5 +1,7 @@
 """Nets: the fast form, the reverse mode and the definition are one function; a chain does not know its batch."""
 
+import math
+
 import autograd
 import autograd.numpy as anp
 import numpy as np
@@ -159,6 +161,41 @@ def test_scales_and_translations_have_a_gradient_at_the_start(net):
     weight = "head/t/right" if net.rank and net.kind == "dense" else "head/t/weight"
     for key in ("head/s/scale", "head/q/scale", "head/t/bias", weight):
         assert np.any(grads[key] != 0), key
+
+
+BY_HAND = {  # at z = -1 and z = 2
+    "relu": (0.0, 2.0),
+    "leaky_relu": (-0.01, 2.0),
+    "tanh": (-math.tanh(1), math.tanh(2)),
+    "elu": (math.exp(-1) - 1, 2.0),
+    "softplus": (math.log(1 + math.exp(-1)), math.log(1 + math.exp(2))),
+    "swish": (-1 / (1 + math.e), 2 / (1 + math.exp(-2))),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_by_hand(name):
+    y, _ = ACTIVATIONS[name].value(np.array([-1.0, 2.0]))
+    assert np.max(np.abs(y - BY_HAND["swish" if name == "silu" else name])) < 1e-15  # a few eps
+    with np.errstate(all="raise", under="ignore"):
+        z = np.array([-800.0, 0.0, 800.0])
+        y, kept = ACTIVATIONS[name].value(z)
+        assert np.isfinite(ACTIVATIONS[name].slope(y, kept)).all()
+        assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [Net("conv", filters=(8, 400), outputs="s"), Net("stencil", filters=(8, 400), rank=60, outputs="s")],
+    ids=["conv", "stencil"],
+)
+def test_variance_of_local_layers_at_the_start(net):
+    rng = np.random.default_rng(6)
+    params = init(net, rng, {"cos": (2, 6, 6), "v": (2, 6, 6)}, (2, 6, 6), False)
+    x = {name: rng.standard_normal((16, 2, 6, 6)) for name in ("cos", "v")}
+    outputs, _ = apply(net, params | {"head/s/scale": np.ones(2)}, x, None)
+    # He: a variance of 1 stays 1 from layer to layer; the head has only two rows of weights, the first layer 8 filters
+    assert 0.25 < np.mean(np.arctanh(outputs.s) ** 2) < 4
 
 
 def test_variance_of_hidden_layers_at_the_start():
