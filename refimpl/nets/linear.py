@@ -3,10 +3,11 @@
 BLAS picks a code path from the shape of a product, so the bits of a row depend on how many rows come with it. Here
 every call to BLAS has a shape that does not know the number of chains: rows go in blocks of one size, padded with zeros,
 and a convolution is one product per chain. For convolutions nothing else is needed. For rows all positions of a block
-must be alike, which is a measured property of BLAS and not a promise (a test measures it again): with OpenBLAS 0.3 it
-holds on every kernel tried (AVX-512, AVX2, AVX, SSE) for blocks of 32 in products below its limit for small ones, so
-wide matrices are cut by columns, and above it if the number of columns is a multiple of 16. Small products skip the
-packing of operands, which on AVX-512 pays for the blocks.
+must be alike, which is a measured property of BLAS and not a promise (a test measures it again). With OpenBLAS 0.3 and
+weights stored by rows it holds on every kernel tried (AVX-512, AVX2, AVX, SSE) for blocks of 32, in products below the
+limit for small ones, so wide matrices are cut by columns, and above it if the number of columns is a multiple of 16.
+Small products skip the packing of operands, which on AVX-512 pays for the blocks. Gradients are not held to this:
+transposed weights are stored by columns.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ Array = NDArray[np.float64]
 Factors = tuple[Array, ...]
 
 BLOCK = 32
-# OpenBLAS takes its path without packing up to 1e6 multiplications. Above it the edge of a matrix whose width is no
-# multiple of 16 is rounded in an order that depends on the row.
+# OpenBLAS takes its path without packing up to 1e6 multiplications; its inner loops like whole groups of columns.
 SMALL_PRODUCT = 1_000_000
-COLUMNS = 16
+COLUMNS = 32
 # Window columns of the chains in work: half a MB, so that they stay in the second-level cache.
 WORK = 1 << 16
 
@@ -42,15 +42,15 @@ def rows(x: Array) -> Array:
 def times(x: Array, weight: Array) -> Array:
     """``x @ weight`` for rows from `rows`."""
     before, after = weight.shape
-    if BLOCK * before * COLUMNS > SMALL_PRODUCT and after % COLUMNS:
+    width = SMALL_PRODUCT // (BLOCK * before * COLUMNS) * COLUMNS
+    if not width and after % COLUMNS:
         wide = np.zeros((before, after + -after % COLUMNS))
         wide[:, :after] = weight
         return np.ascontiguousarray(times(x, wide)[:, :after])
     product = np.empty((len(x), after))
     blocks, out = x.reshape(-1, BLOCK, before), product.reshape(-1, BLOCK, after)
-    width = max(1, SMALL_PRODUCT // (BLOCK * before * COLUMNS)) * COLUMNS
-    for start in range(0, after, width):
-        part = slice(start, start + width)
+    for start in range(0, after, width or after):
+        part = slice(start, start + (width or after))
         np.matmul(blocks, weight[:, part], out=out[..., part])
     return product
 
@@ -58,7 +58,8 @@ def times(x: Array, weight: Array) -> Array:
 def times_factors(x: Array, factors: Factors) -> Array:
     """``x`` times one matrix or the product of two factors."""
     for factor in factors:
-        x = times(x, factor)
+        # in a matrix stored by columns the positions of a block are not alike, see above
+        x = times(x, np.ascontiguousarray(factor))
     return x
 
 
