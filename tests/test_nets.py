@@ -228,7 +228,11 @@ def test_a_chain_has_the_same_bits_alone_and_in_any_batch(seed, case, n_chains, 
 
 @pytest.mark.parametrize(
     "net",
-    [Net("dense", (100, 100), "swish"), Net("dense", (300, 253)), Net("conv", filters=(16, 16), activation="softplus")],
+    [
+        Net("dense", (100, 100), "swish"),
+        Net("dense", (300, 47, 223)),
+        Net("conv", filters=(16, 16), activation="softplus"),
+    ],
 )
 def test_a_chain_has_the_same_bits_in_nets_of_working_size(net):
     # sizes at which BLAS itself changes its path with the number of rows
