@@ -240,7 +240,7 @@ def test_a_chain_has_the_same_bits_in_nets_of_working_size(net):
     _, _, params, x, time = built(7, (net, {"cos": shape, "v": shape}, shape, True), 130)
     params = {key: np.asfortranarray(array) for key, array in params.items()}
     together, _ = apply(net, params, x, time)
-    for chains in ([0], [129], [77, 3], list(range(100)), list(range(64, 128))):
+    for chains in ([0], [129], [77, 3], list(range(100)), list(range(64, 128)), list(range(129, -1, -1))):
         some, _ = apply(net, params, {name: array[chains] for name, array in x.items()}, time)
         for a, b in zip(together, some, strict=True):
             assert np.array_equal(a[chains], b)
