@@ -1,5 +1,7 @@
 """Nets: the fast form, the reverse mode and the definition are one function; a chain does not know its batch."""
 
+import math
+
 import autograd
 import autograd.numpy as anp
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from refimpl.nets import Net, Outputs, apply, definition, init, pullback, update_statistics
 from refimpl.nets.activations import ACTIVATIONS
-from refimpl.nets.linear import block_size, convolution, rows, times
+from refimpl.nets.linear import BLOCK, convolution, rows, times
 from refimpl.nets.net import GAINS
 
 # Rounding of sums of up to 200 terms of size 1, carried through three layers of gain below 10.
@@ -161,6 +163,41 @@ def test_scales_and_translations_have_a_gradient_at_the_start(net):
         assert np.any(grads[key] != 0), key
 
 
+BY_HAND = {  # at z = -1 and z = 2
+    "relu": (0.0, 2.0),
+    "leaky_relu": (-0.01, 2.0),
+    "tanh": (-math.tanh(1), math.tanh(2)),
+    "elu": (math.exp(-1) - 1, 2.0),
+    "softplus": (math.log(1 + math.exp(-1)), math.log(1 + math.exp(2))),
+    "swish": (-1 / (1 + math.e), 2 / (1 + math.exp(-2))),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_by_hand(name):
+    y, _ = ACTIVATIONS[name].value(np.array([-1.0, 2.0]))
+    assert np.max(np.abs(y - BY_HAND["swish" if name == "silu" else name])) < 1e-15  # a few eps
+    with np.errstate(all="raise", under="ignore"):
+        z = np.array([-800.0, 0.0, 800.0])
+        y, kept = ACTIVATIONS[name].value(z)
+        assert np.isfinite(ACTIVATIONS[name].slope(y, kept)).all()
+        assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [Net("conv", filters=(8, 400), outputs="s"), Net("stencil", filters=(8, 400), rank=60, outputs="s")],
+    ids=["conv", "stencil"],
+)
+def test_variance_of_local_layers_at_the_start(net):
+    rng = np.random.default_rng(6)
+    params = init(net, rng, {"cos": (2, 6, 6), "v": (2, 6, 6)}, (2, 6, 6), False)
+    x = {name: rng.standard_normal((16, 2, 6, 6)) for name in ("cos", "v")}
+    outputs, _ = apply(net, params | {"head/s/scale": np.ones(2)}, x, None)
+    # He: a variance of 1 stays 1 from layer to layer; the head has only two rows of weights, the first layer 8 filters
+    assert 0.25 < np.mean(np.arctanh(outputs.s) ** 2) < 4
+
+
 def test_variance_of_hidden_layers_at_the_start():
     # He: v = 1 stays; Glorot: v -> E tanh(sqrt(v) z)^2 is 0.39, 0.24, 0.18, 0.14; within a factor 2 at this width
     for activation, expected in (("relu", 1.0), ("tanh", 0.14)):
@@ -191,14 +228,19 @@ def test_a_chain_has_the_same_bits_alone_and_in_any_batch(seed, case, n_chains, 
 
 @pytest.mark.parametrize(
     "net",
-    [Net("dense", (100, 100), "swish"), Net("dense", (300, 200)), Net("conv", filters=(16, 16), activation="softplus")],
+    [
+        Net("dense", (100, 100), "swish"),
+        Net("dense", (300, 47, 223)),
+        Net("conv", filters=(16, 16), activation="softplus"),
+    ],
 )
 def test_a_chain_has_the_same_bits_in_nets_of_working_size(net):
     # sizes at which BLAS itself changes its path with the number of rows
     shape = (2, 8, 8)
     _, _, params, x, time = built(7, (net, {"cos": shape, "v": shape}, shape, True), 130)
+    params = {key: np.asfortranarray(array) for key, array in params.items()}
     together, _ = apply(net, params, x, time)
-    for chains in ([0], [129], [77, 3], list(range(100)), list(range(64, 128))):
+    for chains in ([0], [129], [77, 3], list(range(100)), list(range(64, 128)), list(range(129, -1, -1))):
         some, _ = apply(net, params, {name: array[chains] for name, array in x.items()}, time)
         for a, b in zip(together, some, strict=True):
             assert np.array_equal(a[chains], b)
@@ -207,15 +249,18 @@ def test_a_chain_has_the_same_bits_in_nets_of_working_size(net):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), before=st.integers(1, 400), after=st.integers(1, 400))
+@given(
+    seed=st.integers(0, 2**32),
+    before=st.one_of(st.integers(1, 400), st.integers(1900, 2100)),
+    after=st.integers(1, 400),
+)
 def test_all_positions_of_a_block_are_alike(seed, before, after):
     rng = np.random.default_rng(seed)
     weight, row = rng.standard_normal((before, after)), rng.standard_normal((1, before))
-    block = block_size(iter([weight]))
-    x = np.repeat(row, block + 1, axis=0)
-    padded = rows(x, block)
-    assert padded.shape == (2 * block, before)
-    product = times(padded, weight, block)[: block + 1]
+    x = np.repeat(row, BLOCK + 1, axis=0)
+    padded = rows(x)
+    assert padded.shape == (2 * BLOCK, before)
+    product = times(padded, weight)[: BLOCK + 1]
     assert np.all(product == product[0])
     # each sum has `before` terms of size 1: at most before * eps * sum |terms|
     assert np.max(np.abs(product[0] - np.sum(row[0, :, None] * weight, axis=0))) < 1e-15 * before**1.5 * 8 + 1e-14

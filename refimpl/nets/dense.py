@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS
 from .heads import dense_heads, dense_heads_pullback, factors_of, grads_of, hidden, hidden_pullback
-from .linear import block_size, rows, times_factors, times_factors_pullback
+from .linear import rows, times_factors, times_factors_pullback
 from .net import Net, Outputs, Params
 
 Array = NDArray[np.float64]
@@ -20,8 +20,7 @@ def apply(
     net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None
 ) -> tuple[Outputs, Any]:
     n_chains = len(next(iter(inputs.values())))
-    block = block_size(array for array in params.values() if array.ndim == 2)
-    x = {name: rows(array, block) for name, array in inputs.items()}
+    x = {name: rows(array) for name, array in inputs.items()}
     bias = params["in/bias"]
     if time is not None:
         bias = bias + time @ params["in/time"]
@@ -30,22 +29,22 @@ def apply(
         factors = factors_of(params, f"in/{name}")
         if array.shape[1] != len(factors[0]):
             raise ValueError(f"inputs[{name!r}]: got {array.shape[1]} entries a chain, expected {len(factors[0])}")
-        z = times_factors(array, factors, block)
+        z = times_factors(array, factors)
         total = z if total is None else np.add(total, z, out=total)
     assert total is not None
     total += bias
     first, kept_first = ACTIVATIONS[net.activation].value(total)
-    last, kept = hidden(net, params, len(net.units) - 1, first, block)
-    outputs, bounded = dense_heads(net, params, last, n_chains, block)
+    last, kept = hidden(net, params, len(net.units) - 1, first)
+    outputs, bounded = dense_heads(net, params, last, n_chains)
     shapes = {name: array.shape for name, array in inputs.items()}
-    return outputs, (x, shapes, time, first, kept_first, kept, last, bounded, block)
+    return outputs, (x, shapes, time, first, kept_first, kept, last, bounded)
 
 
 def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
-    x, shapes, time, first, kept_first, kept, last, bounded, block = cache
+    x, shapes, time, first, kept_first, kept, last, bounded = cache
     n_chains = next(iter(shapes.values()))[0]
-    grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains, block)
-    more, g = hidden_pullback(net, params, kept, g, block)
+    grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains)
+    more, g = hidden_pullback(net, params, kept, g)
     grads |= more
     g = g * ACTIVATIONS[net.activation].slope(first, kept_first)
     grads["in/bias"] = g.sum(axis=0)
@@ -54,7 +53,7 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
     grad_inputs = {}
     for name, array in x.items():
         key = f"in/{name}"
-        matrices, back = times_factors_pullback(array, factors_of(params, key), g, block)
+        matrices, back = times_factors_pullback(array, factors_of(params, key), g)
         grads |= grads_of(key, matrices)
         grad_inputs[name] = back[:n_chains].reshape(shapes[name])
     return grads, grad_inputs

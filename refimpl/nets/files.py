@@ -99,12 +99,12 @@ def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[st
         got = "no such key" if array is None else f"{array.dtype} of shape {array.shape}"
         raise ValueError(f"{path}: key {HEADER!r}: got {got}, expected one JSON string")
     try:
-        header = json.loads(array.item())
+        header: Any = json.loads(array.item())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: key {HEADER!r}: got {array.item()[:60]!r}, expected JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else header
-        raise ValueError(f"{path}: key {HEADER!r}: got format {found!r}, expected {FORMAT!r}")
+        form = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"{path}: key {HEADER!r}: got format {form!r}, expected {FORMAT!r}")
     shapes, meta = header.get("shapes"), header.get("meta")
     if (
         not isinstance(shapes, dict)
@@ -114,7 +114,8 @@ def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[st
         raise ValueError(
             f"{path}: key {HEADER!r}: got {sorted(header)}, expected objects 'shapes' (of lists) and 'meta'"
         )
-    return header
+    checked: dict[str, Any] = header
+    return checked
 
 
 def _check(

@@ -31,11 +31,11 @@ def grads_of(key: str, grads: list[Array]) -> Params:
     return {f"{base}/left": grads[0], f"{base}/right": grads[1]}
 
 
-def hidden(net: Net, params: Mapping[str, Array], n_layers: int, h: Array, block: int) -> tuple[Array, list[Any]]:
+def hidden(net: Net, params: Mapping[str, Array], n_layers: int, h: Array) -> tuple[Array, list[Any]]:
     """``h = act(h W + b)`` (31), ``n_layers`` times, and what `hidden_pullback` needs."""
     value, kept = ACTIVATIONS[net.activation].value, []
     for i in range(n_layers):
-        z = times_factors(h, factors_of(params, f"hidden/{i}/weight"), block)
+        z = times_factors(h, factors_of(params, f"hidden/{i}/weight"))
         z += params[f"hidden/{i}/bias"]
         y, more = value(z)
         kept.append((h, y, more))
@@ -43,16 +43,14 @@ def hidden(net: Net, params: Mapping[str, Array], n_layers: int, h: Array, block
     return h, kept
 
 
-def hidden_pullback(
-    net: Net, params: Mapping[str, Array], kept: list[Any], g: Array, block: int
-) -> tuple[Params, Array]:
+def hidden_pullback(net: Net, params: Mapping[str, Array], kept: list[Any], g: Array) -> tuple[Params, Array]:
     """Gradients of `hidden` with respect to its parameters and its input."""
     slope, grads = ACTIVATIONS[net.activation].slope, {}
     for i, (h, y, more) in reversed(list(enumerate(kept))):
         g = g * slope(y, more)
         key = f"hidden/{i}/weight"
         grads[f"hidden/{i}/bias"] = g.sum(axis=0)
-        matrices, g = times_factors_pullback(h, factors_of(params, key), g, block)
+        matrices, g = times_factors_pullback(h, factors_of(params, key), g)
         grads |= grads_of(key, matrices)
     return grads, g
 
@@ -111,13 +109,11 @@ def heads_pullback(
     return grads, linear
 
 
-def dense_heads(
-    net: Net, params: Mapping[str, Array], h: Array, n_chains: int, block: int
-) -> tuple[Outputs, dict[str, Array]]:
+def dense_heads(net: Net, params: Mapping[str, Array], h: Array, n_chains: int) -> tuple[Outputs, dict[str, Array]]:
     """Heads on the features of each chain, rows ``(padded chain, feature)``; outputs ``(chain, *out_shape)``."""
 
     def linear(letter: str) -> Array:
-        z = times_factors(h, factors_of(params, f"head/{letter}/weight"), block)
+        z = times_factors(h, factors_of(params, f"head/{letter}/weight"))
         return z[:n_chains].reshape(n_chains, *params[f"head/{letter}/bias"].shape)
 
     return heads(net, params, linear, ())
@@ -130,7 +126,6 @@ def dense_heads_pullback(
     bounded: Mapping[str, Array],
     cotangents: Outputs,
     n_chains: int,
-    block: int,
 ) -> tuple[Params, Array]:
     """Gradients of `dense_heads` with respect to its parameters and ``h``."""
     out_shape = params[f"head/{net.outputs[0]}/bias"].shape
@@ -138,7 +133,7 @@ def dense_heads_pullback(
     total = np.zeros_like(h)
     for letter, g in linear.items():
         key = f"head/{letter}/weight"
-        matrices, back = times_factors_pullback(h, factors_of(params, key), rows(g, block), block)
+        matrices, back = times_factors_pullback(h, factors_of(params, key), rows(g))
         grads |= grads_of(key, matrices)
         total += back
     return grads, total

@@ -3,10 +3,11 @@
 BLAS picks a code path from the shape of a product, so the bits of a row depend on how many rows come with it. Here
 every call to BLAS has a shape that does not know the number of chains: rows go in blocks of one size, padded with zeros,
 and a convolution is one product per chain. For convolutions nothing else is needed. For rows all positions of a block
-must be alike, which is a measured property of BLAS and not a promise (a test measures it again): with OpenBLAS 0.3 it
-holds for blocks of 32 in products below its limit for small ones on every kernel tried (AVX-512, AVX2, AVX, SSE), and
-above it for blocks of 64 if the number of columns is a multiple of 16. Small products skip the packing of operands,
-which on AVX-512 more than pays for the blocks.
+must be alike, which is a measured property of BLAS and not a promise (a test measures it again). With OpenBLAS 0.3 and
+weights stored by rows it holds on every kernel tried (AVX-512, AVX2, AVX, SSE) for blocks of 32, in products below the
+limit for small ones, so wide matrices are cut by columns, and above it if the number of columns is a multiple of 16.
+Small products skip the packing of operands, which on AVX-512 pays for the blocks. Gradients are not held to this:
+transposed weights are stored by columns.
 """
 
 from __future__ import annotations
@@ -19,58 +20,58 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Factors = tuple[Array, ...]
 
-# OpenBLAS takes its path without packing up to 1e6 multiplications; above it only large blocks amortise the packing,
-# and the edge of a matrix whose width is no multiple of 16 is rounded in an order that depends on the row.
+BLOCK = 32
+# OpenBLAS takes its path without packing up to 1e6 multiplications; its inner loops like whole groups of columns.
 SMALL_PRODUCT = 1_000_000
-COLUMNS = 16
-# Window columns of the chains in work: 1 MB, so that they stay in the second-level cache.
-WORK = 1 << 17
+COLUMNS = 32
+# Window columns of the chains in work: half a MB, so that they stay in the second-level cache.
+WORK = 1 << 16
 
 
-def block_size(weights: Iterator[Array]) -> int:
-    """Rows of a block for products with all these matrices: 32, or 64 where some product would be a large one."""
-    return 32 if max(weight.size for weight in weights) * 32 <= SMALL_PRODUCT else 64
-
-
-def rows(x: Array, block: int) -> Array:
+def rows(x: Array) -> Array:
     """``x`` of shape ``(chain, ...)`` as contiguous rows ``(padded chain, size)``, padded with zeros to whole blocks."""
     n_chains = len(x)
     flat = np.ascontiguousarray(x).reshape(n_chains, -1)
-    if n_chains % block == 0:
+    if n_chains % BLOCK == 0:
         return flat
-    padded = np.zeros((-(-n_chains // block) * block, flat.shape[1]))
+    padded = np.zeros((-(-n_chains // BLOCK) * BLOCK, flat.shape[1]))
     padded[:n_chains] = flat
     return padded
 
 
-def times(x: Array, weight: Array, block: int) -> Array:
+def times(x: Array, weight: Array) -> Array:
     """``x @ weight`` for rows from `rows`."""
     before, after = weight.shape
-    odd = after % COLUMNS
-    if not odd or block * before * after <= SMALL_PRODUCT:
-        product: Array = np.matmul(x.reshape(-1, block, before), weight)
-        return product.reshape(len(x), after)
-    wide = np.zeros((before, after - odd + COLUMNS))
-    wide[:, :after] = weight
-    return np.ascontiguousarray(times(x, wide, block)[:, :after])
+    width = SMALL_PRODUCT // (BLOCK * before * COLUMNS) * COLUMNS
+    if not width and after % COLUMNS:
+        wide = np.zeros((before, after + -after % COLUMNS))
+        wide[:, :after] = weight
+        return np.ascontiguousarray(times(x, wide)[:, :after])
+    product = np.empty((len(x), after))
+    blocks, out = x.reshape(-1, BLOCK, before), product.reshape(-1, BLOCK, after)
+    for start in range(0, after, width or after):
+        part = slice(start, start + (width or after))
+        np.matmul(blocks, weight[:, part], out=out[..., part])
+    return product
 
 
-def times_factors(x: Array, factors: Factors, block: int) -> Array:
+def times_factors(x: Array, factors: Factors) -> Array:
     """``x`` times one matrix or the product of two factors."""
     for factor in factors:
-        x = times(x, factor, block)
+        # in a matrix stored by columns the positions of a block are not alike, see above
+        x = times(x, np.ascontiguousarray(factor))
     return x
 
 
-def times_factors_pullback(x: Array, factors: Factors, g: Array, block: int) -> tuple[list[Array], Array]:
+def times_factors_pullback(x: Array, factors: Factors, g: Array) -> tuple[list[Array], Array]:
     """Gradients of `times_factors` with respect to each factor and to ``x``."""
     values = [x]
     for factor in factors[:-1]:
-        values.append(times(values[-1], factor, block))
+        values.append(times(values[-1], factor))
     grads = []
     for value, factor in zip(reversed(values), reversed(factors), strict=True):
         grads.append(value.T @ g)
-        g = times(g, factor.T, block)
+        g = times(g, factor.T)
     return grads[::-1], g
 
 

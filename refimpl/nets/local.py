@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..lattice import check_number
 from .activations import ACTIVATIONS
 from .heads import dense_heads, dense_heads_pullback, hidden, hidden_pullback, site_heads, site_heads_pullback
-from .linear import block_size, convolution, convolution_pullback, rows, times_factors, times_factors_pullback
+from .linear import convolution, convolution_pullback, rows, times_factors, times_factors_pullback
 from .net import Net, Outputs, Params, channels_of, check_kernel
 
 Array = NDArray[np.float64]
@@ -56,14 +56,7 @@ def _planar_kernel(weight: Array) -> Array:
     return weight[:, :, None] if weight.ndim == 3 else weight
 
 
-def _block(net: Net, params: Mapping[str, Array]) -> int:
-    dense = ("hidden/", "lowrank/", "head/") if net.units else ("lowrank/",)
-    return block_size(array for key, array in params.items() if key.startswith(dense) and array.ndim == 2)
-
-
-def _stack(
-    net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None, block: int
-) -> list[Layer]:
+def _stack(net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None) -> list[Layer]:
     """The convolutions of the net, one after the other."""
     x, weight = _joined(params, inputs)
     bias = params["in/bias"]
@@ -80,7 +73,7 @@ def _stack(
                 raise ValueError(
                     f"inputs: got {x[0].size} numbers a chain, expected {len(factors[0])}: another lattice"
                 )
-            z += times_factors(rows(x, block), factors, block)[: len(x)].reshape(z.shape)
+            z += times_factors(rows(x), factors)[: len(x)].reshape(z.shape)
         layers.append(Layer(x, weight, *ACTIVATIONS[net.activation].value(z)))
         x = layers[-1].y
     return layers
@@ -100,8 +93,7 @@ def apply(
     net: Net, params: Mapping[str, Array], inputs: Mapping[str, Array], time: Array | None
 ) -> tuple[Outputs, Any]:
     shapes = {name: array.shape for name, array in inputs.items()}
-    block = _block(net, params) if net.units or net.kind == "stencil" else 0
-    layers = _stack(net, params, inputs, time, block)
+    layers = _stack(net, params, inputs, time)
     h = layers[-1].y
     if net.batch_norm:
         h = _standard(params, h) * _per_channel(params["norm/gain"]) + _per_channel(params["norm/bias"])
@@ -110,22 +102,22 @@ def apply(
         expected = params["hidden/0/weight"].shape[0]
         if h[0].size != expected:
             raise ValueError(f"inputs: got a lattice of {h[0, 0].size} sites, expected {expected // h.shape[1]}")
-        last, kept = hidden(net, params, len(net.units), rows(h, block), block)
-        outputs, bounded = dense_heads(net, params, last, len(h), block)
+        last, kept = hidden(net, params, len(net.units), rows(h))
+        outputs, bounded = dense_heads(net, params, last, len(h))
     else:
         last = h
         outputs, bounded = site_heads(net, params, last)
         if params[f"in/{next(iter(inputs))}"].ndim == 3:
             outputs = Outputs(*(None if out is None else out[..., 0, :] for out in outputs))
-    return outputs, (shapes, time, layers, kept, last, bounded, block)
+    return outputs, (shapes, time, layers, kept, last, bounded)
 
 
 def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
-    shapes, time, layers, kept, last, bounded, block = cache
+    shapes, time, layers, kept, last, bounded = cache
     h = layers[-1].y
     if net.units:
-        grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, len(h), block)
-        more, g = hidden_pullback(net, params, kept, g, block)
+        grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, len(h))
+        more, g = hidden_pullback(net, params, kept, g)
         grads |= more
         g = g[: len(h)].reshape(h.shape)
     else:
@@ -142,7 +134,7 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
         grad_x, grad_weight, grad_bias = convolution_pullback(layer.x, layer.weight, g)
         if net.kind == "stencil":
             factors = params[f"lowrank/{i}/left"], params[f"lowrank/{i}/right"]
-            (left, right), back = times_factors_pullback(rows(layer.x, block), factors, rows(g, block), block)
+            (left, right), back = times_factors_pullback(rows(layer.x), factors, rows(g))
             grads |= {f"lowrank/{i}/left": left, f"lowrank/{i}/right": right}
             grad_x += back[: len(grad_x)].reshape(grad_x.shape)
         if i:
@@ -167,7 +159,6 @@ def update_statistics(
 ) -> Params:
     if check_number("momentum", momentum, 0.0) > 1:
         raise ValueError(f"momentum: got {momentum}, expected a number from 0 to 1")
-    block = _block(net, params) if net.kind == "stencil" else 0
-    h = _stack(net, params, inputs, time, block)[-1].y
+    h = _stack(net, params, inputs, time)[-1].y
     batch = {"norm/mean": h.mean(axis=(0, 2, 3)), "norm/variance": h.var(axis=(0, 2, 3))}
     return {key: array + momentum * (batch[key] - array) if key in batch else array for key, array in params.items()}
