@@ -27,7 +27,7 @@ class Theory:
     sample : ``(rng, n) -> x``, independent exact configurations; None where there is no exact sampler.
     start : ``(rng, n) -> x``, the initialisation distribution: uniform angles, or standard normal numbers.
     sector : ``x -> int64 (chain,)``: topological charge, winding number, or index of the nearest component; a change of
-        it is a tunnelling event.
+        it is a tunnelling event. sector_name : what it is called.
     observables : name -> ``x -> (chain,)``; exact : their expectations.
     """
 
@@ -38,6 +38,7 @@ class Theory:
     sample: Callable[[np.random.Generator, int], Array] | None
     start: Callable[[np.random.Generator, int], Array]
     sector: Callable[[Array], NDArray[np.int64]]
+    sector_name: str
     observables: Mapping[str, Callable[[Array], Array]]
     exact: Mapping[str, float]
 
@@ -63,13 +64,16 @@ def u1(beta: float, shape: tuple[int, int]) -> Theory:
         lambda rng, n: exact.u1.sample(rng, n, beta, shape),
         lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
         observables.charge,
+        "charge",
         {
             "plaquette": observables.mean_plaquette,
+            "sine_charge": observables.sine_charge,
             "charge^2": lambda x: observables.charge(x).astype(float) ** 2,
             "sine_charge^2": lambda x: observables.sine_charge(x) ** 2,
         },
         {
             "plaquette": exact.u1.plaquette(beta, shape),
+            "sine_charge": 0.0,
             "charge^2": volume * exact.u1.charge_susceptibility(beta, shape),
             "sine_charge^2": volume * exact.u1.sine_charge_susceptibility(beta, shape),
         },
@@ -90,6 +94,7 @@ def o2(beta: float, length: int) -> Theory:
         lambda rng, n: exact.o2.sample(rng, n, beta, length),
         lambda rng, n: rng.uniform(-np.pi, np.pi, (n, length)),
         winding,
+        "winding",
         {
             "bond_cosine": lambda x: np.cos(np.roll(x, -1, axis=1) - x).mean(axis=1),
             "winding^2": lambda x: winding(x).astype(float) ** 2,
@@ -114,6 +119,7 @@ def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
         lambda rng, n: exact.gaussian.sample(rng, n, action.covariance, action.mean),
         lambda rng, n: rng.standard_normal((n, dimension)),
         lambda x: np.zeros(len(x), dtype=np.int64),
+        "sector",
         _coordinates(dimension),
         _coordinate_moments(dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)),
     )
@@ -140,6 +146,7 @@ def gmm(
         lambda rng, n: exact.mixture.sample(rng, n, *own),
         lambda rng, n: rng.standard_normal((n, dimension)),
         nearest,
+        "component",
         {**_coordinates(dimension), "|x_0|": lambda x: np.abs(x[:, 0])},
         {
             **_coordinate_moments(dimension, lambda indices: exact.mixture.moment(indices, *own)),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +88,31 @@ def seed_and_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
     parser.add_argument("--format", choices=["table", "json"], default="table", help="default table")
     parser.add_argument("--out", metavar="FILE", help="write there instead of the terminal")
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Integers of at least 1 with commas between them."""
+    return tuple(count(part) for part in text.split(","))
+
+
+def new_folder(out: str) -> Path:
+    """The path of a folder that does not exist yet, inside one that does; raises `ValueError` otherwise."""
+    path = Path(out)
+    if path.exists():
+        raise ValueError(f"--out: got {out!r}, which exists already; expected a new folder")
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"--out: got {out!r}, expected a folder inside one that exists")
+    return path
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which gets its name when all is written and vanishes when something fails."""
+    partial = Path(tempfile.mkdtemp(prefix=out.name + ".part-", dir=out.resolve().parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

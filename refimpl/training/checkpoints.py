@@ -100,8 +100,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "best": checkpoint.best,
     }
     arrays = {f"{name}/{key}": value for name, group in groups.items() for key, value in group.items()}
-    arrays |= {"x": checkpoint.x, "history": checkpoint.history, "best_score": np.array(checkpoint.best_score)}
-    meta = {"kind": "training", "step": checkpoint.step, "adam_steps": checkpoint.adam.steps}
+    arrays |= {"x": checkpoint.x, "history": checkpoint.history}
+    score = None if checkpoint.best_score == -np.inf else checkpoint.best_score
+    meta = {"kind": "training", "step": checkpoint.step, "adam_steps": checkpoint.adam.steps, "best_score": score}
     nets.save(folder / STATE, arrays, {**meta, "rngs": list(checkpoint.rng_states)})
 
 
@@ -124,7 +125,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             x=arrays["x"],
             rng_states=tuple(meta["rngs"]),
             best=group("best"),
-            best_score=float(arrays["best_score"]),
+            best_score=-np.inf if meta["best_score"] is None else float(meta["best_score"]),
             history=arrays["history"],
         )
     except (KeyError, TypeError) as error:

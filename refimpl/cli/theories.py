@@ -1,0 +1,69 @@
+"""Options that name a theory and its parameters, and the theory they make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from .arguments import extent, non_negative
+
+if TYPE_CHECKING:
+    from refimpl.theories import Theory
+
+THEORIES = {
+    "u1": "two-dimensional U(1)",
+    "o2": "the periodic chain of O(2) spins",
+    "gaussian": "a Gaussian",
+    "gmm": "a Gaussian mixture (default: two components at (-2, 0) and (2, 0))",
+}
+OWN = {
+    "u1": ("beta", "shape"),
+    "o2": ("beta", "length"),
+    "gaussian": ("covariance", "mean"),
+    "gmm": ("weights", "means", "covariances"),
+}
+REQUIRED = {"u1": ("beta", "shape"), "o2": ("beta", "length"), "gaussian": ("covariance",), "gmm": ()}
+
+
+def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
+    """The options with the parameters of these theories."""
+    names = {name for theory in theories for name in OWN[theory]}
+    if "beta" in names:
+        parser.add_argument("--beta", type=non_negative, help="inverse coupling (u1, o2)")
+    if "shape" in names:
+        parser.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice extents (u1)")
+    if "length" in names:
+        parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2)")
+    for name, text in {
+        "covariance": "matrix (gaussian)",
+        "mean": "vector (gaussian; default 0)",
+        "weights": "of the components (gmm)",
+        "means": "of the components, a list of vectors (gmm)",
+        "covariances": "of the components, a list of matrices (gmm)",
+    }.items():
+        if name in names:
+            parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=f"{text}, such as '[[1, 0.5], [0.5, 1]]'")
+
+
+def theory_from(arguments: argparse.Namespace, name: str) -> Theory:
+    """The theory of this name; raises `ValueError` for parameters that are missing or another theory's."""
+    from refimpl.theories import by_name
+
+    every = {option for names in OWN.values() for option in names}
+    given = {option: value for option in every if (value := getattr(arguments, option, None)) is not None}
+    if missing := [option for option in REQUIRED[name] if option not in given]:
+        raise ValueError(f"--{missing[0]}: got nothing, expected it for theory {name}")
+    if foreign := sorted(set(given) - set(OWN[name])):
+        raise ValueError(f"--{foreign[0]}: got it for theory {name}, expected only --{', --'.join(OWN[name])}")
+    return by_name(name, **given)
+
+
+def _json(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a JSON list of numbers")
+    return value
