@@ -107,7 +107,7 @@ def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float
         tolerance = min(max(tolerance, 8 * _noise(subject, z, ends, rng)), HOTTEST * tolerance)
     if not tolerance < LEAST_USEFUL:
         raise Inconclusive(f"the trajectory amplifies small differences {growth:.1e} times: nothing to see in float64")
-    return tolerance
+    return float(tolerance)
 
 
 def _noise(subject: Subject, z: PhasePoint, ends: list[PhasePoint], rng: np.random.Generator) -> float:

@@ -66,7 +66,7 @@ def run_mutants(
         checks = [BY_ID[check_id] for check_id in mutant.killed_by]
         verdicts = [judge(check, subject, seed, trial) for check in checks]
         if everything:
-            others = [check for check in CHECKS if check not in checks]
+            others = [check for check in CHECKS if check not in checks and check.applies(subject)]
             verdicts += [v for v in (judge(check, subject, seed, trial) for check in others) if v.status == FAIL]
         kills.append(Kill(name, (mutant.__doc__ or "").strip(), tuple(verdicts), time.perf_counter() - start))
     return kills
