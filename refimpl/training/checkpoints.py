@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +58,18 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
     ValueError : a file that is missing, corrupt or foreign, or weights for another lattice or architecture.
     """
     path = Path(folder) / WEIGHTS
-    params, meta = nets.load(path)
+    params, meta = _read(path, "l2hmc")
     try:
-        if meta["kind"] != "l2hmc":
-            raise KeyError("kind")
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         architecture = architecture_from(meta["architecture"])
         merged, recipe = bool(meta["merged"]), dict(meta["recipe"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: got a file without {error}, expected weights of a generalized leapfrog") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: got a record with {error!r}, expected weights of a generalized leapfrog") from error
     theory = own if theory is None else theory
     if theory.name != own.name:
         raise ValueError(f"{path}: got weights for theory {own.name!r}, expected {theory.name!r}")
     if theory.field_shape != own.field_shape:
-        architecture = Architecture(**{**vars(architecture), "field_shape": theory.field_shape})
+        architecture = replace(architecture, field_shape=theory.field_shape)
     try:
         return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), theory, recipe
     except ValueError as error:
@@ -100,22 +98,22 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "best": checkpoint.best,
     }
     arrays = {f"{name}/{key}": value for name, group in groups.items() for key, value in group.items()}
-    arrays |= {"x": checkpoint.x, "history": checkpoint.history, "best_score": np.array(checkpoint.best_score)}
+    arrays |= {"x": checkpoint.x, "history": checkpoint.history}
     meta = {"kind": "training", "step": checkpoint.step, "adam_steps": checkpoint.adam.steps}
+    # JSON knows no infinity, which is the score before there is a best.
+    meta["best_score"] = checkpoint.best_score if np.isfinite(checkpoint.best_score) else None
     nets.save(folder / STATE, arrays, {**meta, "rngs": list(checkpoint.rng_states)})
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """The inverse of `save_checkpoint`; raises `ValueError` on a file that is missing, corrupt or foreign."""
     path = Path(folder) / STATE
-    arrays, meta = nets.load(path)
+    arrays, meta = _read(path, "training")
 
     def group(name: str) -> Params:
         return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
 
     try:
-        if meta["kind"] != "training":
-            raise KeyError("kind")
         return Checkpoint(
             step=meta["step"],
             params=group("params"),
@@ -124,8 +122,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             x=arrays["x"],
             rng_states=tuple(meta["rngs"]),
             best=group("best"),
-            best_score=float(arrays["best_score"]),
+            best_score=-np.inf if meta["best_score"] is None else float(meta["best_score"]),
             history=arrays["history"],
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: got a file without {error}, expected a training checkpoint") from error
+        raise ValueError(f"{path}: got a record with {error!r}, expected a training checkpoint") from error
+
+
+def _read(path: Path, kind: str) -> tuple[Params, dict[str, Any]]:
+    try:
+        arrays, meta = nets.load(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: got no such file, expected one of kind {kind!r}") from error
+    if meta.get("kind") != kind:
+        raise ValueError(f"{path}: got a file of kind {meta.get('kind')!r}, expected {kind!r}")
+    return arrays, meta
