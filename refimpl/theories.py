@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import actions, exact, observables
 from .groups import TWO_PI, wrap
-from .lattice import check_number
+from .lattice import check_number, check_shape
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Theory:
 
 def u1(beta: float, shape: tuple[int, int]) -> Theory:
     """Two-dimensional U(1), `refimpl.actions.WilsonU1`."""
-    shape = (int(shape[0]), int(shape[1]))
+    shape = check_shape(shape)
     volume = shape[0] * shape[1]
     return Theory(
         "u1",

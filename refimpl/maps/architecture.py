@@ -14,6 +14,7 @@ key                    array
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
@@ -101,7 +102,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         shape = self.field_shape
-        if len(shape) not in (1, 3) or any(not isinstance(n, int) or n < 1 for n in shape):
+        if (
+            not isinstance(shape, tuple)
+            or len(shape) not in (1, 3)
+            or any(not isinstance(n, int) or n < 1 for n in shape)
+        ):
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X), (N,) or (D,)")
         if len(shape) == 3 and (shape[0] != 2 or min(shape) < 2 or not self.angular):
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X) angles with extents of at least 2")
@@ -129,10 +134,15 @@ class Architecture:
         """Whether the trajectory is a list of numbers: no position net, and momentum nets of scalars only."""
         return self.x_net is None and (self.v_net is None or self.v_net.kind == "scalars")
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether a net has statistics, which `GeneralizedLeapfrog.with_statistics` updates."""
+        return any(net is not None and net.batch_norm for net in (self.v_net, self.x_net))
+
     def masks(self) -> NDArray[np.bool_]:
-        """Entries that move first, ``(N, *field_shape)``; their complement moves second."""
+        """Entries that move first, ``(N, *field_shape)``; their complement moves second. All of them without an ``x_net``."""
         shape = self.field_shape
-        if self.mask == "combined":
+        if self.mask == "combined" or self.x_net is None:
             return np.ones((self.n_layers, *shape), dtype=bool)
         if self.mask == "random":
             rng = np.random.default_rng(self.mask_seed)
@@ -180,17 +190,24 @@ class Architecture:
 
     def check_params(self, params: Params) -> None:
         """Raise `ValueError` naming the key unless the parameters belong to this architecture and are finite."""
-        expected = self.init(np.random.default_rng(0), 1.0)
+        expected = _shapes(self)
         if missing := sorted(set(expected) - set(params)):
             raise ValueError(f"params: got no {', '.join(missing)}, expected the keys of this architecture")
         if extra := sorted(set(params) - set(expected)):
             raise ValueError(f"params: got unknown keys {', '.join(extra)}, expected the keys of this architecture")
-        for key, value in expected.items():
+        for key, shape in expected.items():
             got = np.asarray(params[key])
-            if got.shape != value.shape or got.dtype != np.float64:
-                raise ValueError(f"params: got {key} of {got.dtype} {got.shape}, expected float64 {value.shape}")
+            if got.shape != shape or got.dtype != np.float64:
+                raise ValueError(f"params: got {key} of {got.dtype} {got.shape}, expected float64 {shape}")
             if not np.all(np.isfinite(got)):
                 raise ValueError(f"params: got NaN or infinite numbers in {key}, expected finite ones")
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters; kept, because training asks at every step."""
+    params = architecture.init(np.random.default_rng(0), 1.0)
+    return {key: value.shape for key, value in params.items()}
 
 
 def layer(params: Params, which: str, k: int) -> Params:

@@ -131,10 +131,12 @@ def stretch_angle(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]
 
 
 def total(values: Array | None, field: Array) -> Array:
-    """Sum over the field of each chain, for values that may be absent or one number for all."""
+    """Sum over the field of each chain, for values that may be absent, one number for all, or the same in all chains."""
     if values is None:
         return np.zeros(len(field))
-    return site_sum(values) if values.ndim else np.full(len(field), float(values) * field[0].size)
+    if values.ndim:
+        return site_sum(np.broadcast_to(values, field.shape))
+    return np.full(len(field), float(values) * field[0].size)
 
 
 def over(per_chain: Array, field: Array) -> Array:

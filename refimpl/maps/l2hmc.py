@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .. import nets
 from ..actions import SmoothAction
 from ..groups import wrap
-from ..lattice import unit_flux
+from ..lattice import check_number, unit_flux
 from . import affine
 from .architecture import Architecture, NetWeights, Params, encode, layer
 from .blocks import drift, half_kick
@@ -140,6 +140,38 @@ class GeneralizedLeapfrog:
         walk = _Walk(self, x, v, force, keep=True)
         return walk.walk(direction), walk.pullback
 
+    def with_statistics(self, x: Array, v: Array, momentum: float) -> Params:
+        """Parameters whose batch statistics have moved by the fraction ``momentum`` towards those of these chains.
+
+        The statistics of a net become those of all its visits on the way of the map from ``(x, v)`` and, unless it is
+        ``merged``, of its inverse: a kernel takes both. Chains that diverge do not count. For training only: while
+        sampling the statistics have to stay. Raises `ValueError` for a momentum outside [0, 1].
+        """
+        if check_number("momentum", momentum, 0) > 1:
+            raise ValueError(f"momentum: got {momentum!r}, expected a number from 0 to 1")
+        _, force = self.action.action_and_force(x)
+        seen: dict[tuple[str, int], list[tuple[Array, Array]]] = {}
+        for direction in (1,) if self.merged else (1, -1):
+            walk = _Walk(self, x, v, force, keep=False, watch=True)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                end = walk.walk(direction)
+                good = np.isfinite(end.action) & np.isfinite(end.logdet)
+            for net, which, k, inputs in walk.visits if good.any() else []:
+                own = layer(self.params, which, k)
+                shown = {name: value[good] for name, value in inputs.items()}
+                batch = nets.update_statistics(net, own, shown, self.architecture.time_encoding(k), 1.0)
+                row = k % len(self.params[f"{which}/norm/mean"])
+                seen.setdefault((which, row), []).append((batch["norm/mean"], batch["norm/variance"]))
+        params = dict(self.params)
+        for (which, row), found in seen.items():
+            means, variances = (np.array(part) for part in zip(*found, strict=True))
+            pooled = {"mean": means.mean(axis=0), "variance": variances.mean(axis=0) + means.var(axis=0)}
+            for name, value in pooled.items():
+                key = f"{which}/norm/{name}"
+                params[key] = params[key].copy()
+                params[key][row] += momentum * (value - params[key][row])
+        return params
+
     def _numbers(self, params: Params, direction: int) -> affine.Numbers:
         """The kicks and drifts of a trajectory without nets; traceable by autograd."""
         n, weights = self.architecture.n_layers, self.net_weights
@@ -173,13 +205,16 @@ class _Cotangents:
 
 
 class _Walk:
-    """One trajectory: the current point, and where ``keep`` is set the steps back."""
+    """One trajectory: the current point, where ``keep`` is set the steps back, and where ``watch`` is set what nets saw."""
 
-    def __init__(self, model: GeneralizedLeapfrog, x: Array, v: Array, force: Array, keep: bool) -> None:
+    def __init__(
+        self, model: GeneralizedLeapfrog, x: Array, v: Array, force: Array, keep: bool, watch: bool = False
+    ) -> None:
         self.model, self.x, self.v, self.force = model, x, v, force
         self.logdet = np.zeros(len(x))
         self.action = np.zeros(len(x))
-        self.keep = keep
+        self.keep, self.watch = keep, watch
+        self.visits: list[tuple[nets.Net, str, int, dict[str, Array]]] = []
         self.back: list[Callable[[_Cotangents], None]] = []
 
     def walk(self, direction: int) -> End:
@@ -257,6 +292,8 @@ class _Walk:
         params = layer(model.params, which, k)
         seen, pull_seen = encode(model.architecture, self.x, move)
         inputs = {**seen, other: getattr(self, other)}
+        if self.watch and net.batch_norm:
+            self.visits.append((net, which, k, inputs))
         out, cache = nets.apply(net, params, inputs, model.architecture.time_encoding(k))
         weights = [getattr(model.net_weights, f"{letter}_{which}") for letter in "stq"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +58,18 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
     ValueError : a file that is missing, corrupt or foreign, or weights for another lattice or architecture.
     """
     path = Path(folder) / WEIGHTS
-    params, meta = nets.load(path)
+    params, meta = _read(path, "l2hmc")
     try:
-        if meta["kind"] != "l2hmc":
-            raise KeyError("kind")
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         architecture = architecture_from(meta["architecture"])
         merged, recipe = bool(meta["merged"]), dict(meta["recipe"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: got a file without {error}, expected weights of a generalized leapfrog") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: got a record with {error!r}, expected weights of a generalized leapfrog") from error
     theory = own if theory is None else theory
     if theory.name != own.name:
         raise ValueError(f"{path}: got weights for theory {own.name!r}, expected {theory.name!r}")
     if theory.field_shape != own.field_shape:
-        architecture = Architecture(**{**vars(architecture), "field_shape": theory.field_shape})
+        architecture = replace(architecture, field_shape=theory.field_shape)
     try:
         return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), theory, recipe
     except ValueError as error:
@@ -109,14 +107,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """The inverse of `save_checkpoint`; raises `ValueError` on a file that is missing, corrupt or foreign."""
     path = Path(folder) / STATE
-    arrays, meta = nets.load(path)
+    arrays, meta = _read(path, "training")
 
     def group(name: str) -> Params:
         return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
 
     try:
-        if meta["kind"] != "training":
-            raise KeyError("kind")
         return Checkpoint(
             step=meta["step"],
             params=group("params"),
@@ -129,4 +125,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             history=arrays["history"],
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: got a file without {error}, expected a training checkpoint") from error
+        raise ValueError(f"{path}: got a record with {error!r}, expected a training checkpoint") from error
+
+
+def _read(path: Path, kind: str) -> tuple[Params, dict[str, Any]]:
+    try:
+        arrays, meta = nets.load(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: got no such file, expected one of kind {kind!r}") from error
+    if meta.get("kind") != kind:
+        raise ValueError(f"{path}: got a file of kind {meta.get('kind')!r}, expected {kind!r}")
+    return arrays, meta

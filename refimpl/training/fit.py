@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from ..kernels import HMC, accept_reject, spawn_rngs
 from ..kernels.l2hmc import L2HMC
-from ..kernels.metropolis import State, initial_state, metropolis
+from ..kernels.metropolis import Info, State, initial_state, metropolis
 from ..lattice import check_integer, check_number, site_sum
+from ..maps.architecture import Params
 from ..maps.l2hmc import End, GeneralizedLeapfrog
 from ..theories import Theory
 from .checkpoints import Checkpoint
@@ -72,6 +73,8 @@ class Recipe:
     loss : a name in `LOSSES`, or terms. rate : `Rate` of Adam. clip : largest global norm of a gradient.
     annealing : `Annealing` or None. thermalise : HMC trajectories after each change of the action.
     refresh : ``chains`` go on by their own updates; ``exact`` draws every configuration anew from the exact sampler.
+    statistics : fraction by which the frozen statistics of batch normalisations move after each step, towards those of
+        the chains (`GeneralizedLeapfrog.with_statistics`).
     average : decay of the running average of the parameters; the averages are what is kept and returned. 0 is none.
     warm_up : steps before a set of parameters may be called the best (annealing is always part of it).
     """
@@ -87,6 +90,7 @@ class Recipe:
     pretrain: int = 0
     average: float = 0.98
     warm_up: int = 0
+    statistics: float = 0.1
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("chains", 1), ("thermalise", 0), ("pretrain", 0), ("warm_up", 0)):
@@ -94,6 +98,8 @@ class Recipe:
         check_number("clip", self.clip, 0, above=True)
         if not 0 <= check_number("average", self.average, 0) < 1:
             raise ValueError(f"average: got {self.average!r}, expected a number from 0 to below 1")
+        if check_number("statistics", self.statistics, 0) > 1:
+            raise ValueError(f"statistics: got {self.statistics!r}, expected a number from 0 to 1")
         if self.refresh not in REFRESHES:
             raise ValueError(f"refresh: got {self.refresh!r}, expected one of {', '.join(REFRESHES)}")
         if isinstance(self.loss, str) and self.loss not in LOSSES:
@@ -166,11 +172,14 @@ def fit(
     Raises
     ------
     TrainingError : a loss or gradient that is not finite; ``save`` was called with the last good checkpoint.
+    ValueError : a checkpoint of other chains or of another architecture.
     """
+    expected = (recipe.chains, *model.architecture.field_shape)
+    if checkpoint.x.shape != expected:
+        raise ValueError(f"checkpoint: got chains {checkpoint.x.shape}, expected {expected}")
     rngs = spawn_rngs(0, len(checkpoint.rng_states))
     for rng, state in zip(rngs, checkpoint.rng_states, strict=True):
         rng.bit_generator.state = state
-    kernel = L2HMC(model.replace(params=checkpoint.params))
     at, factor = theory, -1.0
     bar = tqdm(
         range(checkpoint.step, recipe.steps), desc="training", disable=None if progress else True, file=sys.stderr
@@ -179,15 +188,15 @@ def fit(
         if recipe.factor(n) != factor:
             factor = recipe.factor(n)
             at = theory.scaled(factor)
-            if n > 0 and recipe.thermalise and recipe.refresh == "chains":
-                checkpoint = replace(checkpoint, x=_thermalised(at, checkpoint, recipe.thermalise, rngs[:-1]))
         kernel = L2HMC(model.replace(action=at.action, params=checkpoint.params))
         x = checkpoint.x
         if recipe.refresh == "exact":
             assert at.sample is not None  # `start` has seen to it
             x = at.sample(rngs[-1], recipe.chains)
+        elif recipe.thermalise and n > 0 and factor != recipe.factor(n - 1):
+            x = _thermalised(at, checkpoint, recipe.thermalise, rngs[:-1])
         try:
-            loss, grads, proposal, moved = _loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
+            loss, grads, proposal, x_moved, v = _loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
             if any(term.auxiliary for term in recipe.terms):
                 other = at.start(rngs[-1], recipe.chains)
                 more = _loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
@@ -204,11 +213,13 @@ def fit(
         if n < recipe.pretrain:
             grads = {key: grads[key] for key in ("eps_x", "eps_v")}
         params, adam = checkpoint.adam.step(checkpoint.params, clipped(grads, recipe.clip), recipe.rate.at(n))
-        weight = max(recipe.average, 0.0) if n > 0 else 0.0
+        if kernel.map.architecture.batch_norm:
+            params = kernel.map.replace(params=params).with_statistics(x, v, recipe.statistics)
+        weight = recipe.average if n > 0 else 0.0
         average = {key: weight * checkpoint.average[key] + (1 - weight) * value for key, value in params.items()}
-        hops = float(np.mean(proposal.acceptance * (at.sector(moved.x) - at.sector(x)) ** 2.0))
+        hops = float(np.mean(proposal.acceptance * (at.sector(x_moved) - at.sector(x)) ** 2.0))
         row = [loss, float(proposal.acceptance.mean()), hops, norm]
-        chosen = np.where(proposal.accepted.reshape((-1,) + (1,) * (x.ndim - 1)), moved.x, x)
+        chosen = np.where(_over(proposal.accepted, x), x_moved, x)
         checkpoint = replace(
             checkpoint,
             step=n + 1,
@@ -252,56 +263,61 @@ def _thermalised(theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.r
     return np.ascontiguousarray(state.x)
 
 
-def _loss_and_gradient(  # type: ignore[no-untyped-def]
+def _loss_and_gradient(
     kernel: L2HMC, terms: tuple[Term, ...], x: Array, rngs: list[np.random.Generator], auxiliary: bool = False
-):
-    """Loss, gradient of every parameter, the decisions, and the proposed state."""
-    state = initial_state(kernel.action, x)
+) -> tuple[float, Params, Info, Array, Array]:
+    """Loss, gradient of every parameter, the decisions, the proposed fields and the momenta.
+
+    A proposal that diverges counts as one that is rejected and has not moved.
+    """
+    try:
+        state = initial_state(kernel.action, x)
+    except ValueError as error:
+        raise FloatingPointError(str(error)) from error
     noise = kernel.noise(rngs, x.shape)
     v, u = noise[:2]
     d = noise[2] if kernel.directed else np.ones(len(x))
     loss, grads = 0.0, {key: np.zeros_like(value) for key, value in kernel.map.params.items()}
-    ends: list[tuple[NDArray[np.intp], End]] = []
+    whole = {"x": np.empty_like(x), "v": np.empty_like(x), "logdet": np.empty(len(x)), "action": np.empty(len(x))}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for direction in np.unique(d):
             chains = np.flatnonzero(d == direction)
-            end, share, part = _one_direction(kernel.map, terms, state, v, chains, int(direction), len(x), auxiliary)
+            end, share, part = _one_direction(kernel.map, terms, state, v, chains, int(direction), auxiliary)
             loss += share
             grads = {key: g + part[key] for key, g in grads.items()}
-            ends.append((chains, end))
-        whole = {name: np.empty((len(x), *value.shape[1:])) for name, value in vars(ends[0][1]).items()}
-        for chains, end in ends:
-            for name, value in vars(end).items():
-                whole[name][chains] = value
-        end = End(**whole)
-        delta_h = (end.action - state.action) + 0.5 * site_sum(end.v * end.v - v * v)
-        info = metropolis(delta_h, end.logdet, u)
-        moved = State(kernel.map.wrapped(end.x), end.action, end.force)
-    return loss, grads, info, moved
+            for name, value in whole.items():
+                value[chains] = getattr(end, name)
+        delta_h = (whole["action"] - state.action) + 0.5 * site_sum(whole["v"] * whole["v"] - v * v)
+        info = metropolis(delta_h, whole["logdet"], u)
+        if info.non_finite.all():
+            raise FloatingPointError("every proposal diverges")
+        x_moved = np.where(_over(info.non_finite, x), x, kernel.map.wrapped(whole["x"]))
+    return loss, grads, info, x_moved, v
 
 
-def _one_direction(  # type: ignore[no-untyped-def]
+def _one_direction(
     model: GeneralizedLeapfrog,
     terms: tuple[Term, ...],
     state: State,
     v: Array,
     chains: NDArray[np.intp],
     direction: int,
-    n: int,
     auxiliary: bool,
-):
-    """End, share of the loss and gradient of the chains that go one way; proposals that diverge count as rejected."""
-    x, momenta = state.x[chains], v[chains]
+) -> tuple[End, float, Params]:
+    """End, share of the loss and gradient of the chains that go one way."""
+    x, momenta, n = state.x[chains], v[chains], len(v)
     end, pull = model.run_with_pullback(x, momenta, state.force[chains], direction)
     good = np.isfinite(end.action) & np.isfinite(end.logdet) & np.isfinite(site_sum(end.v * end.v))
     if not good.all():
+        bad = x[~good]
+        lost = len(bad) / n * float(expected_loss(terms, bad, bad, np.zeros(len(bad)), auxiliary))
         if not good.any():
-            raise FloatingPointError("every proposal diverges")
-        _, share, grads = _one_direction(model, terms, state, v, chains[good], direction, n, auxiliary)
-        return end, share, grads
+            return end, lost, {key: np.zeros_like(value) for key, value in model.params.items()}
+        _, share, grads = _one_direction(model, terms, state, v, chains[good], direction, auxiliary)
+        return end, lost + share, grads
     start_energy = state.action[chains] + 0.5 * site_sum(momenta * momenta)
 
-    def loss_of(parts):  # type: ignore[no-untyped-def]
+    def loss_of(parts: tuple[Any, ...]) -> Any:
         x_end, v_end, logdet, action = parts
         kinetic = 0.5 * anp.sum(anp.reshape(v_end * v_end, (len(chains), -1)), axis=1)
         accept = acceptance(action + kinetic - start_energy, logdet)
@@ -309,3 +325,7 @@ def _one_direction(  # type: ignore[no-untyped-def]
 
     value, cotangents = autograd.value_and_grad(loss_of)((end.x, end.v, end.logdet, end.action))
     return end, float(value), pull(*cotangents)
+
+
+def _over(per_chain: NDArray[np.bool_], field: Array) -> NDArray[np.bool_]:
+    return per_chain.reshape((-1,) + (1,) * (field.ndim - 1))

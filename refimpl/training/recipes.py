@@ -31,10 +31,11 @@ def heated(architecture: Architecture, params: Params, s: float) -> Params:
         return {**params, "v/scalar/s": np.full_like(params["v/scalar/s"], s)}
     if s >= 1:
         raise ValueError(f"s: got {s}, expected a number below 1 for a net with tanh outputs")
+    weight = "v/head/s/left" if net.kind == "dense" and net.rank else "v/head/s/weight"
     changed = {
         "v/head/s/scale": np.ones_like(params["v/head/s/scale"]),
         "v/head/s/bias": np.full_like(params["v/head/s/bias"], math.atanh(s)),
-        "v/head/s/weight": 0.01 * params["v/head/s/weight"],
+        weight: 0.01 * params[weight],
     }
     return {**params, **changed}
 
@@ -47,6 +48,12 @@ def tuned_step_size(beta: float) -> float:
 def heat(beta: float) -> float:
     """Momentum scaling per layer from which training at this beta starts: hand-tuned tempering on 8 x 8, 16 layers."""
     return min(max(0.3 + 0.07 * (beta - 4), 0.05), 0.6)
+
+
+def _coupling(theory: Theory) -> float:
+    if theory.name != "u1":
+        raise ValueError(f"theory: got {theory.name!r}, expected 'u1'")
+    return float(theory.parameters["beta"])
 
 
 def tempering(theory: Theory, n_layers: int, step_size: float, s: float) -> GeneralizedLeapfrog:
@@ -84,7 +91,7 @@ class Plan:
 
 def scalars_plan(theory: Theory, n_layers: int = 16, steps: int = 700) -> Plan:
     """Per-layer scalars for U(1), merged: starts from hand-tuned heat at the target beta, exact configurations."""
-    beta = theory.parameters["beta"]
+    beta = _coupling(theory)
     architecture = Architecture(theory.field_shape, True, n_layers, v_net=Net("scalars", outputs="sq"))
     recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
     return Plan(architecture, True, tuned_step_size(beta), heat(beta), recipe)
@@ -92,7 +99,7 @@ def scalars_plan(theory: Theory, n_layers: int = 16, steps: int = 700) -> Plan:
 
 def convolutional_plan(theory: Theory, n_layers: int = 8, filters: tuple[int, ...] = (8,), steps: int = 500) -> Plan:
     """Gauge-equivariant convolutional momentum nets for U(1): s and q of a link from the plaquettes around it."""
-    beta = theory.parameters["beta"]
+    beta = _coupling(theory)
     net = Net("conv", filters=filters, activation="tanh", outputs="sq")
     architecture = Architecture(theory.field_shape, True, n_layers, v_net=net, encoding="plaquette")
     recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(3e-3, "cosine", every=steps), refresh="exact")
