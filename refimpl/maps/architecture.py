@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,17 +182,23 @@ class Architecture:
 
     def check_params(self, params: Params) -> None:
         """Raise `ValueError` naming the key unless the parameters belong to this architecture and are finite."""
-        expected = self.init(np.random.default_rng(0), 1.0)
+        expected = _shapes(self)
         if missing := sorted(set(expected) - set(params)):
             raise ValueError(f"params: got no {', '.join(missing)}, expected the keys of this architecture")
         if extra := sorted(set(params) - set(expected)):
             raise ValueError(f"params: got unknown keys {', '.join(extra)}, expected the keys of this architecture")
-        for key, value in expected.items():
+        for key, shape in expected.items():
             got = np.asarray(params[key])
-            if got.shape != value.shape or got.dtype != np.float64:
-                raise ValueError(f"params: got {key} of {got.dtype} {got.shape}, expected float64 {value.shape}")
+            if got.shape != shape or got.dtype != np.float64:
+                raise ValueError(f"params: got {key} of {got.dtype} {got.shape}, expected float64 {shape}")
             if not np.all(np.isfinite(got)):
                 raise ValueError(f"params: got NaN or infinite numbers in {key}, expected finite ones")
+
+
+@cache
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    # Kept: a step of training makes a new map, and drawing all its weights anew would be a fifth of the step.
+    return {key: value.shape for key, value in architecture.init(np.random.default_rng(0), 1.0).items()}
 
 
 def layer(params: Params, which: str, k: int) -> Params:
@@ -205,13 +213,35 @@ def frozen_plaquettes(move: NDArray[np.bool_]) -> Array:
     return (touched == 0).astype(np.float64)
 
 
+class Angles(NamedTuple):
+    """``tan(x/2)``, ``sin x`` and ``cos x`` of a field."""
+
+    half_tangent: Array
+    sin: Array
+    cos: Array
+
+
+def angles_of(x: Array) -> Angles:
+    """All that the updates need of the angles ``x`` from one tangent; the formulas of `refimpl.groups.sincos`."""
+    t = np.tan(0.5 * x)
+    c = t * t
+    c += 1.0
+    np.divide(2.0, c, out=c)
+    sin = t * c
+    c -= 1.0
+    return Angles(t, sin, c)
+
+
 Pull = Callable[[dict[str, Array]], Array]
 
 
-def encode(architecture: Architecture, x: Array, move: NDArray[np.bool_] | None) -> tuple[dict[str, Array], Pull]:
+def encode(
+    architecture: Architecture, x: Array, move: NDArray[np.bool_] | None, angles: Angles | None = None
+) -> tuple[dict[str, Array], Pull]:
     """What a net is shown of the field, and the pullback of that: cotangents of the inputs -> cotangent of ``x``.
 
-    ``move`` is None for a momentum update (everything is shown) or marks the entries that move (and are hidden).
+    ``move`` is None for a momentum update (everything is shown) or marks the entries that move (and are hidden);
+    ``angles``, where they are known, are those of ``x``.
     """
     frozen = 1.0 if move is None else (~move).astype(np.float64)
     if not architecture.angular:
@@ -229,7 +259,16 @@ def encode(architecture: Architecture, x: Array, move: NDArray[np.bool_] | None)
 
         return {"cos_p": cos_p * shown, "sin_p": sin_p * shown}, pull_plaquettes
     if architecture.encoding == "masked_angle":
-        sin, cos = sincos(x * frozen, "tan")
-        return {"cos": cos, "sin": sin}, lambda g: frozen * (g["sin"] * cos - g["cos"] * sin)
-    sin, cos = sincos(x, "tan")
-    return {"cos": cos * frozen, "sin": sin * frozen}, lambda g: frozen * (g["sin"] * cos - g["cos"] * sin)
+        angles = angles_of(x * frozen)
+    elif angles is None:
+        angles = angles_of(x)
+    _, sin, cos = angles
+
+    def pull(g: dict[str, Array]) -> Array:
+        g_x = g["sin"] * cos
+        g_x -= g["cos"] * sin
+        return g_x if move is None else np.multiply(g_x, frozen, out=g_x)
+
+    if move is None or architecture.encoding == "masked_angle":
+        return {"cos": cos, "sin": sin}, pull
+    return {"cos": cos * frozen, "sin": sin * frozen}, pull

@@ -22,7 +22,7 @@ from ..actions import SmoothAction
 from ..groups import wrap
 from ..lattice import unit_flux
 from . import affine
-from .architecture import Architecture, NetWeights, Params, encode, layer
+from .architecture import Angles, Architecture, NetWeights, Params, angles_of, encode, layer
 from .blocks import drift, half_kick
 from .md import PhasePoint
 
@@ -173,10 +173,14 @@ class _Cotangents:
 
 
 class _Walk:
-    """One trajectory: the current point, and where ``keep`` is set the steps back."""
+    """One trajectory: the current point, and where ``keep`` is set the steps back.
+
+    Fields are in C order here, chains slowest: the rows that nets want. Only forces are computed chain-last.
+    """
 
     def __init__(self, model: GeneralizedLeapfrog, x: Array, v: Array, force: Array, keep: bool) -> None:
-        self.model, self.x, self.v, self.force = model, x, v, force
+        self.model, self.angles = model, None
+        self.x, self.v, self.force = (np.ascontiguousarray(part) for part in (x, v, force))
         self.logdet = np.zeros(len(x))
         self.action = np.zeros(len(x))
         self.keep = keep
@@ -235,7 +239,9 @@ class _Walk:
         eps, angular = float(self.model.params["eps_x"][k]), self.model.architecture.angular
         out, pull_net = self._net("x", k, move)
         moved = None if move is None or move.all() else move.astype(np.float64)
-        self.x, logdet, pull = drift(self.x, self.v, out, moved, eps, sign, angular)
+        known = None if self.angles is None else self.angles.half_tangent
+        self.x, logdet, pull = drift(self.x, self.v, out, moved, eps, sign, angular, known)
+        self.angles = None
         self.logdet = self.logdet + logdet
 
         def back(g: _Cotangents) -> None:
@@ -255,7 +261,9 @@ class _Walk:
         if net is None:
             return NOTHING, lambda g, g_out: None
         params = layer(model.params, which, k)
-        seen, pull_seen = encode(model.architecture, self.x, move)
+        if self.angles is None and model.architecture.encoding == "cartesian" and model.architecture.angular:
+            self.angles = angles_of(self.x)
+        seen, pull_seen = encode(model.architecture, self.x, move, self.angles)
         inputs = {**seen, other: getattr(self, other)}
         out, cache = nets.apply(net, params, inputs, model.architecture.time_encoding(k))
         weights = [getattr(model.net_weights, f"{letter}_{which}") for letter in "stq"]
@@ -271,10 +279,11 @@ class _Walk:
 
     def _update_force(self) -> None:
         model, x = self.model, self.x
-        self.action, self.force = model.action.action_and_force(x)
+        self.action, force = model.action.action_and_force(x)
+        self.force = np.ascontiguousarray(force)
 
         def back(g: _Cotangents) -> None:
-            g.x = g.x + model.action.hessian_product(x, g.force)
+            g.x = g.x + np.ascontiguousarray(model.action.hessian_product(x, g.force))
             g.force = np.zeros_like(g.force)
 
         self._keep(back)
