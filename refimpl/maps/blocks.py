@@ -124,7 +124,9 @@ def stretch_real(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
         return x, np.zeros(len(x)), lambda g, g_logdet: (g, None)
     factor = np.exp(exponent)
     new = x * factor
-    return new, total(exponent, x), lambda g, g_logdet: (g * factor, g * new + over(g_logdet, x))
+    # One number times a mask has no chain axis.
+    logdet = site_sum(np.broadcast_to(exponent, x.shape))
+    return new, logdet, lambda g, g_logdet: (g * factor, g * new + over(g_logdet, x))
 
 
 def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None = None) -> tuple[Array, Array, Pull]:

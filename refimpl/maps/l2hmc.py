@@ -69,6 +69,7 @@ class GeneralizedLeapfrog:
     net_weights: NetWeights = AS_TRAINED
     merged: bool = False
     _masks: NDArray[np.bool_] = field(init=False, repr=False)
+    _layers: dict[str, list[Params]] = field(init=False, repr=False)
     _flux: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,8 @@ class GeneralizedLeapfrog:
             )
         self.architecture.check_params(self.params)
         object.__setattr__(self, "_masks", self.architecture.masks())
+        layers = {w: [layer(self.params, w, k) for k in range(self.architecture.n_layers)] for w in "vx"}
+        object.__setattr__(self, "_layers", layers)
         winding = self.architecture.winding
         shape = self.architecture.field_shape[-2:]
         object.__setattr__(self, "_flux", winding * unit_flux(shape) if winding else np.zeros(()))  # type: ignore[arg-type]
@@ -164,12 +167,21 @@ class _Cotangents:
 
     def __init__(self, model: GeneralizedLeapfrog, x: Array, v: Array, logdet: Array, force: Array) -> None:
         self.x, self.v, self.logdet, self.force = x, v, logdet, force
-        self.params = {key: np.zeros_like(value) for key, value in model.params.items()}
+        self.params = {
+            key: np.empty_like(value) if "/" in key else np.zeros_like(value) for key, value in model.params.items()
+        }
+        self.visited: set[tuple[str, int]] = set()
 
     def add(self, which: str, k: int, grads: Params) -> None:
+        """Gradients of a net: every net is met at least once, and the first time there is nothing to add to."""
         for key, value in grads.items():
             total = self.params[f"{which}/{key}"]
-            total[k % len(total)] += value
+            at = k % len(total)
+            if (which, at) in self.visited:
+                total[at] += value
+            else:
+                total[at] = value
+        self.visited.add((which, at))
 
 
 class _Walk:
@@ -260,7 +272,7 @@ class _Walk:
         net = model.architecture.v_net if which == "v" else model.architecture.x_net
         if net is None:
             return NOTHING, lambda g, g_out: None
-        params = layer(model.params, which, k)
+        params = model._layers[which][k]
         if self.angles is None and model.architecture.encoding == "cartesian" and model.architecture.angular:
             self.angles = angles_of(self.x)
         seen, pull_seen = encode(model.architecture, self.x, move, self.angles)
