@@ -191,7 +191,8 @@ class _Walk:
     """
 
     def __init__(self, model: GeneralizedLeapfrog, x: Array, v: Array, force: Array, keep: bool) -> None:
-        self.model, self.angles = model, None
+        self.model = model
+        self.angles: Angles | None = None  # those of x, where they are known
         self.x, self.v, self.force = (np.ascontiguousarray(part) for part in (x, v, force))
         self.logdet = np.zeros(len(x))
         self.action = np.zeros(len(x))
@@ -310,7 +311,7 @@ class _Walk:
 
     def _wind(self, sign: int) -> None:
         if self.model.architecture.winding:
-            self.x = self.x + sign * self.model._flux
+            self.x, self.angles = self.x + sign * self.model._flux, None
             self._update_force()
 
     def _keep(self, back: Callable[[_Cotangents], None]) -> None:
