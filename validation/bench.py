@@ -10,8 +10,9 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,6 +21,10 @@ from refimpl.actions import WilsonU1, u1_action_definition, u1_force_definition
 from refimpl.exact import u1
 from refimpl.groups import wrap
 from refimpl.kernels import HMC, spawn_rngs
+from refimpl.kernels.l2hmc import L2HMC
+from refimpl.maps.architecture import Architecture
+from refimpl.maps.l2hmc import GeneralizedLeapfrog
+from refimpl.nets import Net
 
 Stepper = Callable[[], object]
 
@@ -94,12 +99,89 @@ def u1_hmc(n_chains: int, extent: int) -> dict[str, Stepper]:
     return competitors
 
 
+_DENSE, _CONV = Net("dense", units=(100, 100)), Net("conv", filters=(16, 16))
+ARCHITECTURES = {
+    "dense": Architecture((2, 8, 8), True, 5, _DENSE, _DENSE),
+    "conv": Architecture((2, 8, 8), True, 4, _CONV, _CONV, mask="checkerboard"),
+    "scalars": Architecture((2, 8, 8), True, 16, Net("scalars")),
+}
+
+
+def l2hmc_model(kind: str, beta: float) -> GeneralizedLeapfrog:
+    """An architecture of the benchmark with random parameters; the one of scalars is merged."""
+    architecture, rng = ARCHITECTURES[kind], np.random.default_rng(2)
+    params = {
+        key: value + (0.03 * rng.standard_normal(value.shape) if "/" in key else 0.0)
+        for key, value in architecture.init(rng, 0.1).items()
+    }
+    return GeneralizedLeapfrog(WilsonU1(beta), architecture, params, merged=kind == "scalars")
+
+
+def l2hmc_sample(kind: str, n_chains: int) -> dict[str, Stepper]:
+    """One transition of the generalized leapfrog of 8x8 U(1) for all chains, beta = 4."""
+    beta = 4.0
+    model, x = l2hmc_model(kind, beta), u1.sample(np.random.default_rng(1), n_chains, beta, (8, 8))
+    kernel, rngs = L2HMC(model), spawn_rngs(1, n_chains)
+    state = kernel.init(x)
+
+    def ours() -> object:
+        nonlocal state
+        state, _ = kernel.step(rngs, state)
+        return state
+
+    competitors: dict[str, Stepper] = {"refimpl": ours}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        from .peers import l2hmc_torch
+
+        torch.set_num_threads(1)
+        peer = l2hmc_torch.L2HMC(model.architecture, model.params, beta, model.merged)
+        competitors["pytorch"] = l2hmc_torch.sampler(peer, x)
+    return competitors
+
+
+def l2hmc_train(kind: str, n_chains: int) -> dict[str, Stepper]:
+    """One step of training on 8x8 U(1), beta = 4: trajectories, charge loss, gradient, clipping, Adam."""
+    # autograd is loaded here and not with the module, which the command line imports for every item.
+    from refimpl.training.fit import _loss_and_gradient
+    from refimpl.training.losses import LOSSES
+    from refimpl.training.optimise import Adam, clipped
+
+    beta, rate, clip = 4.0, 1e-4, 0.1
+    model, x = l2hmc_model(kind, beta), u1.sample(np.random.default_rng(1), n_chains, beta, (8, 8))
+    rngs, params, adam = spawn_rngs(1, n_chains), model.params, Adam.start(model.params)
+
+    def ours() -> object:
+        nonlocal params, adam
+        loss, grads, *_ = _loss_and_gradient(L2HMC(model.replace(params=params)), LOSSES["charge"], x, rngs)
+        params, adam = adam.step(params, clipped(grads, clip), rate)
+        return loss
+
+    competitors: dict[str, Stepper] = {"refimpl": ours}
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        from .peers import l2hmc_torch
+
+        torch.set_num_threads(1)
+        peer = l2hmc_torch.L2HMC(model.architecture, model.params, beta, model.merged)
+        competitors["pytorch"] = l2hmc_torch.trainer(peer, x, rate, clip)
+    return competitors
+
+
 @dataclass(frozen=True)
 class Item:
     """What is timed: a function that sets up the competitors, and the cases it is called with, by label."""
 
     setup: Callable[..., dict[str, Stepper]]
-    cases: dict[str, tuple[int, ...]]
+    cases: Mapping[str, tuple[Any, ...]]
+
+
+_L2HMC_CASES = {
+    f"{kind}, {chains} chains": (kind, chains)
+    for kind, chains in (("dense", 128), ("conv", 64), ("scalars", 64), ("scalars", 256))
+}
 
 
 ITEMS: dict[str, Item] = {
@@ -110,6 +192,8 @@ ITEMS: dict[str, Item] = {
             for extent, chains in ((4, 256), (8, 64), (8, 256), (16, 64), (64, 32))
         },
     ),
+    "l2hmc-sample": Item(l2hmc_sample, _L2HMC_CASES),
+    "l2hmc-train": Item(l2hmc_train, _L2HMC_CASES),
 }
 
 PEERS = ("torch", "jax", "numba")
@@ -118,6 +202,14 @@ PEERS = ("torch", "jax", "numba")
 def missing_peers() -> list[str]:
     """The packages of the `bench` extra that are not installed."""
     return [name for name in PEERS if importlib.util.find_spec(name) is None]
+
+
+def selected(name: str | None) -> list[str]:
+    """Items whose name begins with ``name`` (None: all); raises `ValueError` where there is none."""
+    found = [item for item in ITEMS if item.startswith(name or "")]
+    if not found:
+        raise ValueError(f"ITEM: got {name!r}, expected the beginning of one of {', '.join(ITEMS)}")
+    return found
 
 
 def run(item: str, seconds: float = 4.0) -> list[Timing]:

@@ -143,31 +143,50 @@ def run_with_pullback(
 ) -> tuple[tuple[Array, Array, Array, Array, Array], Callable[[Array, Array, Array, Array], Numbers]]:
     """As `run`, and the pullback: cotangents of x, v, logdet and action at the end -> those of the `Numbers`."""
     a, b, c, drifts, _ = steps.numbers
-    start_x, start_v = chain_last(*x.shape), chain_last(*x.shape)
-    start_x[...], start_v[...] = x, v
-    x, v = start_x, start_v
+    x, v, force = _chain_last(x), _chain_last(v), _chain_last(force)
     xs, vs, forces, end_action = [x], [v], [force], np.zeros(len(x))
+
+    def kicked(j: int) -> Array:
+        new = a[j] * vs[-1]
+        new -= b[j] * forces[-1]
+        new -= c[j]
+        return new
+
     for j, e in enumerate(drifts):
-        v = a[j] * v - b[j] * forces[-1] - c[j]
-        x = x + e * v
+        v = kicked(j)
+        x = np.add(x, moved := e * v, out=moved)
         if j == steps.flux_at:
-            x = x + steps.flux
+            x += steps.flux
         end_action, force = action.action_and_force(x)
         xs.append(x)
         vs.append(v)
         forces.append(force)
-    v = a[-1] * v - b[-1] * force - c[-1]
+    v = kicked(-1)
 
     def pull(g_x: Array, g_v: Array, g_logdet: Array, g_action: Array) -> Numbers:
         g_a, g_b, g_c, g_drifts = (np.zeros_like(part) for part in (a, b, c, drifts))
-        g_x = g_x + g_action.reshape((-1,) + (1,) * (x.ndim - 1)) * forces[-1]
+        g_x, g_v = _chain_last(g_x), _chain_last(g_v)
+        g_x += g_action.reshape((-1,) + (1,) * (x.ndim - 1)) * forces[-1]
         for j in range(len(drifts), -1, -1):
-            g_a[j], g_b[j], g_c[j] = np.sum(g_v * vs[j]), -np.sum(g_v * forces[j]), -g_v.sum()
+            g_a[j], g_b[j], g_c[j] = _dot(g_v, vs[j]), -_dot(g_v, forces[j]), -g_v.sum()
             if j == 0:
                 break
-            g_x = g_x - action.hessian_product(xs[j], b[j] * g_v)
-            g_drifts[j - 1] = np.sum(g_x * vs[j])
-            g_v = a[j] * g_v + drifts[j - 1] * g_x
+            g_x -= action.hessian_product(xs[j], b[j] * g_v)
+            g_drifts[j - 1] = _dot(g_x, vs[j])
+            g_v *= a[j]
+            g_v += drifts[j - 1] * g_x
         return Numbers(g_a, g_b, g_c, g_drifts, np.asarray(g_logdet.sum() * x[0].size))
 
     return (x, v, _logdet(steps, x), end_action, force), pull
+
+
+def _chain_last(field: Array) -> Array:
+    """A copy whose chain axis is fastest in memory."""
+    copy = chain_last(*field.shape)
+    copy[...] = field
+    return copy
+
+
+def _dot(a: Array, b: Array) -> float:
+    """Sum of the product over everything, without a copy where the chain axis is fastest in memory."""
+    return float(np.vdot(np.moveaxis(a, 0, -1), np.moveaxis(b, 0, -1)))

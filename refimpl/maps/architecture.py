@@ -14,10 +14,11 @@ key                    array
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,11 +204,10 @@ class Architecture:
                 raise ValueError(f"params: got NaN or infinite numbers in {key}, expected finite ones")
 
 
-@functools.lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Shapes of the parameters; kept, because training asks at every step."""
-    params = architecture.init(np.random.default_rng(0), 1.0)
-    return {key: value.shape for key, value in params.items()}
+    # Kept: a step of training makes a new map, and drawing all its weights anew would be a fifth of the step.
+    return {key: value.shape for key, value in architecture.init(np.random.default_rng(0), 1.0).items()}
 
 
 def layer(params: Params, which: str, k: int) -> Params:
@@ -222,13 +222,35 @@ def frozen_plaquettes(move: NDArray[np.bool_]) -> Array:
     return (touched == 0).astype(np.float64)
 
 
+class Angles(NamedTuple):
+    """``tan(x/2)``, ``sin x`` and ``cos x`` of a field."""
+
+    half_tangent: Array
+    sin: Array
+    cos: Array
+
+
+def angles_of(x: Array) -> Angles:
+    """All that the updates need of the angles ``x`` from one tangent; the formulas of `refimpl.groups.sincos`."""
+    t = np.tan(0.5 * x)
+    c = t * t
+    c += 1.0
+    np.divide(2.0, c, out=c)
+    sin = t * c
+    c -= 1.0
+    return Angles(t, sin, c)
+
+
 Pull = Callable[[dict[str, Array]], Array]
 
 
-def encode(architecture: Architecture, x: Array, move: NDArray[np.bool_] | None) -> tuple[dict[str, Array], Pull]:
+def encode(
+    architecture: Architecture, x: Array, move: NDArray[np.bool_] | None, angles: Angles | None = None
+) -> tuple[dict[str, Array], Pull]:
     """What a net is shown of the field, and the pullback of that: cotangents of the inputs -> cotangent of ``x``.
 
-    ``move`` is None for a momentum update (everything is shown) or marks the entries that move (and are hidden).
+    ``move`` is None for a momentum update (everything is shown) or marks the entries that move (and are hidden);
+    ``angles``, where they are known, are those of ``x``.
     """
     frozen = 1.0 if move is None else (~move).astype(np.float64)
     if not architecture.angular:
@@ -246,7 +268,16 @@ def encode(architecture: Architecture, x: Array, move: NDArray[np.bool_] | None)
 
         return {"cos_p": cos_p * shown, "sin_p": sin_p * shown}, pull_plaquettes
     if architecture.encoding == "masked_angle":
-        sin, cos = sincos(x * frozen, "tan")
-        return {"cos": cos, "sin": sin}, lambda g: frozen * (g["sin"] * cos - g["cos"] * sin)
-    sin, cos = sincos(x, "tan")
-    return {"cos": cos * frozen, "sin": sin * frozen}, lambda g: frozen * (g["sin"] * cos - g["cos"] * sin)
+        angles = angles_of(x * frozen)
+    elif angles is None:
+        angles = angles_of(x)
+    _, sin, cos = angles
+
+    def pull(g: dict[str, Array]) -> Array:
+        g_x = g["sin"] * cos
+        g_x -= g["cos"] * sin
+        return g_x if move is None else np.multiply(g_x, frozen, out=g_x)
+
+    if move is None or architecture.encoding == "masked_angle":
+        return {"cos": cos, "sin": sin}, pull
+    return {"cos": cos * frozen, "sin": sin * frozen}, pull

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..groups import sincos
 from ..lattice import site_sum
 from ..nets import Outputs
 
@@ -28,74 +27,94 @@ def half_kick(v: Array, force: Array, out: Outputs, eps: float, sign: int) -> tu
     ``pull(g_v, g_logdet)`` gives cotangents of ``v``, ``force``, the outputs and ``eps``.
     """
     s, t, q = out
-    scaled_force = force if q is None else force * np.exp(eps * q)
-    pushed = scaled_force if t is None else scaled_force + t
+    growth, scaled_force, pushed = push(force, t, q, eps)
     stretch = None if s is None else np.exp((0.5 * sign * eps) * s)
+    new = (0.5 * eps) * pushed
     if sign > 0:
-        new = (v if stretch is None else v * stretch) - (0.5 * eps) * pushed
+        np.subtract(v if stretch is None else v * stretch, new, out=new)
     else:
-        new = v + (0.5 * eps) * pushed
-        new = new if stretch is None else new * stretch
+        new += v
+        if stretch is not None:
+            new *= stretch
     logdet = (0.5 * sign * eps) * total(s, v)
 
     def pull(g_v: Array, g_logdet: Array) -> tuple[Array, Array, Outputs, float]:
         through = g_v if stretch is None else g_v * stretch
         g_unit = -0.5 * g_v if sign > 0 else 0.5 * through
-        g_pushed, g_eps = eps * g_unit, dot(g_unit, pushed)
-        g_s = g_q = None
+        g_eps, g_s = dot(g_unit, pushed), None
         if s is not None:
-            stretched = g_v * new if sign < 0 else through * v
-            g_exponent = stretched + over(g_logdet, v)
-            g_s = (0.5 * sign * eps) * g_exponent
+            g_exponent = g_v * new if sign < 0 else through * v
+            g_exponent += over(g_logdet, v)
             g_eps += 0.5 * sign * dot(g_exponent, s)
-        g_force = g_pushed
-        if q is not None:
-            slope = g_pushed * scaled_force
-            g_q, g_eps = eps * slope, g_eps + dot(slope, q)
-            g_force = g_pushed * np.exp(eps * q)
-        return through, g_force, Outputs(like(g_s, s), like(g_pushed, t), like(g_q, q)), g_eps
+            g_s = np.multiply(g_exponent, 0.5 * sign * eps, out=g_exponent)
+        g_unit *= eps
+        g_force, g_q, more = pull_push(g_unit, q, growth, scaled_force, eps)
+        return through, g_force, Outputs(like(g_s, s), like(g_unit, t), like(g_q, q)), g_eps + more
 
     return new, logdet, pull
 
 
 def drift(
-    x: Array, v: Array, out: Outputs, move: Array | None, eps: float, sign: int, angular: bool
+    x: Array,
+    v: Array,
+    out: Outputs,
+    move: Array | None,
+    eps: float,
+    sign: int,
+    angular: bool,
+    half_tangent: Array | None = None,
 ) -> tuple[Array, Array, Pull]:
     """Position update of the entries where ``move`` is 1 (None: all), ``d = e (v exp(e q) + t)``, ``scale`` by ``e s``.
 
-    Real fields: ``x' = x exp(e s) + d``, ``logdet = sum e s``. Angles: ``x' = 2 atan(exp(e s) tan(x/2)) + d``, not wrapped.
-    The inverse undoes the shift first. ``pull(g_x, g_logdet)`` gives cotangents of ``x``, ``v``, the outputs and ``eps``.
+    Real fields: ``x' = x exp(e s) + d``, ``logdet = sum e s``. Angles: ``x' = 2 atan(exp(e s) tan(x/2)) + d``, not wrapped;
+    ``half_tangent`` is ``tan(x/2)`` where it is known. The inverse undoes the shift first. ``pull(g_x, g_logdet)`` gives
+    cotangents of ``x``, ``v``, the outputs and ``eps``.
     """
     s, t, q = out
-    scaled_v = v if q is None else v * np.exp(eps * q)
-    pushed = scaled_v if t is None else scaled_v + t
+    growth, scaled_v, pushed = push(v, t, q, eps)
     if move is not None:
         pushed = pushed * move
     exponent = None if s is None else (sign * eps) * (s if move is None else s * move)
-    stretch = stretch_angle if angular else stretch_real
-    if sign > 0:
-        y, logdet, pull_stretch = stretch(x, exponent)
-        new = y + eps * pushed
+    new = eps * pushed
+    start = x if sign > 0 else np.subtract(x, new, out=new)
+    if angular:
+        y, logdet, pull_stretch = stretch_angle(start, exponent, half_tangent if sign > 0 else None)
     else:
-        new, logdet, pull_stretch = stretch(x - eps * pushed, exponent)
+        y, logdet, pull_stretch = stretch_real(start, exponent)
+    new = np.add(y, new, out=new) if sign > 0 else y
 
     def pull(g_x: Array, g_logdet: Array) -> tuple[Array, Array, Outputs, float]:
         g_before, g_exponent = pull_stretch(g_x, g_logdet)
         g_unit = g_x if sign > 0 else -g_before
-        g_eps = dot(g_unit, pushed)
-        g_pushed = eps * (g_unit if move is None else g_unit * move)
-        g_s = g_q = None
+        g_eps, g_s = dot(g_unit, pushed), None
         if s is not None:
-            slope_s = sign * (g_exponent if move is None else g_exponent * move)
-            g_s, g_eps = eps * slope_s, g_eps + dot(slope_s, s)
-        g_v = g_pushed
-        if q is not None:
-            slope = g_pushed * scaled_v
-            g_q, g_eps = eps * slope, g_eps + dot(slope, q)
-            g_v = g_pushed * np.exp(eps * q)
-        return g_before, g_v, Outputs(like(g_s, s), like(g_pushed, t), like(g_q, q)), g_eps
+            g_s = g_exponent if move is None else np.multiply(g_exponent, move, out=g_exponent)
+            g_eps += sign * dot(g_s, s)
+            g_s *= sign * eps
+        g_pushed = eps * (g_unit if move is None else g_unit * move)
+        g_v, g_q, more = pull_push(g_pushed, q, growth, scaled_v, eps)
+        return g_before, g_v, Outputs(like(g_s, s), like(g_pushed, t), like(g_q, q)), g_eps + more
 
     return new, logdet, pull
+
+
+def push(u: Array, t: Array | None, q: Array | None, eps: float) -> tuple[Array | None, Array, Array]:
+    """``exp(e q)``, ``u exp(e q)`` and ``u exp(e q) + t``."""
+    growth = None if q is None else np.exp(eps * q)
+    scaled = u if growth is None else u * growth
+    return growth, scaled, scaled if t is None else scaled + t
+
+
+def pull_push(
+    g: Array, q: Array | None, growth: Array | None, scaled: Array, eps: float
+) -> tuple[Array, Array | None, float]:
+    """Cotangents of ``u``, ``q`` and ``eps`` (through the exponent) from that of the result of `push`."""
+    if q is None or growth is None:
+        return g, None, 0.0
+    slope = g * scaled
+    g_eps = dot(slope, q)
+    slope *= eps
+    return g * growth, slope, g_eps
 
 
 def stretch_real(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
@@ -104,30 +123,51 @@ def stretch_real(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
         return x, np.zeros(len(x)), lambda g, g_logdet: (g, None)
     factor = np.exp(exponent)
     new = x * factor
-    return new, total(exponent, x), lambda g, g_logdet: (g * factor, g * new + over(g_logdet, x))
+    # One number times a mask has no chain axis.
+    logdet = site_sum(np.broadcast_to(exponent, x.shape))
+    return new, logdet, lambda g, g_logdet: (g * factor, g * new + over(g_logdet, x))
 
 
-def stretch_angle(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
+def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None = None) -> tuple[Array, Array, Pull]:
     """``y = 2 atan(exp(exponent) tan(x/2))``, a bijection of the circle that fixes 0 and pi, and its ``sum log dy/dx``.
 
-    With ``a = exp(exponent)``, ``c, s`` the cosine and sine of ``x/2``: ``dy/dx = a/(c^2 + a^2 s^2)``; written as ``y = x + 2
-    atan((a - 1) s c/(c^2 + a s^2))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``.
+    With ``a = exp(exponent)``, ``t = tan(x/2)``: ``dy/dx = a (1 + t^2)/(1 + a^2 t^2)``; written as ``y = x + 2 atan((a - 1) t/(1 +
+    a t^2))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``, ``d log(dy/dx)/dx =
+    (1 - a^2) t/(1 + a^2 t^2)``.
     """
     if exponent is None:
         return x, np.zeros(len(x)), lambda g, g_logdet: (g, None)
-    s, c = sincos(0.5 * x, "tan")
+    t = np.tan(0.5 * x) if half_tangent is None else half_tangent
     a = np.exp(exponent)
-    s_squared, c_squared = s * s, c * c
-    y = x + 2 * np.arctan((a - 1) * s * c / (c_squared + a * s_squared))
-    denominator = c_squared + a * a * s_squared
-    logdet = site_sum(np.broadcast_to(exponent, x.shape) - np.log(denominator))
+    u = a * t
+    turn = u * t
+    turn += 1.0
+    np.divide(u - t, turn, out=turn)
+    np.arctan(turn, out=turn)
+    turn *= 2.0
+    turn += x
+    # (1 + t^2)/(1 + u^2), where u = tan(y/2)
+    growth = t * t
+    growth += 1.0
+    denominator = u * u
+    denominator += 1.0
+    growth /= denominator
+    logdet = site_sum(exponent + np.log(growth))
 
     def pull(g: Array, g_logdet: Array) -> tuple[Array, Array]:
         g_log = over(g_logdet, x)
-        sin_y, cos_y = 2 * a * s * c / denominator, (c_squared - a * a * s_squared) / denominator
-        return (g * a - g_log * (a * a - 1) * s * c) / denominator, g * sin_y + g_log * cos_y
+        g_x = t - a * u
+        g_x /= denominator
+        g_x *= g_log
+        g_x += g * (a * growth)
+        g_exponent = 2.0 / denominator
+        sine = u * g_exponent
+        g_exponent -= 1.0
+        g_exponent *= g_log
+        g_exponent += np.multiply(sine, g, out=sine)
+        return g_x, g_exponent
 
-    return y, logdet, pull
+    return turn, logdet, pull
 
 
 def total(values: Array | None, field: Array) -> Array:
@@ -145,8 +185,8 @@ def over(per_chain: Array, field: Array) -> Array:
 
 
 def dot(a: Array, b: Array) -> float:
-    """Sum of the product over everything."""
-    return float(np.sum(a * b))
+    """Sum of the product over everything; ``b`` may be one number."""
+    return float(np.vdot(a, b) if b.ndim else a.sum() * b)
 
 
 def like(g: Array | None, value: Array | None) -> Array | None:

@@ -22,7 +22,7 @@ from ..actions import SmoothAction
 from ..groups import wrap
 from ..lattice import check_number, unit_flux
 from . import affine
-from .architecture import Architecture, NetWeights, Params, encode, layer
+from .architecture import Angles, Architecture, NetWeights, Params, angles_of, encode, layer
 from .blocks import drift, half_kick
 from .md import PhasePoint
 
@@ -69,6 +69,7 @@ class GeneralizedLeapfrog:
     net_weights: NetWeights = AS_TRAINED
     merged: bool = False
     _masks: NDArray[np.bool_] = field(init=False, repr=False)
+    _layers: dict[str, list[Params]] = field(init=False, repr=False)
     _flux: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,8 @@ class GeneralizedLeapfrog:
             )
         self.architecture.check_params(self.params)
         object.__setattr__(self, "_masks", self.architecture.masks())
+        layers = {w: [layer(self.params, w, k) for k in range(self.architecture.n_layers)] for w in "vx"}
+        object.__setattr__(self, "_layers", layers)
         winding = self.architecture.winding
         shape = self.architecture.field_shape[-2:]
         object.__setattr__(self, "_flux", winding * unit_flux(shape) if winding else np.zeros(()))  # type: ignore[arg-type]
@@ -196,21 +199,35 @@ class _Cotangents:
 
     def __init__(self, model: GeneralizedLeapfrog, x: Array, v: Array, logdet: Array, force: Array) -> None:
         self.x, self.v, self.logdet, self.force = x, v, logdet, force
-        self.params = {key: np.zeros_like(value) for key, value in model.params.items()}
+        self.params = {
+            key: np.empty_like(value) if "/" in key else np.zeros_like(value) for key, value in model.params.items()
+        }
+        self.visited: set[tuple[str, int]] = set()
 
     def add(self, which: str, k: int, grads: Params) -> None:
+        """Gradients of a net: every net is met at least once, and the first time there is nothing to add to."""
         for key, value in grads.items():
             total = self.params[f"{which}/{key}"]
-            total[k % len(total)] += value
+            at = k % len(total)
+            if (which, at) in self.visited:
+                total[at] += value
+            else:
+                total[at] = value
+        self.visited.add((which, at))
 
 
 class _Walk:
-    """One trajectory: the current point, where ``keep`` is set the steps back, and where ``watch`` is set what nets saw."""
+    """One trajectory: the current point, where ``keep`` is set the steps back, and where ``watch`` is set what nets saw.
+
+    Fields are in C order here, chains slowest: the rows that nets want. Only forces are computed chain-last.
+    """
 
     def __init__(
         self, model: GeneralizedLeapfrog, x: Array, v: Array, force: Array, keep: bool, watch: bool = False
     ) -> None:
-        self.model, self.x, self.v, self.force = model, x, v, force
+        self.model = model
+        self.angles: Angles | None = None  # those of x, where they are known
+        self.x, self.v, self.force = (np.ascontiguousarray(part) for part in (x, v, force))
         self.logdet = np.zeros(len(x))
         self.action = np.zeros(len(x))
         self.keep, self.watch = keep, watch
@@ -270,7 +287,9 @@ class _Walk:
         eps, angular = float(self.model.params["eps_x"][k]), self.model.architecture.angular
         out, pull_net = self._net("x", k, move)
         moved = None if move is None or move.all() else move.astype(np.float64)
-        self.x, logdet, pull = drift(self.x, self.v, out, moved, eps, sign, angular)
+        known = None if self.angles is None else self.angles.half_tangent
+        self.x, logdet, pull = drift(self.x, self.v, out, moved, eps, sign, angular, known)
+        self.angles = None
         self.logdet = self.logdet + logdet
 
         def back(g: _Cotangents) -> None:
@@ -289,8 +308,10 @@ class _Walk:
         net = model.architecture.v_net if which == "v" else model.architecture.x_net
         if net is None:
             return NOTHING, lambda g, g_out: None
-        params = layer(model.params, which, k)
-        seen, pull_seen = encode(model.architecture, self.x, move)
+        params = model._layers[which][k]
+        if self.angles is None and model.architecture.encoding == "cartesian" and model.architecture.angular:
+            self.angles = angles_of(self.x)
+        seen, pull_seen = encode(model.architecture, self.x, move, self.angles)
         inputs = {**seen, other: getattr(self, other)}
         if self.watch and net.batch_norm:
             self.visits.append((net, which, k, inputs))
@@ -308,10 +329,11 @@ class _Walk:
 
     def _update_force(self) -> None:
         model, x = self.model, self.x
-        self.action, self.force = model.action.action_and_force(x)
+        self.action, force = model.action.action_and_force(x)
+        self.force = np.ascontiguousarray(force)
 
         def back(g: _Cotangents) -> None:
-            g.x = g.x + model.action.hessian_product(x, g.force)
+            g.x = g.x + np.ascontiguousarray(model.action.hessian_product(x, g.force))
             g.force = np.zeros_like(g.force)
 
         self._keep(back)
@@ -326,7 +348,7 @@ class _Walk:
 
     def _wind(self, sign: int) -> None:
         if self.model.architecture.winding:
-            self.x = self.x + sign * self.model._flux
+            self.x, self.angles = self.x + sign * self.model._flux, None
             self._update_force()
 
     def _keep(self, back: Callable[[_Cotangents], None]) -> None:

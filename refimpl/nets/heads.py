@@ -66,13 +66,19 @@ def heads(
     bounded = {}
     for letter in net.outputs:
         z = linear(letter)
-        z += np.expand_dims(params[f"head/{letter}/bias"], add_axes)
+        z += _spread(params[f"head/{letter}/bias"], add_axes)
         if letter == "t":
             outputs[letter] = z
         else:
             bounded[letter] = np.tanh(z, out=z)
-            outputs[letter] = np.expand_dims(params[f"head/{letter}/scale"], add_axes) * z
+            outputs[letter] = _spread(params[f"head/{letter}/scale"], add_axes) * z
     return Outputs(**outputs), bounded
+
+
+def _spread(array: Array, add_axes: tuple[int, ...]) -> Array:
+    """With the last axes ``add_axes`` of length 1 added; numpy.expand_dims costs as much as the product that follows."""
+    spread: Array = array[(..., *(None for _ in add_axes))]
+    return spread
 
 
 def heads_pullback(
@@ -103,7 +109,7 @@ def heads_pullback(
             grads[f"head/{letter}/scale"] = product.sum(axis=axes)
             product *= tanh
             g = np.subtract(g, product, out=product)
-            g *= np.expand_dims(scale, add_axes)
+            g *= _spread(scale, add_axes)
         grads[f"head/{letter}/bias"] = np.sum(g, axis=axes)
         linear[letter] = g
     return grads, linear
