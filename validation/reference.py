@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -212,12 +212,3 @@ class ReferenceMixture(KernelTarget):
     @property
     def sampled(self) -> Action:
         return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))
-
-
-# ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
-BUILT_IN: Mapping[str, Callable[..., Any]] = {
-    "u1": ReferenceU1,
-    "o2": ReferenceO2,
-    "gaussian": ReferenceGaussian,
-    "gmm": ReferenceMixture,
-}

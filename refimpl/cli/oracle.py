@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="package.module:object (a target or a factory of one), builtin:NAME, or mutant:NAME",
+        help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, or model:DIR of a trained one",
     )
     theories = ["u1", "o2", "gaussian", "gmm"]
     validate.add_argument("--theory", choices=theories, help="what TARGET must declare (without TARGET: default u1)")
@@ -64,11 +64,13 @@ def add(commands: Any) -> None:
 
 
 def _target(spec: str | None, theory: str | None) -> Any:
+    from refimpl.validation.builtin import BUILT_IN, trained
     from refimpl.validation.contract import TargetError, load_target
     from refimpl.validation.mutants import BY_NAME
-    from refimpl.validation.reference import BUILT_IN
 
     kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")
+    if kind == "model":
+        return trained(name)
     named = {"builtin": BUILT_IN, "mutant": BY_NAME}
     if kind not in named:
         return load_target(spec or "")

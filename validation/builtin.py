@@ -1,0 +1,67 @@
+"""The targets that come with the package, by name, and trained models as targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from refimpl import observables
+from refimpl.maps.l2hmc import GeneralizedLeapfrog
+from refimpl.theories import Theory
+from refimpl.training import load_model
+
+from .contract import TargetError
+from .reference import ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
+from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, ReferenceMap
+
+# ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
+BUILT_IN: Mapping[str, Callable[..., Any]] = {
+    "u1": ReferenceU1,
+    "o2": ReferenceO2,
+    "gaussian": ReferenceGaussian,
+    "gmm": ReferenceMixture,
+    "l2hmc": ReferenceL2HMC,
+    "l2hmc-merged": partial(ReferenceL2HMC, merged=True),
+    "l2hmc-scalars": partial(ReferenceL2HMC, net="scalars"),
+    "l2hmc-conv": partial(ReferenceL2HMC, net="conv"),
+    "l2hmc-stencil": partial(ReferenceL2HMC, net="stencil"),
+    "l2hmc-plaquette": partial(ReferenceL2HMC, net="plaquette"),
+    "l2hmc-winding": partial(ReferenceL2HMC, net="scalars", winding=1),
+    "l2hmc-gmm": ReferenceL2HMCMixture,
+}
+
+
+class TrainedModel(ReferenceMap):
+    """A model from `refimpl train l2hmc`, at the theory it was trained for."""
+
+    def __init__(self, model: GeneralizedLeapfrog, theory: Theory, name: str) -> None:
+        self._model, self._theory, self.name = model, theory, name
+        self.theory = theory.name
+        for key, value in theory.parameters.items():
+            setattr(self, key, tuple(value) if key == "shape" else value)
+        if theory.name == "u1":
+            self.plaquette, self.charge = observables.mean_plaquette, observables.charge
+            self.sine_charge, self.wilson_loop = observables.sine_charge, observables.wilson_loop
+
+    @property
+    def map(self) -> GeneralizedLeapfrog:
+        return self._model
+
+    @property
+    def sampled(self) -> Any:
+        return self._theory.action
+
+    @property
+    def equivariant(self) -> bool:
+        return self._model.architecture.affine_kicks and not self._model.architecture.winding
+
+
+def trained(folder: str) -> TrainedModel:
+    """The model in a folder as a target; raises `TargetError` where there is none."""
+    try:
+        model, theory, _ = load_model(Path(folder))
+    except (ValueError, OSError) as error:
+        raise TargetError(f"TARGET: {error}") from error
+    return TrainedModel(model, theory, f"model in {folder}")
