@@ -22,6 +22,7 @@ LEVELS = {
     "kernels": 3,
     "theories": 3,
     "training": 4,
+    "reproduce": 5,
     "validation": 5,
     "cli": 6,
     "__main__": 7,

@@ -118,6 +118,21 @@ class GeneralizedLeapfrog:
         end = self.run(x, v, force, direction)
         return (self.wrapped(end.x), end.v), end.logdet
 
+    def path(self, z: PhasePoint, direction: int = 1) -> list[tuple[PhasePoint, Array]]:
+        """The points of a trajectory, each as `forward` returns its end: the start, and the point after every layer.
+
+        A merged map has twice as many layers; the flip of the momenta comes before the layers that run back. The last point
+        is what `forward` (or for ``direction = -1`` `inverse`) returns, exactly.
+        """
+        x, v = z
+        end = self._mapped(z, direction)
+        _, force = self.action.action_and_force(x)
+        walk = _Walk(self, x, v, force, keep=False)
+        walk.points = points = []
+        walk.walk(direction)
+        inner = [((self.wrapped(x), v), logdet) for x, v, logdet in points[:-1]]
+        return [((self.wrapped(x), v), np.zeros(len(x))), *inner, end]
+
     def wrapped(self, x: Array) -> Array:
         """Angles in [-pi, pi); real fields as they are."""
         return wrap(x) if self.action.angular else x
@@ -233,6 +248,7 @@ class _Walk:
         self.keep, self.watch = keep, watch
         self.visits: list[tuple[nets.Net, str, int, dict[str, Array]]] = []
         self.back: list[Callable[[_Cotangents], None]] = []
+        self.points: list[tuple[Array, Array, Array]] | None = None  # x, v and logdet after each layer, where asked for
 
     def walk(self, direction: int) -> End:
         if self.model.merged:
@@ -266,6 +282,8 @@ class _Walk:
                         self._move(k, move, sign)
             self._update_force()
             self._kick(k, sign)
+            if self.points is not None:
+                self.points.append((self.x, self.v, self.logdet))
         if not self.model.merged and n == 1 and sign < 0:
             self._wind(sign)
 

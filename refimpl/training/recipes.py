@@ -106,6 +106,29 @@ def convolutional_plan(theory: Theory, n_layers: int = 8, filters: tuple[int, ..
     return Plan(architecture, True, tuned_step_size(beta), min(0.9, heat(beta) * 16 / n_layers * 0.7), recipe)
 
 
+def promoted(model: GeneralizedLeapfrog, net: Net, encoding: str = "plaquette", seed: int = 0) -> GeneralizedLeapfrog:
+    """A model with momentum nets ``net`` that begins (nearly) as a trained model of scalars does.
+
+    Heads ``scale tanh(h W + b)`` get ``scale = max(1, 2 |value|)``, ``b`` such that they return the scalar, and a W of a
+    hundredth: a net has the trajectory of the scalars to improve on, which it does not find by itself in minutes.
+    Raises `ValueError` for a model without scalars, or a net with an output that the scalars do not have.
+    """
+    old = model.architecture
+    if old.v_net is None or old.v_net.kind != "scalars" or set(net.outputs) - set(old.v_net.outputs) - {"t"}:
+        raise ValueError(f"model: got momentum net {old.v_net}, expected scalars with the outputs of {net}")
+    architecture = replace(old, v_net=net, encoding=encoding)
+    params = architecture.init(np.random.default_rng(seed), 1.0)
+    params |= {key: model.params[key] for key in ("eps_x", "eps_v")}
+    for letter in set(net.outputs) - {"t"}:
+        head = f"v/head/{letter}/"
+        shape = params[head + "scale"].shape
+        value = model.params[f"v/scalar/{letter}"].reshape((-1,) + (1,) * (len(shape) - 1))
+        scale = np.broadcast_to(np.maximum(1.0, 2 * np.abs(value)), shape)
+        params |= {head + "scale": scale.copy(), head + "bias": np.arctanh(value / scale)}
+        params[head + "weight"] = 0.01 * params[head + "weight"]
+    return GeneralizedLeapfrog(model.action, architecture, params, merged=model.merged)
+
+
 def mixture_plan(theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10, 10), steps: int = 1500) -> Plan:
     """Dense nets for a Gaussian mixture, annealed from temperature 10 (Foreman 2020, sec. 9)."""
     net = Net("dense", units=units, activation="relu")

@@ -1,0 +1,170 @@
+"""What an experiment returns: a table that prints as aligned text and is saved whole or not at all; and its figure."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers of one experiment.
+
+    Attributes
+    ----------
+    name, title : of the experiment. columns : names. rows : one tuple of cells per row, None where there is no number.
+    notes : sentences a reader needs. seed : the seed it was made with.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"rows: got a row of {len(row)} cells, expected {len(self.columns)} ({self.columns})")
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column."""
+        return [row[self.columns.index(name)] for row in self.rows]
+
+    def where(self, **cells: Cell) -> list[dict[str, Any]]:
+        """The rows with these cells, as dicts."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return [row for row in rows if all(row[name] == value for name, value in cells.items())]
+
+    def __str__(self) -> str:
+        cells = [list(self.columns), *([_text(cell) for cell in row] for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        words = [any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if word else cell.rjust(width)
+                for cell, width, word in zip(row, widths, words, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+        rule = "-" * max(map(len, lines))
+        return "\n".join(
+            [f"{self.name}: {self.title} (seed {self.seed})", rule, lines[0], rule, *lines[1:], *self.notes]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write ``NAME.json`` and ``NAME.txt`` into a folder, which is made where it does not exist."""
+        record = {
+            "name": self.name,
+            "title": self.title,
+            "seed": self.seed,
+            "columns": list(self.columns),
+            "rows": [[_json(cell) for cell in row] for row in self.rows],
+            "notes": list(self.notes),
+        }
+        _write(Path(folder) / f"{self.name}.json", lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
+        _write(Path(folder) / f"{self.name}.txt", lambda path: path.write_text(str(self) + "\n", encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot: lines ``(label, x, y, error or None, style)``, horizontal lines ``(label, y)``."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[tuple[str, Any, Any, Any, str]]
+    levels: Sequence[tuple[str, float]] = ()
+    log_x: bool = False
+    log_y: bool = False
+    legend: bool = True
+
+
+def finish(table: Table, out: Path | None, panels: Callable[[], Sequence[Panel]]) -> Table:
+    """Save the table and draw its figure into ``out``, if there is one; returns the table.
+
+    Raises `ImportError` with what to install where the figure cannot be drawn; the table is saved before.
+    """
+    if out is not None:
+        table.save(out)
+        _write(Path(out) / f"{table.name}.png", lambda path: _draw(table.title, panels(), path))
+    return table
+
+
+def check_effort(effort: str) -> bool:
+    """Whether the effort is "quick" (seconds, for tests) and not "full"; raises `ValueError` for another word."""
+    if effort not in ("quick", "full"):
+        raise ValueError(f"effort: got {effort!r}, expected 'quick' or 'full'")
+    return effort == "quick"
+
+
+def bar(items: Iterable[Any], what: str, progress: bool) -> Iterable[Any]:
+    """The items with a progress bar on the standard error, where wanted."""
+    return tqdm(items, desc=what, disable=None if progress else True, file=sys.stderr)
+
+
+def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "the figure needs matplotlib: pip install 'refimpl[plot]' (the table is saved without it)"
+        ) from error
+    columns = min(len(panels), 3)
+    n_rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(5.2 * columns, 3.9 * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    for i, panel in enumerate(panels):
+        axes = figure.add_subplot(n_rows, columns, i + 1)
+        for j, (label, x, y, error, style) in enumerate(panel.lines):
+            axes.errorbar(x, y, error, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
+        for label, level in panel.levels:
+            axes.axhline(level, color="grey", linestyle="--", linewidth=1)
+            axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+        if panel.log_x:
+            axes.set_xscale("log")
+        if panel.log_y:
+            axes.set_yscale("log")
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_xlabel(panel.x_label)
+        axes.set_ylabel(panel.y_label)
+        if panel.legend:
+            axes.legend(fontsize=7)
+    figure.savefig(path, dpi=110, format="png")
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write by way of a temporary file beside it: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    if isinstance(cell, bool) or not isinstance(cell, float):
+        return str(cell)
+    return "inf" if math.isinf(cell) else f"{cell:.4g}"
+
+
+def _json(cell: Cell) -> Cell:
+    """JSON knows no infinity and no NaN."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
