@@ -186,7 +186,10 @@ def test_targets_may_scribble_on_what_they_are_given():
         (Bare(shape=(4, 1)), "extents of at least 2"),
         (Bare(shape="x"), "expected a number and two integers"),
         (lambda: 1 / 0, "raised ZeroDivisionError"),
-        (type("T", (), {"theory": "phi4", "beta": 1.0, "shape": (4, 4)}), "got 'phi4', expected one of u1, o2, gaussian, gmm"),
+        (
+            type("T", (), {"theory": "phi4", "beta": 1.0, "shape": (4, 4)}),
+            "got 'phi4', expected one of u1, o2, gaussian, gmm",
+        ),
         (type("T", (), {"theory": "u1", "shape": (4, 4)}), "without beta"),
     ],
 )
