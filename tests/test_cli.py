@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, files, messages."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,22 @@ def test_validate_takes_the_parameters_of_the_theory(capsys):
     code, out, _ = run(capsys, "validate", "tests.targets.loops:target", *parameters, "-k", "static", "--seed", "1")
     assert code == 0
     assert "beta = 1.5, shape = [3, 4], step_size = 0.3, n_steps = 5" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        ("--theory o2 --beta 1.5 --length 6", "refimpl O(2) HMC: theory = o2, beta = 1.5, length = 6, step_size"),
+        ("--theory gaussian --steps 3", "theory = gaussian, covariance = [[2.25, 0.6, 0.0]"),
+        ("builtin:gmm", "theory = gmm, weights = [0.3, 0.7]"),
+        ("builtin:u1 --theory u1 --shape 4 4", "theory = u1, beta = 4.0, shape = [4, 4]"),
+    ],
+)
+def test_validate_chooses_the_built_in_target_of_a_theory(capsys, argv, shown):
+    code, out, _ = run(capsys, "validate", *argv.split(), "-k", "static", "--seed", "1")
+    assert code == 0
+    assert shown in out
+    assert re.search(r"ran (\d+) of \1 selected; \d+ apply here, \d+ in all", out)
 
 
 def test_a_mutant_exits_1_and_names_the_check(capsys):
@@ -82,6 +99,10 @@ def test_known_failures_come_from_a_file(capsys, tmp_path):
         ("validate --alpha 2", 2, "argument --alpha"),
         ("validate --level huge", 2, "invalid choice"),
         ("validate --theory phi4", 2, "invalid choice"),
+        ("validate builtin:nothing", 3, "got builtin 'nothing', expected one of u1, o2, gaussian, gmm"),
+        ("validate mutant:DoubledForce --theory gmm", 2, "--theory: got gmm, but the target declares u1"),
+        ("validate --theory gmm --beta 2", 3, "unexpected keyword argument 'beta'"),
+        ("validate --length 1", 2, "argument --length: got '1', expected an integer of at least 2"),
         ("validate --out no/such/folder/file", 2, "--out"),
         ("validate --xfail no-such-file", 2, "no-such-file"),
         ("validate -k nothing-like-it", 5, ""),
@@ -127,6 +148,8 @@ def test_explain_lists_and_describes(capsys):
     assert code == 0
     assert "dense Jacobian" in out
     assert "kills: ConsistentLogdet" in out
+    assert "reversals: flip, involution, direction" in out
+    assert "theories: u1, o2;" in run(capsys, "explain", "maps.periodicity")[1]
 
 
 def test_exact_prints_every_digit(capsys):

@@ -13,7 +13,8 @@ def test_mutant_is_killed_by_the_checks_it_names(name):
 
 
 def test_the_bank_is_large_and_described():
-    assert len(MUTANTS) >= 40
+    assert len(MUTANTS) >= 100
+    assert len(BY_NAME) == len(MUTANTS)
     for mutant in MUTANTS:
         assert mutant.killed_by, mutant.__name__
         assert mutant.__doc__, mutant.__name__

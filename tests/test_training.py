@@ -30,13 +30,14 @@ from refimpl.training import (
     fit,
     load_checkpoint,
     load_model,
+    losses,
+    recipes,
     save_checkpoint,
     save_model,
     start,
 )
 from refimpl.training import checkpoints as files
 from refimpl.training import fit as loop
-from refimpl.training import losses, recipes
 from refimpl.training.optimise import clipped, global_norm
 
 from .models import THEORIES, build, distance

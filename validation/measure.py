@@ -75,11 +75,6 @@ def plaquette_angles(x: Array) -> Array:
     return x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
 
 
-def energy(x: Array, v: Array, beta: float) -> Array:
-    """``beta sum_P (1 - cos theta_P) + sum v^2/2``; ``1 - cos`` as ``2 sin^2`` of the half angle."""
-    return 2 * beta * np.square(np.sin(plaquette_angles(x) / 2)).sum(axis=(1, 2)) + 0.5 * (v * v).sum(axis=(1, 2, 3))
-
-
 def mean_plaquette(x: Array) -> Array:
     return np.cos(plaquette_angles(x)).mean(axis=(1, 2))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
@@ -38,7 +39,7 @@ class Map(Protocol):
     def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]: ...
 
 
-class KernelTarget:
+class KernelTarget(ABC):
     """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
 
     A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for another update than
@@ -50,9 +51,9 @@ class KernelTarget:
     integrator: str
 
     @property
+    @abstractmethod
     def sampled(self) -> Action:
         """The action that is sampled."""
-        raise NotImplementedError
 
     @property
     def map(self) -> Map:

@@ -12,6 +12,8 @@ from .arguments import command, count, emit, extent, positive, probability, seed
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
 
+THEORIES = ("u1", "o2", "gaussian", "gmm")  # written out: importing the oracle for a help text would take a second
+
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -24,8 +26,7 @@ def add(commands: Any) -> None:
         metavar="TARGET",
         help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, or model:DIR of a trained one",
     )
-    theories = ["u1", "o2", "gaussian", "gmm"]
-    validate.add_argument("--theory", choices=theories, help="what TARGET must declare (without TARGET: default u1)")
+    validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     validate.add_argument("--beta", type=positive, help="inverse coupling of u1 and o2 (default: the target's)")
     validate.add_argument(
         "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of u1 (default: the target's)"

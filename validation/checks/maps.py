@@ -183,10 +183,13 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
             logdets = [float(np.linalg.slogdet(dense_jacobian(at, point, h))[1]) for h in (1e-2, 1e-3, 1e-4, 1e-5)]
             gaps = np.abs(np.diff(logdets))
             best = int(np.argmin(gaps))
-            slack = 10 * float(gaps[best]) + 1e-11 * rows
+            end, logdets_there = proposal(at, point)
+            logdet = float(logdets_there[0])
+            # Rounding in units of the scale of the field; one for angles.
+            coarse = max(at.theory.step_rounding(*z) for z in (point, end)) / (4 * np.pi * U * at.theory.scale)
+            slack = 10 * float(gaps[best]) + 1e-11 * rows * coarse
             if not slack < LEAST_USEFUL:
                 continue
-            logdet = float(proposal(at, point)[1][0])
             samples += 16 * rows
             if abs(logdet - logdets[best + 1]) / slack > worst_ratio:
                 error, tolerance = abs(logdet - logdets[best + 1]), slack

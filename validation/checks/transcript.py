@@ -249,7 +249,7 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 
     n = trial.effort.decisions * 2 * CROWD
     seen = detectable_sign_excess(n // 2, trial.alpha)
-    verdict = _noise_verdict("d = +-1, each by half: smallest p-value", p_values, n, trial, f"an excess of {seen:.1e}")
+    verdict = _noise_verdict("d = +-1, each by half", p_values, n, trial, f"an excess of {seen:.1e}")
     if odd:
         return within("directions other than +1 and -1", float(len(odd)), 0.0, "one", n, f"first: {odd[0]:.6g}")
     return verdict
@@ -270,7 +270,7 @@ def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: s
     result = sequential_p_values(p_values, trial.alpha, n)
     return Verdict(
         FAIL if result.alarm else PASS,
-        f"{quantity}: p-value" if "p-value" not in quantity else quantity,
+        f"{quantity}: p-value",
         result.p_value,
         result.bound,
         sensitivity,

@@ -56,7 +56,8 @@ class Angles:
 
     @property
     def volume(self) -> int:
-        raise NotImplementedError
+        """Sites: the axes ``(t, x)``, or the one of a chain."""
+        return math.prod(self.field_shape[-2:])
 
     def truncation(self, x: Array, w: Array, h: float) -> float:
         """Fourth-order differences along unit vectors: ``h^4/30 beta sum_P d_P^5``, with ``|d_P| <= 2`` and ``sum d_P^2 <= 8``."""
@@ -97,10 +98,6 @@ class U1(Angles):
     @property
     def field_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         return (2, *self.shape)
-
-    @property
-    def volume(self) -> int:
-        return self.shape[0] * self.shape[1]
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         return u1.sample(rng, n, self.beta, self.shape)
@@ -205,10 +202,6 @@ class O2(Angles):
     @property
     def field_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         return (self.length,)
-
-    @property
-    def volume(self) -> int:
-        return self.length
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         return o2.sample(rng, n, self.beta, self.length)

@@ -117,11 +117,14 @@ class Reals:
         return float(4 * self.size * U * ((r * cond * exponents).sum(axis=0) + 4).max(initial=1.0)) + 16 * U
 
     def force_rounding(self, x: Array) -> float:
-        """The same for ``C^-1 d``, and the weight of a component that moves with the error of its exponent."""
+        """The same for ``C^-1 d``, and the weight of a component: it moves with the errors of its exponent where others share,
+        and by the rounding of ``exp(log term - log sum)`` always."""
         d, pd, r = self._responsibilities(x)
         sizes, lengths = np.linalg.norm(pd, axis=2), np.linalg.norm(d, axis=2)
         cond = np.linalg.cond(self.covariances)[:, None]
-        relative = cond * (1 + 2 * (1 - r) * lengths * sizes)
+        relative = (
+            cond * (1 + 2 * (1 - r) * lengths * sizes) + (d * pd).sum(axis=2) + np.abs(self._log_weights)[:, None]
+        )
         return float(4 * self.size * U * ((r * relative * sizes).sum(axis=0)).max(initial=0.0)) + 16 * U / self.scale
 
     def truncation(self, x: Array, w: Array, h: float) -> float:
@@ -158,7 +161,7 @@ class Reals:
         return np.zeros(len(x), dtype=np.int64)
 
     def charge_distribution(self) -> tuple[NDArray[np.int64], Array]:
-        raise NotImplementedError
+        return np.zeros(1, dtype=np.int64), np.ones(1)
 
 
 class Gaussian(Reals):
