@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..groups import sincos
 from ..lattice import site_sum
 from ..nets import Outputs
 
@@ -110,7 +109,7 @@ def pull_push(
     g: Array, q: Array | None, growth: Array | None, scaled: Array, eps: float
 ) -> tuple[Array, Array | None, float]:
     """Cotangents of ``u``, ``q`` and ``eps`` (through the exponent) from that of the result of `push`."""
-    if q is None:
+    if q is None or growth is None:
         return g, None, 0.0
     slope = g * scaled
     g_eps = dot(slope, q)
@@ -132,9 +131,9 @@ def stretch_real(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
 def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None = None) -> tuple[Array, Array, Pull]:
     """``y = 2 atan(exp(exponent) tan(x/2))``, a bijection of the circle that fixes 0 and pi, and its ``sum log dy/dx``.
 
-    With ``a = exp(exponent)``, ``t = tan(x/2)``: ``dy/dx = a (1 + t^2)/(1 + a^2 t^2)``; written as ``y = x + 2 atan((a - 1) t/(1 + a
-    t^2))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``, ``d log(dy/dx)/dx =
-    (1 - a^2) t/(1 + a^2 t^2)``.
+    With ``a = exp(exponent)``, ``t = tan(x/2)``, ``u = a t = tan(y/2)``: ``dy/dx = a (1 + t^2)/(1 + u^2)``; written as ``y = x +
+    2 atan((u - t)/(1 + u t))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``,
+    ``d log(dy/dx)/dx = (t - a u)/(1 + u^2)``.
     """
     if exponent is None:
         return x, np.zeros(len(x)), lambda g, g_logdet: (g, None)
@@ -147,20 +146,19 @@ def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None =
     np.arctan(turn, out=turn)
     turn *= 2.0
     turn += x
-    # (1 + t^2)/(1 + u^2), where u = tan(y/2)
-    growth = t * t
-    growth += 1.0
     denominator = u * u
     denominator += 1.0
-    growth /= denominator
-    logdet = site_sum(exponent + np.log(growth))
+    ratio = t * t
+    ratio += 1.0
+    ratio /= denominator
+    logdet = site_sum(exponent + np.log(ratio))
 
     def pull(g: Array, g_logdet: Array) -> tuple[Array, Array]:
         g_log = over(g_logdet, x)
         g_x = t - a * u
         g_x /= denominator
         g_x *= g_log
-        g_x += g * (a * growth)
+        g_x += g * (a * ratio)
         g_exponent = 2.0 / denominator
         sine = u * g_exponent
         g_exponent -= 1.0
