@@ -4,11 +4,16 @@ import importlib.util
 
 import numpy as np
 import pytest
+from autograd import value_and_grad
 
 from refimpl.actions import WilsonU1
 from refimpl.exact import u1
 from refimpl.kernels import HMC, spawn_rngs
-from refimpl.validation import bench
+from refimpl.maps.architecture import Architecture
+from refimpl.maps.l2hmc import GeneralizedLeapfrog
+from refimpl.nets import Net
+from refimpl.training.losses import LOSSES, acceptance, expected_loss
+from refimpl.validation import bench, check_target
 
 PARAMETERS = (4.0, 0.2, 5)
 
@@ -36,6 +41,90 @@ def test_peers_leave_equilibrium_alone(package, module):
     p = np.cos(links[:, 0] + np.roll(links[:, 1], -1, 1) - np.roll(links[:, 0], -1, 2) - links[:, 1]).mean(axis=(1, 2))
     assert np.any(links != x)
     assert abs(p.mean() - u1.plaquette(4.0, (4, 4))) < 5 * p.std() / np.sqrt(len(p))
+
+
+DENSE, CONV = Net("dense", units=(7, 5)), Net("conv", filters=(3, 4))
+ARCHITECTURES = [
+    Architecture((2, 4, 4), True, 3, DENSE, Net("dense", units=(6,), activation="tanh"), time=True),
+    Architecture((2, 4, 6), True, 2, CONV, Net("conv", filters=(3,)), mask="checkerboard", shared=True),
+    Architecture((2, 4, 4), True, 2, Net("conv", filters=(3,), units=(5,)), Net("dense", units=(3,), outputs="tq")),
+    Architecture((2, 4, 4), True, 2, DENSE, CONV, mask="combined"),
+    Architecture((2, 4, 4), True, 5, Net("scalars")),
+    Architecture((2, 4, 4), True, 2, None, Net("scalars"), mask="stripes"),
+]
+
+
+def random_model(architecture, merged):
+    rng = np.random.default_rng(4)
+    params = {
+        key: value + (0.15 if "/" in key else 0.02) * rng.standard_normal(value.shape)
+        for key, value in architecture.init(rng, 0.2).items()
+    }
+    return GeneralizedLeapfrog(WilsonU1(3.0), architecture, params, merged=merged)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_generalized_leapfrog_and_its_gradient_are_those_of_torch(architecture, merged, direction):
+    torch = pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import l2hmc_torch
+
+    rng, model = np.random.default_rng(5), random_model(architecture, merged)
+    x = u1.sample(rng, 6, 3.0, architecture.field_shape[1:])
+    v = rng.standard_normal(x.shape)
+    energy, force = model.action.action_and_force(x)
+    end, pull = model.run_with_pullback(x, v, force, direction)
+    peer = l2hmc_torch.L2HMC(architecture, model.params, 3.0, merged)
+    links, momenta = torch.from_numpy(x), torch.from_numpy(v)
+    theirs = peer.run(links, momenta, direction)
+    # Rounding of at most 10 layers of numbers of order 1 to 10, amplified by less than 100.
+    for name in ("x", "v", "logdet", "action"):
+        difference = getattr(theirs, name).detach().numpy() - getattr(end, name)
+        assert np.max(np.abs(np.sin(difference) if name == "x" else difference)) < 1e-12
+
+    def loss_of(parts):
+        x_end, v_end, logdet, action = parts
+        delta_h = action - energy + 0.5 * ((v_end**2).sum((1, 2, 3)) - (v**2).sum((1, 2, 3)))
+        return expected_loss(LOSSES["charge"], x, x_end, acceptance(delta_h, logdet), False)
+
+    loss, cotangents = value_and_grad(loss_of)((end.x, end.v, end.logdet, end.action))
+    grads = pull(*cotangents)
+    their_loss = l2hmc_torch.charge_loss(peer, links, momenta, torch.full((6,), float(direction)))
+    their_loss.backward()
+    largest = max(np.abs(g).max() for g in grads.values())
+    assert largest > 1e-6
+    assert abs(float(their_loss.detach()) - loss) < 1e-12
+    for key, g in grads.items():
+        assert np.max(np.abs(peer.params[key].grad.numpy() - g)) < 1e-10 * largest
+
+
+def test_torch_peer_passes():
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers.l2hmc_torch import target
+
+    report = check_target(target(merged=True), level="smoke", seed=3)
+    assert [v.check for v in report.failures] == []
+
+
+@pytest.mark.parametrize("kind", bench.ARCHITECTURES)
+@pytest.mark.parametrize("setup", [bench.l2hmc_sample, bench.l2hmc_train])
+def test_l2hmc_items_move(setup, kind):
+    competitors = setup(kind, 4)
+    assert len(competitors) == (2 if importlib.util.find_spec("torch") else 1)
+    for step in competitors.values():
+        first, second = step(), step()
+        if setup is bench.l2hmc_train:
+            assert first != second
+            assert max(first, second) <= 0
+
+
+def test_items_are_selected_by_their_beginning():
+    assert bench.selected("l2hmc") == ["l2hmc-sample", "l2hmc-train"]
+    assert bench.selected("u1-hmc") == ["u1-hmc"]
+    assert bench.selected(None) == list(bench.ITEMS)
+    with pytest.raises(ValueError, match="ITEM: got 'hmc'"):
+        bench.selected("hmc")
 
 
 def test_table_and_ratios(monkeypatch):

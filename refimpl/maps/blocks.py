@@ -131,9 +131,9 @@ def stretch_real(x: Array, exponent: Array | None) -> tuple[Array, Array, Pull]:
 def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None = None) -> tuple[Array, Array, Pull]:
     """``y = 2 atan(exp(exponent) tan(x/2))``, a bijection of the circle that fixes 0 and pi, and its ``sum log dy/dx``.
 
-    With ``a = exp(exponent)``, ``t = tan(x/2)``: ``dy/dx = a (1 + t^2)/(1 + a^2 t^2)``; written as ``y = x + 2 atan((a - 1) t/(1 +
-    a t^2))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``, ``d log(dy/dx)/dx =
-    (1 - a^2) t/(1 + a^2 t^2)``.
+    With ``a = exp(exponent)``, ``t = tan(x/2)``, ``u = a t = tan(y/2)``: ``dy/dx = a (1 + t^2)/(1 + u^2)``; written as ``y = x +
+    2 atan((u - t)/(1 + u t))``, which has no branch cut. ``dy/d exponent = sin y``, ``d log(dy/dx)/d exponent = cos y``,
+    ``d log(dy/dx)/dx = (t - a u)/(1 + u^2)``.
     """
     if exponent is None:
         return x, np.zeros(len(x)), lambda g, g_logdet: (g, None)
@@ -146,20 +146,19 @@ def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None =
     np.arctan(turn, out=turn)
     turn *= 2.0
     turn += x
-    # (1 + t^2)/(1 + u^2), where u = tan(y/2)
-    growth = t * t
-    growth += 1.0
     denominator = u * u
     denominator += 1.0
-    growth /= denominator
-    logdet = site_sum(exponent + np.log(growth))
+    ratio = t * t
+    ratio += 1.0
+    ratio /= denominator
+    logdet = site_sum(exponent + np.log(ratio))
 
     def pull(g: Array, g_logdet: Array) -> tuple[Array, Array]:
         g_log = over(g_logdet, x)
         g_x = t - a * u
         g_x /= denominator
         g_x *= g_log
-        g_x += g * (a * growth)
+        g_x += g * (a * ratio)
         g_exponent = 2.0 / denominator
         sine = u * g_exponent
         g_exponent -= 1.0
@@ -171,12 +170,10 @@ def stretch_angle(x: Array, exponent: Array | None, half_tangent: Array | None =
 
 
 def total(values: Array | None, field: Array) -> Array:
-    """Sum over the field of each chain, for values that may be absent, one number for all, or the same in all chains."""
+    """Sum over the field of each chain, for values that may be absent or one number for all."""
     if values is None:
         return np.zeros(len(field))
-    if values.ndim:
-        return site_sum(np.broadcast_to(values, field.shape))
-    return np.full(len(field), float(values) * field[0].size)
+    return site_sum(values) if values.ndim else np.full(len(field), float(values) * field[0].size)
 
 
 def over(per_chain: Array, field: Array) -> Array:
