@@ -211,8 +211,8 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def layer(params: Params, which: str, k: int) -> Params:
-    """Parameters of the net ``which`` in layer k."""
-    return {key[2:]: value[k % len(value)] for key, value in params.items() if key.startswith(which + "/")}
+    """Parameters of the net ``which`` in layer k: views, of shape ``()`` where they are numbers."""
+    return {key[2:]: value[k % len(value), ...] for key, value in params.items() if key.startswith(which + "/")}
 
 
 def frozen_plaquettes(move: NDArray[np.bool_]) -> Array:
