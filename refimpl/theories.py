@@ -103,12 +103,12 @@ def o2(beta: float, length: int) -> Theory:
 
 def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
     """A normal distribution, `refimpl.actions.Gaussian`; one sector only."""
-    centre = None if mean is None else np.asarray(mean, dtype=np.float64)
-    action = actions.Gaussian(np.asarray(covariance, dtype=np.float64), centre)
+    given = (np.asarray(part, dtype=np.float64) for part in (covariance, mean) if part is not None)
+    action = actions.Gaussian(*given)
     dimension = len(action.covariance)
     return Theory(
         "gaussian",
-        {"covariance": action.covariance.tolist(), "mean": None if action.mean is None else action.mean.tolist()},
+        {"covariance": action.covariance.tolist(), "mean": action.mean.tolist()},
         action,
         (dimension,),
         lambda rng, n: exact.gaussian.sample(rng, n, action.covariance, action.mean),

@@ -18,6 +18,7 @@ from refimpl.kernels import spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.lattice import unit_flux
 from refimpl.maps import definition
+from refimpl.maps.architecture import NetWeights
 from refimpl.nets import Net
 from refimpl.training import (
     LOSSES,
@@ -657,11 +658,13 @@ def test_recipes_that_do_not_fit_the_theory_are_refused():
 @pytest.mark.parametrize("merged", [False, True])
 def test_models_come_back_from_files(merged, tmp_path):
     options = {"mask": "stripes", "mask_seed": 3, "time": True, "encoding": "masked_angle", "winding": 1}
-    model = build(U1, 16, n_layers=3, v_net=NORMED, x_net=DENSE, merged=merged, **options)
+    weights = NetWeights(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    model = build(U1, 16, n_layers=3, v_net=NORMED, x_net=DENSE, merged=merged, weights=weights, **options)
     save_model(tmp_path, model, U1, {"steps": 7, "loss": "charge"})
     again, theory, recipe = load_model(tmp_path)
     assert again.architecture == model.architecture
     assert again.merged == merged
+    assert again.net_weights == weights
     assert recipe == {"steps": 7, "loss": "charge"}
     assert (theory.name, dict(theory.parameters)) == ("u1", dict(U1.parameters))
     z = phase_point(U1, 3, 17)
