@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import actions, exact, observables
 from .groups import TWO_PI, wrap
-from .lattice import check_number, check_shape
+from .lattice import check_integer, check_number, check_shape
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,8 @@ class Theory:
     start : ``(rng, n) -> x``, the initialisation distribution: uniform angles, or standard normal numbers.
     sector : ``x -> int64 (chain,)``: topological charge, winding number, or index of the nearest component; a change of
         it is a tunnelling event. sector_name : what it is called.
-    observables : name -> ``x -> (chain,)``; exact : their expectations.
+    observables : name -> ``x -> (chain,)``. answers : their expectations, computed when `exact` is asked for the first time:
+        annealing makes a theory at every step, and many digits take as long as a step.
     """
 
     name: str
@@ -40,7 +42,12 @@ class Theory:
     sector: Callable[[Array], NDArray[np.int64]]
     sector_name: str
     observables: Mapping[str, Callable[[Array], Array]]
-    exact: Mapping[str, float]
+    answers: Callable[[], Mapping[str, float]]
+
+    @cached_property
+    def exact(self) -> Mapping[str, float]:
+        """Name -> expectation of the observable; empty where none is known."""
+        return self.answers()
 
     def scaled(self, factor: float) -> Theory:
         """The theory whose action is ``factor`` times this one's: annealing in beta, gamma or the inverse temperature."""
@@ -49,7 +56,7 @@ class Theory:
             return self
         if self.name in ("u1", "o2"):
             return by_name(self.name, **{**self.parameters, "beta": self.parameters["beta"] * factor})
-        return replace(self, action=actions.scaled(self.action, factor), sample=None, exact={})
+        return replace(self, action=actions.scaled(self.action, factor), sample=None, answers=dict)
 
 
 def u1(beta: float, shape: tuple[int, int]) -> Theory:
@@ -71,7 +78,7 @@ def u1(beta: float, shape: tuple[int, int]) -> Theory:
             "charge^2": lambda x: observables.charge(x).astype(float) ** 2,
             "sine_charge^2": lambda x: observables.sine_charge(x) ** 2,
         },
-        {
+        lambda: {
             "plaquette": exact.u1.plaquette(beta, shape),
             "sine_charge": 0.0,
             "charge^2": volume * exact.u1.charge_susceptibility(beta, shape),
@@ -82,6 +89,8 @@ def u1(beta: float, shape: tuple[int, int]) -> Theory:
 
 def o2(beta: float, length: int) -> Theory:
     """The periodic chain of O(2) spins, `refimpl.actions.O2Chain`."""
+
+    check_integer("length", length, 2)
 
     def winding(x: Array) -> NDArray[np.int64]:
         return np.rint(wrap(np.roll(x, -1, axis=1) - x).sum(axis=1) / TWO_PI).astype(np.int64)
@@ -99,7 +108,7 @@ def o2(beta: float, length: int) -> Theory:
             "bond_cosine": lambda x: np.cos(np.roll(x, -1, axis=1) - x).mean(axis=1),
             "winding^2": lambda x: winding(x).astype(float) ** 2,
         },
-        {
+        lambda: {
             "bond_cosine": exact.o2.bond_cosine(beta, length),
             "winding^2": length * exact.o2.winding_susceptibility(beta, length),
         },
@@ -108,12 +117,12 @@ def o2(beta: float, length: int) -> Theory:
 
 def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
     """A normal distribution, `refimpl.actions.Gaussian`; one sector only."""
-    centre = None if mean is None else np.asarray(mean, dtype=np.float64)
-    action = actions.Gaussian(np.asarray(covariance, dtype=np.float64), centre)  # type: ignore[arg-type]
+    given = (np.asarray(part, dtype=np.float64) for part in (covariance, mean) if part is not None)
+    action = actions.Gaussian(*given)
     dimension = len(action.covariance)
     return Theory(
         "gaussian",
-        {"covariance": action.covariance.tolist(), "mean": None if action.mean is None else action.mean.tolist()},
+        {"covariance": action.covariance.tolist(), "mean": action.mean.tolist()},
         action,
         (dimension,),
         lambda rng, n: exact.gaussian.sample(rng, n, action.covariance, action.mean),
@@ -121,7 +130,9 @@ def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
         lambda x: np.zeros(len(x), dtype=np.int64),
         "sector",
         _coordinates(dimension),
-        _coordinate_moments(dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)),
+        lambda: _coordinate_moments(
+            dimension, lambda indices: exact.gaussian.moment(indices, action.covariance, action.mean)
+        ),
     )
 
 
@@ -148,7 +159,7 @@ def gmm(
         nearest,
         "component",
         {**_coordinates(dimension), "|x_0|": lambda x: np.abs(x[:, 0])},
-        {
+        lambda: {
             **_coordinate_moments(dimension, lambda indices: exact.mixture.moment(indices, *own)),
             "|x_0|": exact.mixture.absolute_moments(0, *own)[0],
         },

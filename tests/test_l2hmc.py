@@ -699,6 +699,7 @@ def test_compression_refuses_what_it_cannot_do():
         ({"field_shape": [2, 4, 4]}, r"field_shape: got \[2, 4, 4\]"),
         ({"n_layers": 0}, "n_layers: got 0, expected an integer of at least 1"),
         ({"mask_seed": -1}, "mask_seed: got -1, expected an integer of at least 0"),
+        ({"winding": 0.5}, r"winding: got 0\.5, expected an integer"),
         ({"mask": "half"}, "mask: got 'half', expected one of random, checkerboard, stripes, combined"),
         ({"encoding": "raw"}, "encoding: got 'raw', expected one of cartesian, masked_angle, angle, plaquette"),
         ({"field_shape": (4,), "angular": False, "encoding": "angle"}, "encoding: got 'angle' on a real field"),

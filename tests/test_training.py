@@ -1,5 +1,6 @@
 """Training: losses and optimiser at numbers, fits that resume bit for bit, and what happens when something breaks."""
 
+import importlib
 import json
 import math
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from refimpl.kernels import spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.lattice import unit_flux
 from refimpl.maps import definition
+from refimpl.maps.architecture import NetWeights
 from refimpl.nets import Net
 from refimpl.training import (
     LOSSES,
@@ -37,11 +39,12 @@ from refimpl.training import (
     start,
 )
 from refimpl.training import checkpoints as files
-from refimpl.training import fit as loop
 from refimpl.training.optimise import clipped, global_norm
 
 from .models import THEORIES, build, distance
 from .models import start as phase_point
+
+loop = importlib.import_module("refimpl.training.fit")  # the package has the function under this name
 
 DENSE, SCALARS = Net("dense", units=(4,)), Net("scalars")
 NORMED = Net("conv", filters=(3,), activation="tanh", batch_norm=True)
@@ -417,6 +420,9 @@ def test_resuming_is_going_on(name, tmp_path, monkeypatch):
         half = load_checkpoint(tmp_path)
         assert half.step == step
         assert same(whole, fit(U1, model, recipe, half))
+    # a training that was to end sooner, and is continued
+    save_checkpoint(tmp_path, fit(U1, model, replace(recipe, steps=8), begin))
+    assert same(whole, fit(U1, model, recipe, load_checkpoint(tmp_path)))
     save_checkpoint(tmp_path, whole)
     assert same(whole, load_checkpoint(tmp_path))
     assert same(whole, fit(U1, model, recipe, whole))
@@ -498,7 +504,7 @@ class Harmonic:
         return anp.sum(0.5 * x * x, axis=1)
 
 
-def harmonic(model_of=None, **failures):
+def harmonic(**failures):
     theory = replace(theories.gaussian(np.eye(2)), action=Harmonic([], **failures))
     model = build(theory, 1, n_layers=1, v_net=SCALARS, x_net=SCALARS, size=0, step_size=0.3)
     return theory, model
@@ -551,14 +557,14 @@ def test_a_gradient_that_is_not_finite_stops_training(monkeypatch):
 
     monkeypatch.setattr(loop, "_loss_and_gradient", broken)
     model, recipe = small(), Recipe(steps=2, chains=3)
-    with pytest.raises(TrainingError, match="stopped at step 0: loss .*norm of the gradient inf"):
+    with pytest.raises(TrainingError, match=r"stopped at step 0: loss .*norm of the gradient inf"):
         fit(U1, model, recipe, start(U1, model, recipe, 1))
 
 
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("form", ["plain", "mixed"])
 def test_single_chains_that_diverge_count_as_rejected(merged, form):
-    theory, model = harmonic(wall=2.0)
+    _, model = harmonic(wall=2.0)
     model = model.replace(merged=merged)
     terms = (Term("euclidean", form),)
     x = np.array([[0.1, 0.2], [1.95, 0.0], [-0.3, 0.4], [0.5, 0.1]])
@@ -652,11 +658,13 @@ def test_recipes_that_do_not_fit_the_theory_are_refused():
 @pytest.mark.parametrize("merged", [False, True])
 def test_models_come_back_from_files(merged, tmp_path):
     options = {"mask": "stripes", "mask_seed": 3, "time": True, "encoding": "masked_angle", "winding": 1}
-    model = build(U1, 16, n_layers=3, v_net=NORMED, x_net=DENSE, merged=merged, **options)
+    weights = NetWeights(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    model = build(U1, 16, n_layers=3, v_net=NORMED, x_net=DENSE, merged=merged, weights=weights, **options)
     save_model(tmp_path, model, U1, {"steps": 7, "loss": "charge"})
     again, theory, recipe = load_model(tmp_path)
     assert again.architecture == model.architecture
     assert again.merged == merged
+    assert again.net_weights == weights
     assert recipe == {"steps": 7, "loss": "charge"}
     assert (theory.name, dict(theory.parameters)) == ("u1", dict(U1.parameters))
     z = phase_point(U1, 3, 17)

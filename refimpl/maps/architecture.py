@@ -113,6 +113,8 @@ class Architecture:
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X) angles with extents of at least 2")
         check_integer("n_layers", self.n_layers, 1)
         check_integer("mask_seed", self.mask_seed, 0)
+        if not isinstance(self.winding, int):
+            raise ValueError(f"winding: got {self.winding!r}, expected an integer")
         if self.mask not in MASKS:
             raise ValueError(f"mask: got {self.mask!r}, expected one of {', '.join(MASKS)}")
         if self.encoding not in ENCODINGS:

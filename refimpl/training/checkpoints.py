@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import nets
-from ..maps.architecture import Architecture, Params
+from ..maps.architecture import Architecture, NetWeights, Params
 from ..maps.l2hmc import GeneralizedLeapfrog
 from ..theories import Theory, by_name
 from .optimise import Adam
@@ -43,6 +43,7 @@ def save_model(folder: Path, model: GeneralizedLeapfrog, theory: Theory, recipe:
         "theory": {"name": theory.name, "parameters": dict(theory.parameters)},
         "architecture": asdict(model.architecture),
         "merged": model.merged,
+        "net_weights": asdict(model.net_weights),
         "recipe": recipe,
     }
     nets.save(folder / WEIGHTS, model.params, meta)
@@ -63,6 +64,7 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         architecture = architecture_from(meta["architecture"])
         merged, recipe = bool(meta["merged"]), dict(meta["recipe"])
+        weights = NetWeights(**meta["net_weights"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: got a record with {error!r}, expected weights of a generalized leapfrog") from error
     theory = own if theory is None else theory
@@ -71,7 +73,7 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
     if theory.field_shape != own.field_shape:
         architecture = replace(architecture, field_shape=theory.field_shape)
     try:
-        return GeneralizedLeapfrog(theory.action, architecture, params, merged=merged), theory, recipe
+        return GeneralizedLeapfrog(theory.action, architecture, params, weights, merged), theory, recipe
     except ValueError as error:
         raise ValueError(f"{path}: {error} (weights of a model on {own.field_shape})") from error
 

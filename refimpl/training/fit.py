@@ -243,15 +243,14 @@ def _with_best(checkpoint: Checkpoint, recipe: Recipe, theory: Theory) -> Checkp
     """At the end of a window, the running average becomes the best parameters if the window was the best."""
     n = checkpoint.step
     settled = max(recipe.warm_up, recipe.pretrain, 0 if recipe.annealing is None else recipe.annealing.steps)
+    if n % WINDOW == 0 and n - WINDOW >= settled:
+        window = checkpoint.history[-WINDOW:].mean(axis=0)
+        score = float(-window[0] if theory.name == "gaussian" else window[2])
+        if score > checkpoint.best_score:
+            return replace(checkpoint, best=checkpoint.average, best_score=score)
     if n == recipe.steps and checkpoint.best_score == -np.inf:
-        return replace(checkpoint, best=checkpoint.average, best_score=-np.inf)
-    if n % WINDOW or n - WINDOW < settled:
-        return checkpoint
-    window = checkpoint.history[-WINDOW:].mean(axis=0)
-    score = -window[0] if theory.name == "gaussian" else window[2]
-    if score <= checkpoint.best_score:
-        return checkpoint
-    return replace(checkpoint, best=checkpoint.average, best_score=float(score))
+        return replace(checkpoint, best=checkpoint.average)
+    return checkpoint
 
 
 def _thermalised(theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.random.Generator]) -> Array:
