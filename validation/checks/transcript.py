@@ -190,7 +190,9 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
         p_square = 2 * min(chi2.cdf(square, v.size), chi2.sf(square, v.size))
         return float(min(p_square, 2 * norm.sf(abs(total)), kstest(v, "norm").pvalue, _p_correlation(rows[:, :128]))), 4
 
-    n = trial.effort.decisions * 2**16
+    n = trial.effort.decisions * min(
+        2**16, 2**13 * subject.theory.size
+    )  # small fields cost as much a chain as large ones
     seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)  # the variance of a sum of squares is 2 n
     return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, f"std of the momenta off by {seen:.1e}")
 
