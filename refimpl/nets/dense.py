@@ -38,23 +38,23 @@ def apply(
     last, kept = hidden(net, params, len(net.units) - 1, first, block)
     outputs, bounded = dense_heads(net, params, last, n_chains, block)
     shapes = {name: array.shape for name, array in inputs.items()}
-    return outputs, (x, shapes, time, first, kept_first, kept, last, bounded, block)
+    return outputs, (x, shapes, time, first, kept_first, kept, last, bounded)
 
 
 def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
-    x, shapes, time, first, kept_first, kept, last, bounded, block = cache
+    x, shapes, time, first, kept_first, kept, last, bounded = cache
     n_chains = next(iter(shapes.values()))[0]
-    grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains, block)
-    more, g = hidden_pullback(net, params, kept, g, block)
+    grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains)
+    more, g = hidden_pullback(net, params, kept, g)
     grads |= more
-    g = g * ACTIVATIONS[net.activation].slope(first, kept_first)
+    g = g * ACTIVATIONS[net.activation].slope(first, kept_first)[:n_chains]
     grads["in/bias"] = g.sum(axis=0)
     if time is not None:
         grads["in/time"] = np.outer(time, grads["in/bias"])
     grad_inputs = {}
     for name, array in x.items():
         key = f"in/{name}"
-        matrices, back = times_factors_pullback(array, factors_of(params, key), g, block)
+        matrices, back = times_factors_pullback(array, factors_of(params, key), g)
         grads |= grads_of(key, matrices)
-        grad_inputs[name] = back[:n_chains].reshape(shapes[name])
+        grad_inputs[name] = back.reshape(shapes[name])
     return grads, grad_inputs

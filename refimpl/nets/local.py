@@ -117,17 +117,17 @@ def apply(
         outputs, bounded = site_heads(net, params, last)
         if params[f"in/{next(iter(inputs))}"].ndim == 3:
             outputs = Outputs(*(None if out is None else out[..., 0, :] for out in outputs))
-    return outputs, (shapes, time, layers, kept, last, bounded, block)
+    return outputs, (shapes, time, layers, kept, last, bounded)
 
 
 def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outputs) -> tuple[Params, dict[str, Array]]:
-    shapes, time, layers, kept, last, bounded, block = cache
+    shapes, time, layers, kept, last, bounded = cache
     h = layers[-1].y
     if net.units:
-        grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, len(h), block)
-        more, g = hidden_pullback(net, params, kept, g, block)
+        grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, len(h))
+        more, g = hidden_pullback(net, params, kept, g)
         grads |= more
-        g = g[: len(h)].reshape(h.shape)
+        g = g.reshape(h.shape)
     else:
         if params[f"in/{next(iter(shapes))}"].ndim == 3:
             cotangents = Outputs(*(None if g is None else np.expand_dims(g, -2) for g in cotangents))
@@ -142,9 +142,10 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
         grad_x, grad_weight, grad_bias = convolution_pullback(layer.x, layer.weight, g)
         if net.kind == "stencil":
             factors = params[f"lowrank/{i}/left"], params[f"lowrank/{i}/right"]
-            (left, right), back = times_factors_pullback(rows(layer.x, block), factors, rows(g, block), block)
+            flat_x, flat_g = (array.reshape(len(g), -1) for array in (layer.x, g))
+            (left, right), back = times_factors_pullback(flat_x, factors, flat_g)
             grads |= {f"lowrank/{i}/left": left, f"lowrank/{i}/right": right}
-            grad_x += back[: len(grad_x)].reshape(grad_x.shape)
+            grad_x += back.reshape(grad_x.shape)
         if i:
             grads[f"conv/{i - 1}/weight"] = grad_weight.reshape(params[f"conv/{i - 1}/weight"].shape)
             grads[f"conv/{i - 1}/bias"] = grad_bias
