@@ -46,7 +46,7 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
     grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, n_chains)
     more, g = hidden_pullback(net, params, kept, g)
     grads |= more
-    g = g * ACTIVATIONS[net.activation].slope(first, kept_first)
+    g = g * ACTIVATIONS[net.activation].slope(first, kept_first)[:n_chains]
     grads["in/bias"] = g.sum(axis=0)
     if time is not None:
         grads["in/time"] = np.outer(time, grads["in/bias"])
@@ -55,5 +55,5 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
         key = f"in/{name}"
         matrices, back = times_factors_pullback(array, factors_of(params, key), g)
         grads |= grads_of(key, matrices)
-        grad_inputs[name] = back[:n_chains].reshape(shapes[name])
+        grad_inputs[name] = back.reshape(shapes[name])
     return grads, grad_inputs

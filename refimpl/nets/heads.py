@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS
-from .linear import Factors, rows, times_factors, times_factors_pullback
+from .linear import Factors, times_factors, times_factors_pullback
 from .net import Net, Outputs, Params
 
 Array = NDArray[np.float64]
@@ -44,10 +44,10 @@ def hidden(net: Net, params: Mapping[str, Array], n_layers: int, h: Array) -> tu
 
 
 def hidden_pullback(net: Net, params: Mapping[str, Array], kept: list[Any], g: Array) -> tuple[Params, Array]:
-    """Gradients of `hidden` with respect to its parameters and its input."""
+    """Gradients of `hidden` with respect to its parameters and its input, from rows ``g`` without padding."""
     slope, grads = ACTIVATIONS[net.activation].slope, {}
     for i, (h, y, more) in reversed(list(enumerate(kept))):
-        g = g * slope(y, more)
+        g = g * slope(y, more)[: len(g)]
         key = f"hidden/{i}/weight"
         grads[f"hidden/{i}/bias"] = g.sum(axis=0)
         matrices, g = times_factors_pullback(h, factors_of(params, key), g)
@@ -133,13 +133,13 @@ def dense_heads_pullback(
     cotangents: Outputs,
     n_chains: int,
 ) -> tuple[Params, Array]:
-    """Gradients of `dense_heads` with respect to its parameters and ``h``."""
+    """Gradients of `dense_heads` with respect to its parameters and to the rows of ``h`` that are chains."""
     out_shape = params[f"head/{net.outputs[0]}/bias"].shape
     grads, linear = heads_pullback(net, params, bounded, cotangents, (), (n_chains, *out_shape))
-    total = np.zeros_like(h)
+    total = np.zeros_like(h[:n_chains])
     for letter, g in linear.items():
         key = f"head/{letter}/weight"
-        matrices, back = times_factors_pullback(h, factors_of(params, key), rows(g))
+        matrices, back = times_factors_pullback(h, factors_of(params, key), g.reshape(n_chains, -1))
         grads |= grads_of(key, matrices)
         total += back
     return grads, total

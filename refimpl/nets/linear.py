@@ -64,14 +64,17 @@ def times_factors(x: Array, factors: Factors) -> Array:
 
 
 def times_factors_pullback(x: Array, factors: Factors, g: Array) -> tuple[list[Array], Array]:
-    """Gradients of `times_factors` with respect to each factor and to ``x``."""
-    values = [x]
+    """Gradients of `times_factors` with respect to each factor and to ``x``, whose rows beyond those of ``g`` are padding.
+
+    Gradients are sums over chains and have other bits in another batch anyhow: no blocks.
+    """
+    values = [x[: len(g)]]
     for factor in factors[:-1]:
-        values.append(times(values[-1], factor))
+        values.append(values[-1] @ factor)
     grads = []
     for value, factor in zip(reversed(values), reversed(factors), strict=True):
         grads.append(value.T @ g)
-        g = times(g, factor.T)
+        g = g @ factor.T
     return grads[::-1], g
 
 

@@ -119,7 +119,7 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
         grads, g = dense_heads_pullback(net, params, last, bounded, cotangents, len(h))
         more, g = hidden_pullback(net, params, kept, g)
         grads |= more
-        g = g[: len(h)].reshape(h.shape)
+        g = g.reshape(h.shape)
     else:
         if params[f"in/{next(iter(shapes))}"].ndim == 3:
             cotangents = Outputs(*(None if g is None else np.expand_dims(g, -2) for g in cotangents))
@@ -134,9 +134,10 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
         grad_x, grad_weight, grad_bias = convolution_pullback(layer.x, layer.weight, g)
         if net.kind == "stencil":
             factors = params[f"lowrank/{i}/left"], params[f"lowrank/{i}/right"]
-            (left, right), back = times_factors_pullback(rows(layer.x), factors, rows(g))
+            flat_x, flat_g = (array.reshape(len(g), -1) for array in (layer.x, g))
+            (left, right), back = times_factors_pullback(flat_x, factors, flat_g)
             grads |= {f"lowrank/{i}/left": left, f"lowrank/{i}/right": right}
-            grad_x += back[: len(grad_x)].reshape(grad_x.shape)
+            grad_x += back.reshape(grad_x.shape)
         if i:
             grads[f"conv/{i - 1}/weight"] = grad_weight.reshape(params[f"conv/{i - 1}/weight"].shape)
             grads[f"conv/{i - 1}/bias"] = grad_bias
