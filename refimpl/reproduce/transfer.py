@@ -1,0 +1,121 @@
+"""Samplers trained on a small lattice, run on a larger one (announced in Foreman 2021): heat is extensive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..kernels import Kernel
+from ..kernels.l2hmc import L2HMC
+from ..maps.l2hmc import GeneralizedLeapfrog
+from ..theories import Theory, u1
+from ..training import Rate, Recipe, recipes
+from .freezing import trained_convolutions
+from .measure import charge_of, gradients, how, trained, tuned_hmc
+from .table import Cell, Panel, Table, bar, check_effort, finish
+
+BETA = 7.0
+SMALL, LARGE = (8, 8), (16, 16)
+COLUMNS = (
+    "sampler", "lattice", "layers", "gradients", "acceptance", "tau", "tau_error", "how", "rate", "cost_gradients",
+    "ms_per_step", "training_s",
+)  # fmt: skip
+# Four times the volume: smaller steps for the energy error, more layers for the length, less heat in each.
+LAYERS, STEP_FACTOR, HEAT_FACTOR = 32, 0.65, 0.75
+
+
+def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
+    """Scalars and convolutions of 8 x 8 at beta = 7 on 16 x 16: as they are, rescaled, and fine-tuned."""
+    quick = check_effort(effort)
+    small, large = u1(BETA, SMALL), u1(BETA, LARGE)
+    seeds = iter(np.random.SeedSequence([seed, 16]).spawn(16))
+    rows: list[tuple[Cell, ...]] = []
+    n_chains, n_steps = (32, 20) if quick else (128, 100)
+
+    def measure(name: str, theory: Theory, kernel: Kernel, layers: int | None, seconds: float | None) -> None:
+        few = 40 if "conv" in name else n_steps
+        charge = charge_of(kernel, theory, n_chains, few, next(seeds))
+        price = gradients(kernel)
+        lattice = f"{theory.field_shape[1]}x{theory.field_shape[2]}"
+        rows.append(
+            (name, lattice, layers, price, charge.acceptance, charge.tau, charge.error, how(charge), charge.rate,
+             charge.tau * price, 1e3 * charge.seconds, seconds)
+        )  # fmt: skip
+
+    scalars, cost = trained(small, *recipes.scalars(small, 16, 20 if quick else 500), seed, progress)
+    rescaled = stretched(on_lattice(scalars, large), LAYERS, STEP_FACTOR, HEAT_FACTOR)
+    tuned, more = fine_tuned(rescaled, large, 3 if quick else 350, 2e-3, seed, progress)
+    stages: list[tuple[str, Theory, Kernel, int | None, float | None]] = [
+        ("HMC", small, tuned_hmc(small), None, None),
+        ("HMC", large, tuned_hmc(large), None, None),
+        ("scalars", small, L2HMC(scalars), 16, cost),
+        ("scalars, as they are", large, L2HMC(on_lattice(scalars, large)), 16, 0.0),
+        ("scalars, rescaled", large, L2HMC(rescaled), LAYERS, 0.0),
+        ("scalars, rescaled and fine-tuned", large, L2HMC(tuned), LAYERS, more),
+    ]
+    if not quick:
+        conv, conv_cost = trained_convolutions(small, seed, progress=progress)
+        larger = stretched(on_lattice(conv, large), 2 * conv.architecture.n_layers, STEP_FACTOR, HEAT_FACTOR)
+        stages += [
+            ("convolutional", small, L2HMC(conv), conv.architecture.n_layers, conv_cost),
+            ("convolutional, as it is", large, L2HMC(on_lattice(conv, large)), conv.architecture.n_layers, 0.0),
+            ("convolutional, rescaled", large, L2HMC(larger), larger.architecture.n_layers, 0.0),
+        ]
+    for stage in bar(stages, "lattices", progress):
+        measure(*stage)
+    table = Table(
+        "transfer",
+        "samplers of 8 x 8 on 16 x 16, beta = 7",
+        COLUMNS,
+        tuple(rows),
+        (
+            f"{n_chains} chains of {n_steps} steps (convolutions: 40) from exact starts; how: as in 'freezing', one-step is a lower bound.",
+            f"rescaled: every layer twice, step sizes times {STEP_FACTOR:g}, s times {HEAT_FACTOR:g}.",
+            "training_s: CPU seconds of this stage; the heat and its loss grow with the volume, so what was right is too hot.",
+        ),
+        seed,
+    )
+
+    def panels() -> list[Panel]:
+        y = [row["tau"] for row in table.where()]
+        labels = [f"{row['sampler']} {row['lattice']}" for row in table.where()]
+        lines = [(label, [i], [tau], None, "o") for i, (label, tau) in enumerate(zip(labels, y, strict=True))]
+        profile = [
+            (label, np.arange(m.architecture.n_layers) / m.architecture.n_layers, m.params["v/scalar/s"], None, "o-")
+            for label, m in (("8x8", scalars), ("16x16, rescaled", rescaled), ("16x16, fine-tuned", tuned))
+        ]
+        return [
+            Panel("tau_int of Q (lower bounds for HMC)", "sampler", "tau_int, steps", lines, log_y=True),
+            Panel("profile of the heat", "layer / layers", "s_v", profile),
+        ]
+
+    return finish(table, out, panels)
+
+
+def on_lattice(model: GeneralizedLeapfrog, theory: Theory) -> GeneralizedLeapfrog:
+    """The same parameters on another lattice; raises `ValueError` where they do not fit it."""
+    return replace(
+        model, action=theory.action, architecture=replace(model.architecture, field_shape=theory.field_shape)
+    )
+
+
+def stretched(model: GeneralizedLeapfrog, n_layers: int, step_factor: float, heat_factor: float) -> GeneralizedLeapfrog:
+    """The model on another number of layers, each the nearest of the old ones, with step sizes and s multiplied."""
+    old = model.architecture.n_layers
+    nearest = ((np.arange(n_layers) + 0.5) * old / n_layers).astype(int)
+    params = {key: value[nearest] for key, value in model.params.items()}
+    for key in ("eps_x", "eps_v"):
+        params[key] = step_factor * params[key]
+    for key in {"v/scalar/s", "v/head/s/scale"} & set(params):
+        params[key] = heat_factor * params[key]
+    return replace(model, architecture=replace(model.architecture, n_layers=n_layers), params=params)
+
+
+def fine_tuned(
+    model: GeneralizedLeapfrog, theory: Theory, steps: int, rate: float, seed: int, progress: bool
+) -> tuple[GeneralizedLeapfrog, float]:
+    """A short training from where the model is; and its CPU seconds."""
+    recipe = Recipe(steps=steps, chains=64, loss="charge", rate=Rate(rate, "cosine", every=steps), refresh="exact")
+    return trained(theory, model, replace(recipe, average=0.95), seed, progress)

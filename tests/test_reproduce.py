@@ -1,0 +1,269 @@
+"""The experiments run, and what is certain about their numbers holds even in seconds."""
+
+import builtins
+import json
+
+import numpy as np
+import pytest
+
+from refimpl import exact, reproduce
+from refimpl.kernels import HMC, spawn_rngs
+from refimpl.kernels.l2hmc import L2HMC
+from refimpl.reproduce import freezing, measure, transfer, weights
+from refimpl.reproduce.counterexamples import WrongLeapfrog
+from refimpl.reproduce.table import Table
+from refimpl.theories import u1
+from refimpl.training import recipes
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Every experiment once."""
+    return {name: reproduce.run(name, seed=3, effort="quick") for name in reproduce.EXPERIMENTS}
+
+
+@pytest.mark.parametrize("name", reproduce.EXPERIMENTS)
+def test_every_experiment_returns_a_table_of_finite_numbers(tables, name):
+    table = tables[name]
+    assert table.name == name
+    assert table.rows
+    assert name in str(table).splitlines()[0]
+    for row in table.rows:
+        for cell, column in zip(row, table.columns, strict=True):
+            if isinstance(cell, float) and "error" not in column:
+                assert np.isfinite(cell), (row, column)
+
+
+def test_every_experiment_is_described():
+    assert set(reproduce.DESCRIPTIONS) == set(reproduce.EXPERIMENTS)
+
+
+def test_an_unknown_experiment_or_effort_is_named():
+    with pytest.raises(ValueError, match="gmm, freezing"):
+        reproduce.run("nothing")
+    with pytest.raises(ValueError, match="effort"):
+        reproduce.run("gmm", effort="some")
+
+
+def test_the_seed_makes_the_table(tables):
+    again = reproduce.run("tunnelling", seed=3, effort="quick")
+    other = reproduce.run("tunnelling", seed=4, effort="quick")
+    assert again == tables["tunnelling"]
+    assert other.rows != again.rows
+
+
+def test_hmc_never_connects_the_modes(tables):
+    rows = [row for row in tables["gmm"].where() if row["sampler"].startswith("HMC")]
+    assert len(rows) == 6
+    assert all(row["hops"] == 0 for row in rows)
+
+
+def test_winding_stays_below_its_ceiling_and_near_it(tables):
+    for row in tables["freezing"].where(sampler="winding alone"):
+        assert row["ceiling"] == exact.u1.winding_ceiling(row["beta"], (8, 8))
+        assert row["rate"] < row["ceiling"] + 5 * row["rate_error"]
+        assert row["rate"] > 0.85 * row["ceiling"]  # prototype: 0.93 at beta = 2, 0.98 at 6, error 0.02
+
+
+def test_heat_bath_unfreezes_what_hmc_leaves_frozen(tables):
+    table = tables["freezing"]
+    assert table.where(sampler="HMC", beta=6.0)[0]["tau"] > 100
+    for row in table.where():
+        if row["sampler"].startswith("HMC + flux heat bath"):
+            assert row["tau"] < 0.5 + 6 * max(row["tau_error"], 0.03)
+
+
+def test_trajectory_without_heat_is_the_leapfrog_and_with_heat_is_hot(tables):
+    table = tables["trajectory"]
+    hot, cold = table.where(sampler="scalars"), table.where(sampler="s_v = 0")
+    assert [row["layer"] for row in hot] == list(range(33))
+    assert exact.u1.plaquette(1.8, (8, 8)) < hot[16]["plaquette"] < exact.u1.plaquette(3.5, (8, 8))
+    assert hot[16]["energy"] > 50 > 10 > abs(hot[32]["energy"])
+    assert all(abs(row["energy"]) < 2 for row in cold)
+    assert all(abs(row["plaquette"] - exact.u1.plaquette(7.0, (8, 8))) < 0.01 for row in cold)  # 8 errors of 0.0012
+
+
+def test_net_weights_bias_only_the_map_that_is_no_bijection(tables):
+    table = tables["net-weights"]
+    ours = [row for row in table.where() if row["kernel"] != weights.WRONG]
+    assert len(ours) == 2 * 7 * 3
+    assert all(abs(row["sigmas"]) < 5.5 for row in ours)  # false alarm of 42 tests below 1e-5
+    wrong = table.where(kernel=weights.WRONG, output="s_x", alpha=2.0)[0]
+    assert abs(wrong["sigmas"]) > 10
+
+
+def test_round_trips(tables):
+    table = tables["reversibility"]
+    for row in table.where(map="ours"):
+        assert max(row["max_dx"], row["max_dv"]) < 1e-11  # rounding 1e-15, times the growth over four layers
+    for row in table.where(map="single precision"):
+        assert 1e-8 < row["max_dx"] < 1e-3
+    for name in ("wrapped scaling", "old force"):
+        assert all(row["max_dx"] > 0.1 for row in table.where(map=name))
+
+
+def test_averages_are_exact(tables):
+    assert all(abs(row["sigmas"]) < 5.5 for row in tables["plaquette"].where())
+
+
+def test_a_wrong_leapfrog_without_fault_is_the_right_one():
+    theory = u1(2.0, (4, 4))
+    model = weights.dense(theory, 3)
+    rng = np.random.default_rng(1)
+    x, v = theory.start(rng, 5), rng.standard_normal((5, 2, 4, 4))
+    force = theory.action.force(x)
+    for direction in (1, -1):
+        right = model.run(x, v, force, direction)
+        plain = WrongLeapfrog(model, "").run(x, v, force, direction)
+        for name, value in vars(right).items():
+            np.testing.assert_allclose(getattr(plain, name), value, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="fault"):
+        WrongLeapfrog(model, "unknown")
+    with pytest.raises(ValueError, match="merged"):
+        WrongLeapfrog(model.replace(merged=True), "")
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("scalars", [False, True])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_path_ends_where_the_map_does(merged, scalars, direction):
+    theory = u1(2.0, (4, 4))
+    model = recipes.scalars(theory, 3)[0].replace(merged=False) if scalars else weights.dense(theory, 3)
+    model = model.replace(merged=merged)
+    rng = np.random.default_rng(2)
+    z = theory.sample(rng, 4), rng.standard_normal((4, 2, 4, 4))
+    path = model.path(z, direction)
+    (x, v), logdet = model.forward(z) if direction > 0 else model.inverse(z)
+    assert len(path) == 1 + 3 * (2 if merged else 1)
+    for got, expected in zip((*path[0][0], path[0][1]), (*z, np.zeros(4)), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    for got, expected in zip((*path[-1][0], path[-1][1]), (x, v, logdet), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    if not merged and direction > 0:  # the first point is one layer alone
+        first = {key: value[:1] for key, value in model.params.items()}
+        alone = type(model)(theory.action, vars_of(model.architecture, n_layers=1), first)
+        np.testing.assert_allclose(path[1][0][1], alone.forward(z)[0][1], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(path[1][1], alone.forward(z)[1], rtol=1e-12, atol=1e-12)
+
+
+def vars_of(architecture, **changes):
+    return type(architecture)(**{**vars(architecture), **changes})
+
+
+def test_promoted_nets_begin_as_their_scalars():
+    theory = u1(4.0, (4, 4))
+    model, _ = recipes.scalars(theory, 4)
+    model = model.replace(params={**model.params, "v/scalar/q": np.array([0.1, -0.2, 0.0, 1.4])})
+    net = freezing.Net("conv", filters=(3,), activation="tanh", outputs="sq")
+    conv = recipes.promoted(model, net)
+    rng = np.random.default_rng(0)
+    z = theory.sample(rng, 6), rng.standard_normal((6, 2, 4, 4))
+    (x, v), logdet = model.forward(z)
+    (x_conv, v_conv), logdet_conv = conv.forward(z)
+    # Weights of a hundredth: outputs within a few hundredths, over a trajectory of about unit length.
+    assert np.abs(np.sin(x_conv - x)).max() < 0.2
+    assert np.abs(v_conv - v).max() < 0.5
+    assert np.abs(logdet_conv - logdet).max() < 0.5
+    flat = {key: np.zeros_like(value) if key.endswith("weight") else value for key, value in conv.params.items()}
+    (x_flat, v_flat), logdet_flat = conv.replace(params=flat).forward(z)
+    np.testing.assert_allclose(np.sin(x_flat - x), 0, atol=1e-11)  # rounding of 8 layers
+    np.testing.assert_allclose(v_flat, v, atol=1e-11)
+    np.testing.assert_allclose(logdet_flat, logdet, atol=1e-11)
+    with pytest.raises(ValueError, match="scalars"):
+        recipes.promoted(conv, net)
+
+
+def test_one_step_tau_of_a_two_state_chain():
+    # Q = 0 or 1 with probability 1/2, a change with probability p: rho(1) = 1 - 2 p. About the mean, <Q^2> = 1/4.
+    changes = np.zeros((100, 50))
+    changes.reshape(-1)[::10] = 1.0
+    tau, error, bound = measure.one_step_tau(changes, 0.25)
+    rho = 1 - 2 * 0.1
+    assert tau == pytest.approx(0.5 + rho / (1 - rho), rel=1e-12)
+    assert error > 0
+    assert not bound
+    assert measure.one_step_tau(np.zeros((100, 50)), 0.25) == (pytest.approx(2 * 0.25 * 5000 / 3 - 0.5), np.inf, True)
+
+
+def test_gradients_are_what_a_step_costs(monkeypatch):
+    theory = u1(2.0, (4, 4))
+    calls = []
+    original = type(theory.action).dynamics
+
+    def counted(self, x, v):
+        dynamics = original(self, x, v)
+        kick, end = dynamics.kick, dynamics.action_and_force
+
+        class Counted:
+            def kick(self, scale):
+                calls.append("kick")
+                kick(scale)
+
+            def action_and_force(self):
+                calls.append("end")
+                return end()
+
+        return Counted()
+
+    monkeypatch.setattr(type(theory.action), "dynamics", counted)
+    for kernel in (HMC(theory.action, 0.1, 7), L2HMC(recipes.scalars(theory, 4)[0])):
+        state = kernel.init(np.zeros((1, 2, 4, 4)))
+        calls.clear()
+        kernel.step(spawn_rngs(0, 1), state)
+        assert len(calls) == measure.gradients(kernel)
+
+
+def test_charge_fit_sees_a_wrong_coupling():
+    theory = u1(4.0, (8, 8))
+    charges = np.rint(exact.u1.sample_plaquettes(np.random.default_rng(1), 4000, 4.0, 64).sum(axis=1) / (2 * np.pi))
+    assert freezing.charge_fit(charges.astype(np.int64), theory)[2] > 1e-5
+    assert freezing.charge_fit(charges.astype(np.int64), u1(5.0, (8, 8)))[2] < 1e-5
+
+
+def test_stretched_profiles_keep_their_ends():
+    theory = u1(7.0, (8, 8))
+    model, _ = recipes.scalars(theory, 4)
+    model = model.replace(params={**model.params, "v/scalar/s": np.array([1.0, 2.0, 3.0, 4.0])})
+    longer = transfer.stretched(model, 8, 0.5, 2.0)
+    assert longer.architecture.n_layers == 8
+    np.testing.assert_array_equal(longer.params["v/scalar/s"], [2, 2, 4, 4, 6, 6, 8, 8])
+    np.testing.assert_allclose(longer.params["eps_x"], 0.5 * model.params["eps_x"][0])
+    larger = transfer.on_lattice(model, u1(7.0, (4, 4)))
+    assert larger.architecture.field_shape == (2, 4, 4)
+
+
+def test_a_table_is_saved_whole(tmp_path):
+    table = Table("name", "title", ("a", "b", "c"), (("x", 1, None), ("longer", 2.5, float("inf"))), ("note",), 7)
+    table.save(tmp_path / "new")
+    record = json.loads((tmp_path / "new" / "name.json").read_text())
+    assert record["columns"] == ["a", "b", "c"]
+    assert record["rows"] == [["x", 1, None], ["longer", 2.5, None]]
+    assert record["seed"] == 7
+    assert (tmp_path / "new" / "name.txt").read_text() == f"{table}\n"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["name.json", "name.txt"]
+    lines = str(table).splitlines()
+    assert lines[-1] == "note"
+    assert table.column("b") == [1, 2.5]
+    assert table.where(a="longer") == [{"a": "longer", "b": 2.5, "c": float("inf")}]
+    with pytest.raises(ValueError, match="rows"):
+        Table("name", "title", ("a",), ((1, 2),))
+
+
+def test_without_matplotlib_the_table_is_saved_and_the_message_says_what_to_install(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **options):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"refimpl\[plot\]"):
+        reproduce.run("reversibility", out=tmp_path, effort="quick")
+    assert (tmp_path / "reversibility.txt").exists()
+
+
+def test_figures_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    reproduce.run("trajectory", out=tmp_path, effort="quick")
+    assert (tmp_path / "trajectory.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
