@@ -72,6 +72,13 @@ def add(commands: Any) -> None:
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: 7 of 10 steps)")
     recipe.add_argument("--anneal-kind", choices=["gamma", "temperature"], help="linear in the factor or its inverse")
 
+    text = "repeat an experiment of the papers; without NAME, the list of experiments"
+    reproduce = command(commands, "reproduce", _reproduce, text)
+    reproduce.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    reproduce.add_argument("--out", metavar="DIR", help="write table and (with the plot extra) figure into this folder")
+    reproduce.add_argument("--seed", type=seed, default=0, help="default 0")
+    reproduce.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
+
 
 def _train(arguments: argparse.Namespace) -> int:
     from refimpl import training
@@ -103,6 +110,21 @@ def _train(arguments: argparse.Namespace) -> int:
         f"{done.step} steps, loss {window[0]:.4g}, acceptance {window[1]:.3f}, "
         f"A (change of sector)^2 {window[2]:.4g} (last 50 steps); in {out}"
     )
+    return 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from refimpl import reproduce
+
+    if arguments.name is None:
+        for name, text in reproduce.DESCRIPTIONS.items():
+            print(f"{name:<16}{text}")
+        return 0
+    if arguments.out is not None and not Path(arguments.out).resolve().parent.is_dir():
+        raise ValueError(f"--out: got {arguments.out!r}, expected a folder inside one that exists")
+    out = None if arguments.out is None else Path(arguments.out)
+    effort = "quick" if arguments.quick else "full"
+    print(reproduce.run(arguments.name, seed=arguments.seed, out=out, progress=True, effort=effort))
     return 0
 
 

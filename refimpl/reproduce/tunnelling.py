@@ -180,7 +180,9 @@ def length(seed: int = 0, out: Path | None = None, progress: bool = False, effor
                 found = table.where(beta=beta, sampler=name)
                 errors = [r["tau_error"] if math.isfinite(r["tau_error"]) else 0.0 for r in found]
                 lines.append((name, [r["gradients"] for r in found], [r["tau"] for r in found], errors, "o-"))
-            result.append(Panel(f"beta = {beta:g}", "gradients of a trajectory", "tau_int of Q, steps", lines, log_y=True))
+            result.append(
+                Panel(f"beta = {beta:g}", "gradients of a trajectory", "tau_int of Q, steps", lines, log_y=True)
+            )
         return result
 
     return finish(table, out, panels)
@@ -215,7 +217,9 @@ def plaquette(seed: int = 0, out: Path | None = None, progress: bool = False, ef
         "averages of trained samplers against exact values on 8 x 8 (Foreman 2020, sec. 10.3)",
         ("beta", "observable", "acceptance", "mean", "error", "exact", "deviation", "sigmas", "tau"),
         tuple(rows),
-        (f"{n_chains} chains of {n_steps} steps of trained scalars from exact starts; errors from the scatter of the chains.",),
+        (
+            f"{n_chains} chains of {n_steps} steps of trained scalars from exact starts; errors from the scatter of the chains.",
+        ),
         seed,
     )
 
