@@ -175,7 +175,7 @@ def test_vectors_commands(capsys):
 def test_a_wrong_checksum_exits_4(capsys, monkeypatch, tmp_path):
     from refimpl.validation import vectors
 
-    vectors.write_u1(tmp_path)
+    vectors.write_suites(tmp_path)
     (tmp_path / "u1" / "hot-2x2.npz").write_bytes(b"damaged")
     original = vectors.read_suite
     monkeypatch.setattr(vectors, "read_suite", lambda suite: original(suite, tmp_path))

@@ -30,7 +30,7 @@ def test_the_suite_covers_sectors_boundaries_and_rectangles():
 
 
 def test_writing_again_gives_the_shipped_bytes(tmp_path):
-    names = vectors.write_u1(tmp_path)
+    names = vectors.write_suites(tmp_path)
     written = sorted(path.name for path in (tmp_path / "u1").iterdir())
     assert written == sorted(path.name for path in (vectors.VECTORS / "u1").iterdir())
     assert len(written) == 2 * len(names) + 1
@@ -40,7 +40,7 @@ def test_writing_again_gives_the_shipped_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_damaged_file_is_refused_by_name(tmp_path, suffix):
-    vectors.write_u1(tmp_path)
+    vectors.write_suites(tmp_path)
     path = tmp_path / "u1" / f"hot-4x4{suffix}"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -52,7 +52,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, suffix):
 def test_a_missing_file_or_manifest_is_refused_by_name(tmp_path):
     with pytest.raises(vectors.ChecksumError, match=r"manifest\.json"):
         vectors.read_suite("u1", tmp_path)
-    vectors.write_u1(tmp_path)
+    vectors.write_suites(tmp_path)
     (tmp_path / "u1" / "cut-4x4.npz").unlink()
     with pytest.raises(vectors.ChecksumError, match=r"cut-4x4\.npz"):
         vectors.read_suite("u1", tmp_path)
@@ -61,7 +61,7 @@ def test_a_missing_file_or_manifest_is_refused_by_name(tmp_path):
 def test_a_pickle_in_a_vector_is_never_loaded(tmp_path):
     import hashlib
 
-    vectors.write_u1(tmp_path)
+    vectors.write_suites(tmp_path)
     folder = tmp_path / "u1"
     np.savez(folder / "hot-4x4.npz", x=np.array([{"a": 1}], dtype=object))
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -69,3 +69,24 @@ def test_a_pickle_in_a_vector_is_never_loaded(tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         vectors.read_suite("u1", tmp_path)
+
+
+def test_vectors_of_weights_show_every_bias():
+    from refimpl.validation.reference_l2hmc import map_with_weights
+
+    for vector in vectors.read_suite("l2hmc"):
+        record = {**vector.about["architecture"], "theory": vector.about["theory"]}
+        record["parameters"] = vector.about["parameters"]
+        params = {k.removeprefix("params/"): v for k, v in vector.expected.items() if k.startswith("params/")}
+        z = (vector.x, vector.expected["v"])
+        (x, _), logdet = map_with_weights(params, record, z, 1)
+        # two layers of 32 entries: 1e3 roundings of size pi, amplified tenfold
+        assert np.max(np.abs(x - vector.expected["x_forward"])) < 1e-11
+        assert np.max(np.abs(logdet - vector.expected["logdet_forward"])) < 1e-11
+        for key, value in params.items():
+            if "bias" in key:
+                (x, v), _ = map_with_weights({**params, key: np.zeros_like(value)}, record, z, 1)
+                off = max(
+                    np.max(np.abs(x - vector.expected["x_forward"])), np.max(np.abs(v - vector.expected["v_forward"]))
+                )
+                assert off > 1e-4, key

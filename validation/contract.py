@@ -19,6 +19,10 @@ action(x)           the action, ``(chain,)``
 force(x)            ``+ d action / dx``, the shape of x
 forward(z)          the proposing map, ``z = (x, v) -> ((x', v'), logdet)``
 inverse(z)          its inverse, with the logdet of the inverse direction
+map_with_weights(params, architecture, z, d)  the generalized leapfrog (its inverse for ``d = -1``) with these weights, for
+                    targets that load weight files: ``params`` has the keys of `refimpl.maps.architecture`,
+                    ``architecture`` is the record of that name in ``data/vectors/v1/l2hmc/*.json`` with the ``theory``, its
+                    ``parameters`` and the ``masks``
 transition(x, v, u)  one update with the noise as argument. Returns a mapping with ``x_proposed, v_proposed, logdet, delta_h,
                     accept, x_next``; ``delta_h = H' - H`` without logdet; accept where ``u < exp(logdet - delta_h)``
 transcript(x, seed)  one update with the target's own noise: the same mapping, and ``v`` and ``u`` as drawn
@@ -49,6 +53,7 @@ target be a *factory*: a callable that takes these as keyword arguments and retu
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
@@ -73,6 +78,7 @@ CAPABILITIES = (
     "wilson_loop",
     "forward",
     "inverse",
+    "map_with_weights",
     "transition",
     "transcript",
     "step",
@@ -212,6 +218,12 @@ class Subject:
     def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         return self._map("inverse", z)
 
+    def map_with_weights(
+        self, params: Mapping[str, Array], architecture: Mapping[str, Any], z: PhasePoint, d: int
+    ) -> tuple[PhasePoint, Array]:
+        copies = {key: value.copy() for key, value in params.items()}
+        return self._map("map_with_weights", z, copies, copy.deepcopy(dict(architecture)), after=(d,))
+
     def transition(self, x: Array, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
         """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given)."""
         noise = (v, u, np.ones(len(x)) if d is None else d) if self.directed else (v, u)
@@ -239,8 +251,8 @@ class Subject:
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
         return _array(name, self._call(name, x, *args), (len(x),))
 
-    def _map(self, name: str, z: PhasePoint) -> tuple[PhasePoint, Array]:
-        result = self._call(name, (z[0].copy(), z[1].copy()))
+    def _map(self, name: str, z: PhasePoint, *before: Any, after: tuple[Any, ...] = ()) -> tuple[PhasePoint, Array]:
+        result = self._call(name, *before, (z[0].copy(), z[1].copy()), *after)
         try:
             (x, v), logdet = result
         except (TypeError, ValueError) as error:

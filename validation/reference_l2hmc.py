@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from refimpl import observables
 from refimpl.actions import Mixture, SmoothAction, WilsonU1
 from refimpl.kernels.l2hmc import L2HMC
+from refimpl.maps import PhasePoint
 from refimpl.maps.architecture import Architecture, Params
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.nets import Net
+from refimpl.theories import by_name
 
 from .reference import COVARIANCES, MEANS, WEIGHTS, KernelTarget
 
@@ -71,6 +73,17 @@ def _bias(params: Params, letter: str, value: float) -> None:
             params[key] = np.ones_like(params[key])
 
 
+def map_with_weights(params: Params, record: dict[str, Any], z: PhasePoint, d: int) -> tuple[PhasePoint, Array]:
+    """The map (for ``d = -1`` its inverse) of a weight file, as the contract describes it."""
+    net = Net("dense", tuple(record["units"]), record["activation"], record["outputs"])
+    names = ("angular", "n_layers", "mask", "encoding", "shared", "time")
+    fields = {name: record[name] for name in names}
+    architecture = Architecture(tuple(record["field_shape"]), v_net=net, x_net=net, **fields)
+    action = by_name(record["theory"], **record["parameters"]).action
+    model = GeneralizedLeapfrog(action, architecture, params, merged=record["merged"])
+    return model.forward(z) if d > 0 else model.inverse(z)
+
+
 class ReferenceMap(KernelTarget):
     """A kernel `L2HMC` as a target; subclasses declare theory and architecture."""
 
@@ -103,6 +116,11 @@ class ReferenceMap(KernelTarget):
 
     def replace(self, **changes: Any) -> Any:
         return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
+
+    def map_with_weights(
+        self, params: Params, record: dict[str, Any], z: PhasePoint, d: int
+    ) -> tuple[PhasePoint, Array]:
+        return map_with_weights(params, record, z, d)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -20,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import measure
+from . import measure, weight_vectors
 
 Array = NDArray[np.float64]
 
 VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
+SUITES = ("u1", "l2hmc")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
 
 
@@ -34,14 +36,23 @@ class ChecksumError(Exception):
 
 @dataclass(frozen=True)
 class Vector:
-    """One golden vector: links ``x`` ``(chain, 2, T, X)`` and the expected arrays at ``beta = 1``."""
+    """One golden vector: the field ``x`` and the expected arrays; ``about`` is its whole description."""
 
     name: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     flags: tuple[str, ...]
     comment: str
+    about: dict[str, Any]
     x: Array
     expected: dict[str, Array]
+
+    def regenerated_by(self, other: Vector) -> bool:
+        """Whether another vector says the same: the same bits, or to 1e-13 where the precision depends on the machine."""
+        if self.about != other.about or set(self.expected) != set(other.expected):
+            return False
+        pairs = [(self.x, other.x), *((value, other.expected[key]) for key, value in self.expected.items())]
+        exact = "longdouble" not in self.about["derivation"]
+        return all(np.array_equal(a, b) if exact else np.allclose(a, b, rtol=0, atol=1e-13) for a, b in pairs)
 
 
 @lru_cache(maxsize=4)
@@ -64,7 +75,7 @@ def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
         with np.load(io.BytesIO(contents[".npz"]), allow_pickle=False) as arrays:
             expected = {key: arrays[key] for key in arrays.files if key != "x"}
             x = arrays["x"]
-        vectors.append(Vector(name, tuple(about["shape"]), tuple(about["flags"]), about["comment"], x, expected))
+        vectors.append(Vector(name, tuple(about["shape"]), tuple(about["flags"]), about["comment"], about, x, expected))
     return tuple(vectors)
 
 
@@ -75,17 +86,33 @@ def _read(path: Path) -> bytes:
         raise ChecksumError(f"{path}: {error.strerror}") from error
 
 
-def write_u1(root: Path = VECTORS) -> list[str]:
-    """Write the suite ``u1`` from scratch and return its names. The same seed gives the same bytes."""
-    folder = root / "u1"
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest: dict[str, Any] = {
-        "suite": "u1",
-        "format": 1,
-        "generator": "refimpl vectors write",
-        "vectors": [],
-        "sha256": {},
-    }
+def write_suites(root: Path = VECTORS) -> list[str]:
+    """Write every suite from scratch and return the ids of the vectors. The same seeds give the same bytes."""
+    ids = []
+    for suite, vectors in (("u1", _u1_vectors()), ("l2hmc", weight_vectors.vectors())):
+        folder = root / suite
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest: dict[str, Any] = {
+            "suite": suite,
+            "format": 1,
+            "generator": "refimpl vectors write",
+            "vectors": [],
+            "sha256": {},
+        }
+        for name, about, arrays in vectors:
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)  # type: ignore[arg-type]
+            files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
+            for suffix, content in files.items():
+                _write(folder / (name + suffix), content)
+                manifest["sha256"][name + suffix] = hashlib.sha256(content).hexdigest()
+            manifest["vectors"].append(name)
+            ids.append(f"{suite}/{name}")
+        _write(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    return ids
+
+
+def _u1_vectors() -> Iterator[tuple[str, dict[str, Any], dict[str, Array]]]:
     for name, shape, flags, comment, x in _u1_inputs():
         about = {
             "id": f"u1/{name}",
@@ -99,15 +126,7 @@ def write_u1(root: Path = VECTORS) -> list[str]:
             "tolerance": "rounding: 8e-15 per plaquette angle, times the terms of the sum",
             "conventions": "axes (chain, mu, t, x), mu = 0 time; action = sum_P (1 - cos theta_P), force = + d action/d theta",
         }
-        buffer = io.BytesIO()
-        np.savez(buffer, **{"x": x, **_u1_expected(x)})  # type: ignore[arg-type]
-        files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
-        for suffix, content in files.items():
-            _write(folder / (name + suffix), content)
-            manifest["sha256"][name + suffix] = hashlib.sha256(content).hexdigest()
-        manifest["vectors"].append(name)
-    _write(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
-    return list(manifest["vectors"])
+        yield name, about, {"x": x, **_u1_expected(x)}
 
 
 def _u1_inputs() -> list[tuple[str, tuple[int, int], list[str], str, Array]]:

@@ -169,19 +169,20 @@ def _vectors(arguments: argparse.Namespace) -> int:
     from refimpl.validation import vectors
 
     if arguments.action == "write":
-        print("\n".join(vectors.write_u1()))
+        print("\n".join(vectors.write_suites()))
         return 0
-    suite = vectors.read_suite("u1")
+    suites = {suite: vectors.read_suite(suite) for suite in vectors.SUITES}
     if arguments.action == "list":
-        for vector in suite:
-            print(
-                f"u1/{vector.name:<16}{'x'.join(map(str, vector.shape)):<8}{', '.join(vector.flags):<26}{vector.comment}"
-            )
+        for suite, entries in suites.items():
+            for vector in entries:
+                shape, flags = "x".join(map(str, vector.shape)), ", ".join(vector.flags)
+                print(f"{suite + '/' + vector.name:<20}{shape:<8}{flags:<26}{vector.comment}")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        vectors.write_u1(Path(folder))
-        for path in sorted(Path(folder, "u1").iterdir()):
-            if path.read_bytes() != (vectors.VECTORS / "u1" / path.name).read_bytes():
-                raise vectors.ChecksumError(f"u1/{path.name}: regenerating it gives another file")
-    print(f"{len(suite)} vectors: checksums match, regenerated identically")
+        vectors.write_suites(Path(folder))
+        for suite, entries in suites.items():
+            for old, new in zip(entries, vectors.read_suite(suite, Path(folder)), strict=True):
+                if not old.regenerated_by(new):
+                    raise vectors.ChecksumError(f"{suite}/{old.name}: regenerating it gives another vector")
+    print(f"{sum(map(len, suites.values()))} vectors: checksums match, and they regenerate")
     return 0

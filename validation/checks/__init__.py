@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..contract import DIRECTION, REVERSALS, Subject
+from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
 from . import driver, exact_start, maps, static, transcript
@@ -73,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     Check(static.conjugation, (_SCALAR,), theories=_CIRCLE),
     Check(static.batch, (_SCALAR,)),
     Check(static.golden, (_SCALAR,), theories=_U1),
+    Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),
     Check(maps.logdet_antisymmetry, (_MAP,)),

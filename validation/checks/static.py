@@ -239,6 +239,10 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("largest change over its rounding", largest, 1.0, "a change of 4 roundings", len(x), detail)
 
 
+# Two layers on 32 entries of size pi, forces of size 8, nets of 36 inputs: some 1e3 roundings, amplified at most tenfold.
+WEIGHTS_ROUNDING = 1e4 * U
+
+
 def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Action, force and observables on the shipped vectors, computed in 40-digit arithmetic.
 
@@ -266,6 +270,33 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     if not used:
         return skipped(f"no vector has shape {subject.u1.shape}, and the target cannot be made at another")
     return within("largest error over its rounding", largest, 1.0, "an error of one rounding bound", used, detail)
+
+
+def weights(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """The generalized leapfrog with the weights of a shipped file, forward and inverse, against answers in extended precision.
+
+    Every bias of the file is different from zero: a loader that drops or zeroes one, transposes a matrix or takes another
+    layer's gives another point.
+    """
+    largest, detail, used = 0.0, "", 0
+    for vector in vectors.read_suite("l2hmc"):
+        if vector.about["theory"] != subject.theory.name:
+            continue
+        used += 1
+        params = {k.removeprefix("params/"): v for k, v in vector.expected.items() if k.startswith("params/")}
+        record = {name: vector.about[name] for name in ("theory", "parameters", "masks")} | vector.about["architecture"]
+        for d, way in ((1, "forward"), (-1, "inverse")):
+            expected = [vector.expected[f"{name}_{way}"] for name in ("x", "v", "logdet")]
+            (x, v), logdet = subject.map_with_weights(params, record, (vector.x, vector.expected["v"]), d)
+            errors = (subject.theory.difference(x, expected[0]), v - expected[1], logdet - expected[2])
+            error = float(max(np.max(np.abs(part)) for part in errors))
+            if not error <= largest:
+                largest = error
+                worst_part = ("x", "v", "logdet")[int(np.argmax([np.max(np.abs(part)) for part in errors]))]
+                detail = f"vector {vector.name}, {way}: {worst_part} is off by {error:.3g}"
+    if not used:
+        return skipped(f"no vector of weights is for theory {subject.theory.name}")
+    return within("max |map - vector|", largest, WEIGHTS_ROUNDING, f"an error of {WEIGHTS_ROUNDING:.0e}", used, detail)
 
 
 def tau_int(subject: Subject, rng: np.random.Generator) -> Verdict:
