@@ -307,7 +307,7 @@ def test_the_auxiliary_term_is_the_loss_at_the_initialisation_distribution():
 
 
 def test_history_holds_loss_acceptance_tunnelling_and_norm():
-    model, recipe = small(), Recipe(steps=1, chains=8)
+    model, recipe = small(), Recipe(steps=1, chains=8, rate=Rate(2e-3, "exponential", decay=0.5, every=1))
     begin = start(U1, model, recipe, 6)
     got = fit(U1, model, recipe, begin)
     rngs = spawn_rngs(0, 9)
@@ -318,7 +318,7 @@ def test_history_holds_loss_acceptance_tunnelling_and_norm():
     assert np.array_equal(got.history, [[loss, info.acceptance.mean(), hops, global_norm(grads)]])
     for c in range(8):
         assert np.array_equal(got.x[c], moved[c] if info.accepted[c] else begin.x[c])
-    params, _ = Adam.start(model.params).step(model.params, clipped(grads, 0.1), 1e-3)
+    params, _ = Adam.start(model.params).step(model.params, clipped(grads, 0.1), 2e-3)
     assert all(np.array_equal(got.params[key], params[key]) for key in params)
 
 
