@@ -125,7 +125,8 @@ class GeneralizedLeapfrog:
         end = self._mapped(z, direction)
         _, force = self.action.action_and_force(x)
         walk = _Walk(self, x, v, force, keep=False)
-        walk.points = points = []
+        points: list[tuple[Array, Array, Array]] = []
+        walk.points = points
         walk.walk(direction)
         inner = [((self.wrapped(x), v), logdet) for x, v, logdet in points[:-1]]
         return [((self.wrapped(x), v), np.zeros(len(x))), *inner, end]

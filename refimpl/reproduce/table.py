@@ -59,7 +59,9 @@ class Table:
             for row in cells
         ]
         rule = "-" * max(map(len, lines))
-        return "\n".join([f"{self.name}: {self.title} (seed {self.seed})", rule, lines[0], rule, *lines[1:], *self.notes])
+        return "\n".join(
+            [f"{self.name}: {self.title} (seed {self.seed})", rule, lines[0], rule, *lines[1:], *self.notes]
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``NAME.json`` and ``NAME.txt`` into a folder, which is made where it does not exist."""
@@ -127,8 +129,8 @@ def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
     figure.suptitle(title)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(n_rows, columns, i + 1)
-        for j, (label, x, y, error, style) in enumerate(panel.lines):
-            axes.errorbar(x, y, error, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
+        for j, (label, x, y, bars, style) in enumerate(panel.lines):
+            axes.errorbar(x, y, bars, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
         for label, level in panel.levels:
             axes.axhline(level, color="grey", linestyle="--", linewidth=1)
             axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)

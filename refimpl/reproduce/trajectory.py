@@ -16,7 +16,7 @@ from ..lattice import site_sum
 from ..maps import MolecularDynamics
 from ..maps.architecture import NetWeights
 from ..maps.l2hmc import GeneralizedLeapfrog
-from ..theories import Theory, u1
+from ..theories import u1
 from ..training import recipes
 from .measure import trained
 from .table import Cell, Panel, Table, bar, check_effort, finish

@@ -71,7 +71,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         COLUMNS,
         tuple(rows),
         (
-            f"{n_chains} chains of {n_steps} steps (convolutions: 40) from exact starts; how: as in 'freezing', one-step is a lower bound.",
+            f"{n_chains} chains of {n_steps} steps (convolutions: 40) from exact starts; how: as in 'freezing'.",
             f"rescaled: every layer twice, step sizes times {STEP_FACTOR:g}, s times {HEAT_FACTOR:g}.",
             "training_s: CPU seconds of this stage; the heat and its loss grow with the volume, so what was right is too hot.",
         ),
