@@ -220,7 +220,8 @@ def plaquette(seed: int = 0, out: Path | None = None, progress: bool = False, ef
         ("beta", "observable", "acceptance", "mean", "error", "exact", "deviation", "sigmas", "tau"),
         tuple(rows),
         (
-            f"{n_chains} chains of {n_steps} steps of scalars of 8 layers, trained on the plaquette distance, from exact starts; errors from the scatter of the chains.",
+            f"{n_chains} chains of {n_steps} steps of scalars of 8 layers, trained on the plaquette distance, exact starts.",
+            "Errors from the scatter of the chains, which are independent.",
         ),
         seed,
     )
