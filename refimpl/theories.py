@@ -117,8 +117,8 @@ def o2(beta: float, length: int) -> Theory:
 
 def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
     """A normal distribution, `refimpl.actions.Gaussian`; one sector only."""
-    given = (np.asarray(part, dtype=np.float64) for part in (covariance, mean) if part is not None)
-    action = actions.Gaussian(*given)
+    centre = () if mean is None else (np.asarray(mean, dtype=np.float64),)
+    action = actions.Gaussian(np.asarray(covariance, dtype=np.float64), *centre)
     dimension = len(action.covariance)
     return Theory(
         "gaussian",

@@ -220,13 +220,23 @@ def test_charge_fit_sees_a_wrong_coupling():
     assert freezing.charge_fit(charges.astype(np.int64), u1(5.0, (8, 8)))[2] < 1e-5
 
 
+def test_stretched_nets_repeat_their_layers():
+    theory = u1(7.0, (4, 4))
+    net = freezing.Net("conv", filters=(3,), activation="tanh", outputs="sq")
+    conv = recipes.promoted(recipes.scalars(theory, 2)[0], net)
+    longer = transfer.stretched(conv, 4, 1.0, 0.5)
+    weight, scale = (conv.params[f"v/head/s/{key}"] for key in ("weight", "scale"))
+    np.testing.assert_array_equal(longer.params["v/head/s/weight"], weight[[0, 0, 1, 1]])
+    np.testing.assert_array_equal(longer.params["v/head/s/scale"], 0.5 * scale[[0, 0, 1, 1]])
+
+
 def test_stretched_profiles_keep_their_ends():
     theory = u1(7.0, (8, 8))
     model, _ = recipes.scalars(theory, 4)
     model = model.replace(params={**model.params, "v/scalar/s": np.array([1.0, 2.0, 3.0, 4.0])})
     longer = transfer.stretched(model, 8, 0.5, 2.0)
     assert longer.architecture.n_layers == 8
-    np.testing.assert_array_equal(longer.params["v/scalar/s"], [2, 2, 4, 4, 6, 6, 8, 8])
+    np.testing.assert_allclose(longer.params["v/scalar/s"], [2, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8])
     np.testing.assert_allclose(longer.params["eps_x"], 0.5 * model.params["eps_x"][0])
     larger = transfer.on_lattice(model, u1(7.0, (4, 4)))
     assert larger.architecture.field_shape == (2, 4, 4)

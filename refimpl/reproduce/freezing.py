@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,8 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
             (HMC_NAME, hmc, 5 * length, None),
             (TEMPERED, L2HMC(best_tempering(theory, 128 if quick else 512, seeds[0])), length, None),
             (SCALARS, L2HMC(scalars), length, scalars_seconds),
-            (WOUND, Cycle([hmc, Winding(theory.action)]), length, None),  # type: ignore[list-item]
-            (HEAT_BATH, Cycle([hmc, FluxHeatBath(theory.action)]), length, None),  # type: ignore[arg-type, list-item]
+            (WOUND, Cycle([hmc, Winding(theory.action)]), length, None),
+            (HEAT_BATH, Cycle([hmc, FluxHeatBath(theory.action)]), length, None),  # type: ignore[arg-type]
         ]
         if beta in with_convolutions:
             model, seconds = trained_convolutions(theory, seed)
@@ -137,12 +138,13 @@ def winding_row(theory: Theory, n: int, seed: np.random.SeedSequence) -> tuple[C
 
 def heat_bath_far_out(seed: int, quick: bool) -> tuple[list[str], list[tuple[Cell, ...]]]:
     """HMC with the flux heat bath where HMC alone is frozen for ever: beta = 20, on 8 x 8 and on 32 x 32."""
-    notes, rows = [], []
+    notes: list[str] = []
+    rows: list[tuple[Cell, ...]] = []
     for extent, n_chains, n_steps in ((8, 500, 200), (32, 500, 200)) if not quick else ((8, 64, 40),):
         theory = u1(20.0, (extent, extent))
         first, second = np.random.SeedSequence([seed, 20, extent]).spawn(2)
         hmc = tuned_hmc(theory, 4)
-        kernel = Cycle([hmc, FluxHeatBath(theory.action)])  # type: ignore[arg-type, list-item]
+        kernel = Cycle([hmc, FluxHeatBath(theory.action)])  # type: ignore[arg-type]
         assert theory.sample is not None
         x = theory.sample(np.random.default_rng(first), n_chains)
         chains = run_chains(kernel, x, n_steps, second, {"charge": observables.charge})
@@ -157,7 +159,8 @@ def heat_bath_far_out(seed: int, quick: bool) -> tuple[list[str], list[tuple[Cel
         )  # fmt: skip
         statistic, bins, p_value = charge_fit(charges, theory)
         notes.append(
-            f"p(Q) at beta = 20 on {extent} x {extent}, {charges.size} draws: chi^2 = {statistic:.1f} in {bins} bins, p = {p_value:.3f}"
+            f"p(Q) at beta = 20 on {extent} x {extent}, {charges.size} draws: "
+            f"chi^2 = {statistic:.1f} in {bins} bins, p = {p_value:.3f}"
         )
     return notes, rows
 
@@ -193,7 +196,7 @@ def _row(
 
 
 def _panels(table: Table, seed: int, quick: bool) -> Sequence[Panel]:
-    names = [n for n in dict.fromkeys(table.column("sampler")) if n != WINDING_ALONE and "x" not in n.split()[-1]]
+    names = [n for n in dict.fromkeys(table.column("sampler")) if n != WINDING_ALONE and not n[-1].isdigit()]
     panels = []
     for column, error, label in (
         ("tau", "tau_error", "tau_int of Q, steps"),
@@ -206,23 +209,16 @@ def _panels(table: Table, seed: int, quick: bool) -> Sequence[Panel]:
             bars = None if error is None else [r[error] if np.isfinite(r[error]) else 0.0 for r in found]
             lines.append((name, [r["beta"] for r in found], [r[column] for r in found], bars, "o-"))
         panels.append(Panel(label, "beta", label, lines, log_y=True))
-    lines = []
+    histories: list[tuple[str, Any, Any, Any, str]] = []
     for i, beta in enumerate((2.0, 3.0, 4.0, 5.0, 6.0, 7.0)):
         theory = u1(beta, SHAPE)
         assert theory.sample is not None
         x = theory.sample(np.random.default_rng([seed, i]), 1)
         n_steps = 100 if quick else 1000
         charge = run_chains(tuned_hmc(theory), x, n_steps, i, {"charge": observables.charge}).series["charge"]
-        lines.append((f"beta = {beta:g}", np.arange(n_steps + 1), charge[:, 0] + 8 * i, None, "-"))
-    panels.append(Panel("HMC, one chain each, shifted by 8", "step", "Q", lines))
-    rates = [(n, table.where(sampler=n)) for n in names]
-    panels.append(
-        Panel(
-            "tunnelling rate",
-            "beta",
-            "mean |change of Q| per step",
-            [(n, [r["beta"] for r in f], [max(r["rate"], 1e-6) for r in f], None, "o-") for n, f in rates],
-            log_y=True,
-        )  # fmt: skip
-    )
+        histories.append((f"beta = {beta:g}", np.arange(n_steps + 1), charge[:, 0] + 8 * i, None, "-"))
+    panels.append(Panel("HMC, one chain each, shifted by 8", "step", "Q", histories))
+    points = [[(row["beta"], max(row["rate"], 1e-6)) for row in table.where(sampler=name)] for name in names]
+    rates = [(name, *zip(*own, strict=True), None, "o-") for name, own in zip(names, points, strict=True)]
+    panels.append(Panel("tunnelling rate", "beta", "mean |change of Q| per step", rates, log_y=True))
     return panels

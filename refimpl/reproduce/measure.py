@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 class Chains:
     """Records of a run: observables ``(step + 1, chain)`` (the start is row 0), acceptance, CPU seconds per step."""
 
-    series: Mapping[str, Array]
+    series: Mapping[str, NDArray[Any]]
     acceptance: Array
     seconds: float
 
@@ -37,11 +37,11 @@ def run_chains(
     x: Array,
     n_steps: int,
     seed: np.random.SeedSequence | int,
-    record: Mapping[str, Callable[[Array], Array]],
+    record: Mapping[str, Callable[[Array], NDArray[Any]]],
 ) -> Chains:
     """Run chains from ``x``; the acceptance of a cycle is that of its first kernel. Seconds leave the records out."""
     rngs, state = spawn_rngs(seed, len(x)), kernel.init(x)
-    rows: dict[str, list[Array]] = {name: [np.asarray(f(state.x))] for name, f in record.items()}
+    rows: dict[str, list[NDArray[Any]]] = {name: [np.asarray(f(state.x))] for name, f in record.items()}
     acceptance, seconds = [], 0.0
     for _ in range(n_steps):
         begun = time.process_time()

@@ -129,8 +129,8 @@ def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
     figure.suptitle(title)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(n_rows, columns, i + 1)
-        for j, (label, x, y, error, style) in enumerate(panel.lines):
-            axes.errorbar(x, y, error, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
+        for j, (label, x, y, bars, style) in enumerate(panel.lines):
+            axes.errorbar(x, y, bars, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
         for label, level in panel.levels:
             axes.axhline(level, color="grey", linestyle="--", linewidth=1)
             axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
