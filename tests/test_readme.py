@@ -9,7 +9,9 @@ import pytest
 
 from refimpl.cli import main
 from refimpl.validation.checks import CHECKS
+from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import MUTANTS
+from refimpl.validation.reference import ReferenceU1
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,7 +68,10 @@ def test_the_failure_shown_is_the_failure_printed(capsys):
 
 def test_counts_are_those_of_the_code():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"{len(CHECKS)} passed, 0 failed" in README
+    subject = Subject(ReferenceU1())
+    mine = sum(check.applies(subject) for check in CHECKS)
+    assert f"{mine} passed, 0 failed, 0 skipped" in README
+    assert f"{mine} apply here, {len(CHECKS)} in all" in README
     assert f"{len(MUTANTS)} wrong implementations" in README
     assert f"{len(CHECKS)} checks" in changelog
     assert f"{len(MUTANTS)} mutants" in changelog

@@ -221,9 +221,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         os.execve(sys.executable, [*again, "--seconds", str(arguments.seconds)], {**os.environ, "OMP_NUM_THREADS": "1"})
     from refimpl.validation import bench
 
-    items = [item for item in bench.ITEMS if arguments.item is None or item.startswith(arguments.item)]
-    if not items:
-        raise ValueError(f"ITEM: got {arguments.item!r}, expected one of {', '.join(bench.ITEMS)}, or how it begins")
+    items = bench.selected(arguments.item)
     bench.pin_threads()
     for item in items:
         heading = (bench.ITEMS[item].setup.__doc__ or "").strip()
