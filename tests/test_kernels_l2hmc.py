@@ -59,6 +59,9 @@ def test_a_step_is_the_metropolis_step_of_the_map(case, seed):
         assert info.accepted[c] == (np.log(u[c]) < info.logdet[c] - info.delta_h[c])
         assert distance(theory, new.x[c], y[0] if info.accepted[c] else x[c]) < 1e-12
     assert not info.non_finite.any()
+    if theory.action.angular:
+        far = kernel.propose(state, v + 20.0, *noise[1:])[0].x
+        assert all(np.all((field >= -np.pi) & (field < np.pi)) for field in (far, new.x))
     assert np.allclose(new.action, theory.action.action(new.x), rtol=0, atol=1e-11)
     assert np.allclose(new.force, theory.action.force(new.x), rtol=0, atol=1e-11)
 
