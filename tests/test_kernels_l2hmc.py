@@ -190,6 +190,8 @@ def test_bad_fields_and_generators_are_refused():
     kernel = L2HMC(build(THEORIES["gmm"], n_layers=1))
     with pytest.raises(ValueError, match=r"x: got shape \(3, 4\), expected \(chain, 2\)"):
         kernel.init(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"x: got shape \(3, 2, 4, 6\), expected \(chain, 2, 4, 4\)"):
+        L2HMC(build(THEORIES["u1"], n_layers=1)).init(np.zeros((3, 2, 4, 6)))
     with pytest.raises(ValueError, match=r"rngs: got 2 generators, expected one per chain \(3\)"):
         kernel.step(spawn_rngs(0, 2), kernel.init(np.zeros((3, 2))))
 
