@@ -59,6 +59,9 @@ def test_a_step_is_the_metropolis_step_of_the_map(case, seed):
         assert info.accepted[c] == (np.log(u[c]) < info.logdet[c] - info.delta_h[c])
         assert distance(theory, new.x[c], y[0] if info.accepted[c] else x[c]) < 1e-12
     assert not info.non_finite.any()
+    if theory.action.angular:
+        far = kernel.propose(state, v + 20.0, *noise[1:])[0].x
+        assert all(np.all((field >= -np.pi) & (field < np.pi)) for field in (far, new.x))
     assert np.allclose(new.action, theory.action.action(new.x), rtol=0, atol=1e-11)
     assert np.allclose(new.force, theory.action.force(new.x), rtol=0, atol=1e-11)
 
@@ -187,6 +190,8 @@ def test_bad_fields_and_generators_are_refused():
     kernel = L2HMC(build(THEORIES["gmm"], n_layers=1))
     with pytest.raises(ValueError, match=r"x: got shape \(3, 4\), expected \(chain, 2\)"):
         kernel.init(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"x: got shape \(3, 2, 4, 6\), expected \(chain, 2, 4, 4\)"):
+        L2HMC(build(THEORIES["u1"], n_layers=1)).init(np.zeros((3, 2, 4, 6)))
     with pytest.raises(ValueError, match=r"rngs: got 2 generators, expected one per chain \(3\)"):
         kernel.step(spawn_rngs(0, 2), kernel.init(np.zeros((3, 2))))
 
