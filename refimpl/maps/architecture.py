@@ -81,7 +81,8 @@ class Architecture:
     time : whether nets are told ``(cos 2 pi k/N, sin 2 pi k/N)``.
     encoding : how nets see angles: ``cartesian``, cos and sin times the mask; ``masked_angle``, cos and sin of the
         masked angle; ``angle``, the masked angle itself, discontinuous at the cut; ``plaquette``, cos and sin of the
-        plaquettes whose links are all frozen: gauge invariant, for outputs that are (no ``s`` or position ``s``).
+        plaquettes whose links are all frozen: gauge invariant. A position net then must not scale (no ``s``), and sees
+        little but v: masks of single sites leave few plaquettes frozen.
     winding : units of flux that are added in the middle of the trajectory (links only).
 
     Raises

@@ -210,6 +210,8 @@ def fit(
             raise TrainingError(
                 f"training stopped at step {n}: {error}; the last good checkpoint, of step {checkpoint.step}, is kept"
             ) from error
+        if n == recipe.pretrain:
+            checkpoint = replace(checkpoint, adam=Adam.start(checkpoint.params))  # the nets begin here
         if n < recipe.pretrain:
             grads = {key: grads[key] for key in ("eps_x", "eps_v")}
         params, adam = checkpoint.adam.step(checkpoint.params, clipped(grads, recipe.clip), recipe.rate.at(n))
@@ -217,7 +219,9 @@ def fit(
             params = kernel.map.replace(params=params).with_statistics(x, v, recipe.statistics)
         weight = recipe.average if n > 0 else 0.0
         average = {key: weight * checkpoint.average[key] + (1 - weight) * value for key, value in params.items()}
-        hops = float(np.mean(proposal.acceptance * (at.sector(x_moved) - at.sector(x)) ** 2.0))
+        change = at.sector(x_moved) - at.sector(x)
+        # Components have no order: between them a hop is a hop.
+        hops = float(np.mean(proposal.acceptance * (change != 0 if theory.name == "gmm" else change**2)))
         row = [loss, float(proposal.acceptance.mean()), hops, norm]
         chosen = np.where(_over(proposal.accepted, x), x_moved, x)
         checkpoint = replace(
