@@ -13,8 +13,8 @@ from refimpl.theories import Theory
 from refimpl.training import load_model
 
 from .contract import TargetError
-from .reference import ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
-from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, ReferenceMap
+from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
+from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
 BUILT_IN: Mapping[str, Callable[..., Any]] = {
@@ -33,7 +33,7 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class TrainedModel(ReferenceMap):
+class TrainedModel(KernelTarget):
     """A model from `refimpl train l2hmc`, at the theory it was trained for."""
 
     def __init__(self, model: GeneralizedLeapfrog, theory: Theory, name: str) -> None:
@@ -52,6 +52,8 @@ class TrainedModel(ReferenceMap):
     @property
     def sampled(self) -> Any:
         return self._theory.action
+
+    map_with_weights = staticmethod(map_with_weights)
 
     @property
     def equivariant(self) -> bool:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from refimpl import observables, statistics
 from refimpl.actions import Action, Gaussian, Mixture, O2Chain, WilsonU1
 from refimpl.kernels import HMC, Info, State, spawn_rngs
+from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps import INTEGRATORS, MolecularDynamics, PhasePoint
+from refimpl.maps.l2hmc import GeneralizedLeapfrog
 
 Array = NDArray[np.float64]
 Rngs = list[np.random.Generator]
@@ -42,8 +44,8 @@ class Map(Protocol):
 class KernelTarget(ABC):
     """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
 
-    A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for another update than
-    HMC also `map` and `kernel`, and `reversal` where it is not "flip". `NOISE` names what its kernel draws.
+    A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for the generalized
+    leapfrog also `map`. `NOISE` names what its kernel draws.
     """
 
     step_size: float
@@ -62,8 +64,22 @@ class KernelTarget(ABC):
 
     @property
     def kernel(self) -> Kernel:
-        """The update."""
+        """The update: the generalized leapfrog's, where that is the map."""
+        if isinstance(self.map, GeneralizedLeapfrog):
+            return L2HMC(self.map)
         return HMC(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
+
+    @property
+    def reversal(self) -> str:
+        """As the contract has it."""
+        if isinstance(self.map, GeneralizedLeapfrog):
+            return "involution" if self.map.involution else "direction"
+        return "flip"
+
+    @property
+    def order(self) -> int:
+        """Of the integrator; 0 where there is none."""
+        return 0 if isinstance(self.map, GeneralizedLeapfrog) else 2
 
     def replace(self, **changes: Any) -> Any:
         return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
@@ -139,17 +155,10 @@ class ReferenceU1(KernelTarget):
     def sampled(self) -> Action:
         return WilsonU1(self.beta)
 
-    def plaquette(self, x: Array) -> Array:
-        return observables.mean_plaquette(x)
-
-    def charge(self, x: Array) -> NDArray[np.int64]:
-        return observables.charge(x)
-
-    def sine_charge(self, x: Array) -> Array:
-        return observables.sine_charge(x)
-
-    def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
-        return observables.wilson_loop(x, extent_t, extent_x)
+    plaquette = staticmethod(observables.mean_plaquette)
+    charge = staticmethod(observables.charge)
+    sine_charge = staticmethod(observables.sine_charge)
+    wilson_loop = staticmethod(observables.wilson_loop)
 
 
 @dataclass(frozen=True)

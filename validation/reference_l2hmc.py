@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from refimpl import observables
 from refimpl.actions import Mixture, SmoothAction, WilsonU1
-from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps import PhasePoint
 from refimpl.maps.architecture import Architecture, Params
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
@@ -84,47 +83,8 @@ def map_with_weights(params: Params, record: dict[str, Any], z: PhasePoint, d: i
     return model.forward(z) if d > 0 else model.inverse(z)
 
 
-class ReferenceMap(KernelTarget):
-    """A kernel `L2HMC` as a target; subclasses declare theory and architecture."""
-
-    step_size: float
-    regime: str
-    merged: bool
-    seed: int
-    order: ClassVar[int] = 0
-
-    @property
-    def sampled(self) -> SmoothAction:
-        raise NotImplementedError
-
-    @property
-    def architecture(self) -> Architecture:
-        raise NotImplementedError
-
-    @property
-    def map(self) -> GeneralizedLeapfrog:
-        params = regime_parameters(self.architecture, self.regime, self.step_size, self.seed)
-        return GeneralizedLeapfrog(self.sampled, self.architecture, params, merged=self.merged)
-
-    @property
-    def kernel(self) -> L2HMC:
-        return L2HMC(self.map)
-
-    @property
-    def reversal(self) -> str:
-        return "involution" if self.map.involution else "direction"
-
-    def replace(self, **changes: Any) -> Any:
-        return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
-
-    def map_with_weights(
-        self, params: Params, record: dict[str, Any], z: PhasePoint, d: int
-    ) -> tuple[PhasePoint, Array]:
-        return map_with_weights(params, record, z, d)
-
-
 @dataclass(frozen=True)
-class ReferenceL2HMC(ReferenceMap):
+class ReferenceL2HMC(KernelTarget):
     """The generalized leapfrog for two-dimensional U(1)."""
 
     beta: float = 2.0
@@ -169,21 +129,21 @@ class ReferenceL2HMC(ReferenceMap):
     def sampled(self) -> SmoothAction:
         return WilsonU1(self.beta)
 
-    def plaquette(self, x: Array) -> Array:
-        return observables.mean_plaquette(x)
+    @property
+    def map(self) -> GeneralizedLeapfrog:
+        params = regime_parameters(self.architecture, self.regime, self.step_size, self.seed)
+        return GeneralizedLeapfrog(self.sampled, self.architecture, params, merged=self.merged)
 
-    def charge(self, x: Array) -> NDArray[np.int64]:
-        return observables.charge(x)
+    map_with_weights = staticmethod(map_with_weights)
 
-    def sine_charge(self, x: Array) -> Array:
-        return observables.sine_charge(x)
-
-    def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
-        return observables.wilson_loop(x, extent_t, extent_x)
+    plaquette = staticmethod(observables.mean_plaquette)
+    charge = staticmethod(observables.charge)
+    sine_charge = staticmethod(observables.sine_charge)
+    wilson_loop = staticmethod(observables.wilson_loop)
 
 
 @dataclass(frozen=True)
-class ReferenceL2HMCMixture(ReferenceMap):
+class ReferenceL2HMCMixture(KernelTarget):
     """The generalized leapfrog for a mixture of Gaussians: position updates on the real line."""
 
     weights: Any = WEIGHTS
@@ -208,3 +168,10 @@ class ReferenceL2HMCMixture(ReferenceMap):
     @property
     def sampled(self) -> SmoothAction:
         return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))
+
+    @property
+    def map(self) -> GeneralizedLeapfrog:
+        params = regime_parameters(self.architecture, self.regime, self.step_size, self.seed)
+        return GeneralizedLeapfrog(self.sampled, self.architecture, params, merged=self.merged)
+
+    map_with_weights = staticmethod(map_with_weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,39 +12,38 @@ from ..reference_l2hmc import map_with_weights
 from .l2hmc_clay import L2HMC, Array
 
 
+def _after(lose: Callable[[str, Array], Array]) -> Any:
+    """The map whose weights went through ``lose(key, value)``."""
+
+    def mapped(params: dict[str, Array], record: dict[str, Any], z: PhasePoint, d: int) -> tuple[PhasePoint, Array]:
+        return map_with_weights({key: lose(key, value) for key, value in params.items()}, record, z, d)
+
+    return staticmethod(mapped)
+
+
 class BiasesLost(L2HMC):
     """the biases of the hidden layers are zero after loading (the exporter of Foreman 2020, sec. 16)"""
 
     killed_by = ("static.weights",)
-
-    def loaded(self, key: str, value: Array) -> Array:
-        return np.zeros_like(value) if key.endswith("bias") and "/head/" not in key else value
-
-    def map_with_weights(
-        self, params: dict[str, Array], record: dict[str, Any], z: PhasePoint, d: int
-    ) -> tuple[PhasePoint, Array]:
-        return map_with_weights({key: self.loaded(key, value) for key, value in params.items()}, record, z, d)
+    map_with_weights = _after(lambda key, value: value * ("/head/" in key or not key.endswith("bias")))
 
 
-class HeadBiasesLost(BiasesLost):
+class HeadBiasesLost(L2HMC):
     """the biases of the heads are zero after loading"""
 
-    def loaded(self, key: str, value: Array) -> Array:
-        return np.zeros_like(value) if key.endswith("bias") and "/head/" in key else value
+    killed_by = ("static.weights",)
+    map_with_weights = _after(lambda key, value: value * ("/head/" not in key or not key.endswith("bias")))
 
 
-class FirstLayerForAll(BiasesLost):
+class FirstLayerForAll(L2HMC):
     """every layer gets the nets of the first"""
 
-    def loaded(self, key: str, value: Array) -> Array:
-        return np.broadcast_to(value[:1], value.shape).copy() if "/" in key else value
+    killed_by = ("static.weights",)
+    map_with_weights = _after(lambda key, value: value if "eps" in key else np.repeat(value[:1], len(value), axis=0))
 
 
-class OtherTimeAxis(BiasesLost):
-    """the inputs of the nets are flattened with space before time"""
+class ReversedInputs(L2HMC):
+    """the links are handed to the nets in reverse order"""
 
-    def loaded(self, key: str, value: Array) -> Array:
-        if "/in/" not in key or value.ndim < 3:
-            return value
-        sites = value.reshape(len(value), 2, *self.shape, -1)
-        return np.asarray(np.swapaxes(sites, 2, 3).reshape(value.shape))
+    killed_by = ("static.weights",)
+    map_with_weights = _after(lambda key, value: value[:, ::-1].copy() if "/in/" in key and value.ndim == 3 else value)
