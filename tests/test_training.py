@@ -1,6 +1,5 @@
 """Training: losses and optimiser at numbers, fits that resume bit for bit, and what happens when something breaks."""
 
-import importlib
 import json
 import math
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from refimpl.training import (
     fit,
     load_checkpoint,
     load_model,
+    loop,
     losses,
     recipes,
     save_checkpoint,
@@ -43,8 +43,6 @@ from refimpl.training.optimise import clipped, global_norm
 
 from .models import THEORIES, build, distance
 from .models import start as phase_point
-
-loop = importlib.import_module("refimpl.training.fit")  # the package has the function under this name
 
 DENSE, SCALARS = Net("dense", units=(4,)), Net("scalars")
 NORMED = Net("conv", filters=(3,), activation="tanh", batch_norm=True)
@@ -244,11 +242,11 @@ def test_annealed_training_samples_the_annealed_action():
 # --- the step --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("loss", ["charge", "topological"])
-def test_loss_and_gradient_are_those_of_the_definition(merged, loss):
+def testloss_and_gradient_are_those_of_the_definition(merged, loss):
     model = build(U1, 2, n_layers=2, v_net=SCALARS, x_net=DENSE, merged=merged)
     x, terms = phase_point(U1, 5, 3)[0], LOSSES[loss]
     kernel = L2HMC(model)
-    value, grads, info, x_moved, v = loop._loss_and_gradient(kernel, terms, x, spawn_rngs(4, 5))
+    value, grads, info, x_moved, v = loop.loss_and_gradient(kernel, terms, x, spawn_rngs(4, 5))
     noise = kernel.noise(spawn_rngs(4, 5), x.shape)
     d = noise[2] if kernel.directed else np.ones(5)
     assert merged or len(set(d)) == 2
@@ -291,9 +289,9 @@ def test_the_auxiliary_term_is_the_loss_at_the_initialisation_distribution():
     for rng, state in zip(rngs, begin.rng_states, strict=True):
         rng.bit_generator.state = state
     kernel = L2HMC(model)
-    first = loop._loss_and_gradient(kernel, terms, begin.x, rngs[:-1])
+    first = loop.loss_and_gradient(kernel, terms, begin.x, rngs[:-1])
     other = U1.start(rngs[-1], 6)
-    second = loop._loss_and_gradient(kernel, terms, other, rngs[:-1], auxiliary=True)
+    second = loop.loss_and_gradient(kernel, terms, other, rngs[:-1], auxiliary=True)
     noise_free = Term("circular", "plain", weight=0.7)
     assert math.isclose(got.history[0, 0], first[0] + second[0], rel_tol=1e-14)
     assert second[0] != 0
@@ -313,7 +311,7 @@ def test_history_holds_loss_acceptance_tunnelling_and_norm():
     rngs = spawn_rngs(0, 9)
     for rng, state in zip(rngs, begin.rng_states, strict=True):
         rng.bit_generator.state = state
-    loss, grads, info, moved, _ = loop._loss_and_gradient(L2HMC(model), LOSSES["charge"], begin.x, rngs[:-1])
+    loss, grads, info, moved, _ = loop.loss_and_gradient(L2HMC(model), LOSSES["charge"], begin.x, rngs[:-1])
     hops = np.mean(info.acceptance * (observables.charge(moved) - observables.charge(begin.x)) ** 2)
     assert np.array_equal(got.history, [[loss, info.acceptance.mean(), hops, global_norm(grads)]])
     for c in range(8):
@@ -549,13 +547,13 @@ def test_step_sizes_that_explode_stop_training(theory):
 
 
 def test_a_gradient_that_is_not_finite_stops_training(monkeypatch):
-    own = loop._loss_and_gradient
+    own = loop.loss_and_gradient
 
     def broken(*arguments, **options):
         loss, grads, *rest = own(*arguments, **options)
         return loss, {**grads, "eps_x": np.full_like(grads["eps_x"], np.inf)}, *rest
 
-    monkeypatch.setattr(loop, "_loss_and_gradient", broken)
+    monkeypatch.setattr(loop, "loss_and_gradient", broken)
     model, recipe = small(), Recipe(steps=2, chains=3)
     with pytest.raises(TrainingError, match=r"stopped at step 0: loss .*norm of the gradient inf"):
         fit(U1, model, recipe, start(U1, model, recipe, 1))
@@ -571,10 +569,10 @@ def test_single_chains_that_diverge_count_as_rejected(merged, form):
     seeds = [seed for seed in range(200) if self_diverges(model, x, seed) == [False, True, False, False]]
     assert len(seeds) > 5
     for seed in seeds[:5]:
-        loss, grads, info, x_moved, _ = loop._loss_and_gradient(L2HMC(model), terms, x, spawn_rngs(seed, 4))
+        loss, grads, info, x_moved, _ = loop.loss_and_gradient(L2HMC(model), terms, x, spawn_rngs(seed, 4))
         rest = [c for c in range(4) if c != 1]
         rngs = [spawn_rngs(seed, 4)[c] for c in rest]
-        other, expected, *_ = loop._loss_and_gradient(L2HMC(model), terms, x[rest], rngs)
+        other, expected, *_ = loop.loss_and_gradient(L2HMC(model), terms, x[rest], rngs)
         rejected = 1e4 - 1e-4 if form == "mixed" else 0.0
         assert math.isclose(loss, 0.75 * other + 0.25 * rejected, rel_tol=1e-12)
         assert all(np.allclose(grads[key], 0.75 * expected[key], rtol=1e-12, atol=1e-14) for key in grads)

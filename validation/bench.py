@@ -144,7 +144,7 @@ def l2hmc_sample(kind: str, n_chains: int) -> dict[str, Stepper]:
 def l2hmc_train(kind: str, n_chains: int) -> dict[str, Stepper]:
     """One step of training on 8x8 U(1), beta = 4: trajectories, charge loss, gradient, clipping, Adam."""
     # autograd is loaded here and not with the module, which the command line imports for every item.
-    from refimpl.training.fit import _loss_and_gradient
+    from refimpl.training import loss_and_gradient
     from refimpl.training.losses import LOSSES
     from refimpl.training.optimise import Adam, clipped
 
@@ -154,7 +154,7 @@ def l2hmc_train(kind: str, n_chains: int) -> dict[str, Stepper]:
 
     def ours() -> object:
         nonlocal params, adam
-        loss, grads, *_ = _loss_and_gradient(L2HMC(model.replace(params=params)), LOSSES["charge"], x, rngs)
+        loss, grads, *_ = loss_and_gradient(L2HMC(model.replace(params=params)), LOSSES["charge"], x, rngs)
         params, adam = adam.step(params, clipped(grads, clip), rate)
         return loss
 

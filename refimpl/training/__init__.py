@@ -1,7 +1,8 @@
 """Training of the generalized leapfrog: losses, optimiser, annealing, and fits that resume bit for bit."""
 
 from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
-from .fit import Annealing, Recipe, TrainingError, fit, recipe_from, start
+from .gradient import loss_and_gradient
+from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Rate
 
@@ -18,6 +19,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_model",
+    "loss_and_gradient",
     "recipe_from",
     "save_checkpoint",
     "save_model",

@@ -12,7 +12,7 @@ from ..maps.architecture import Architecture, Params
 from ..maps.l2hmc import GeneralizedLeapfrog
 from ..nets import Net
 from ..theories import Theory
-from .fit import Annealing, Recipe
+from .loop import Annealing, Recipe
 from .losses import Term
 from .optimise import Rate
 

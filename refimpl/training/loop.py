@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import autograd
-import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..kernels import HMC, accept_reject, spawn_rngs
 from ..kernels.l2hmc import L2HMC
-from ..kernels.metropolis import Info, State, initial_state, metropolis
-from ..lattice import check_integer, check_number, site_sum
-from ..maps.architecture import Params
-from ..maps.l2hmc import End, GeneralizedLeapfrog
+from ..lattice import check_integer, check_number
+from ..maps.l2hmc import GeneralizedLeapfrog
 from ..theories import Theory
 from .checkpoints import Checkpoint
-from .losses import LOSSES, ON_LINKS, Term, acceptance, expected_loss
+from .gradient import loss_and_gradient
+from .losses import LOSSES, ON_LINKS, Term
 from .optimise import Adam, Rate, clipped, global_norm
 
 Array = NDArray[np.float64]
@@ -196,10 +193,10 @@ def fit(
         elif recipe.thermalise and n > 0 and factor != recipe.factor(n - 1):
             x = _thermalised(at, checkpoint, recipe.thermalise, rngs[:-1])
         try:
-            loss, grads, proposal, x_moved, v = _loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
+            loss, grads, proposal, x_moved, v = loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
             if any(term.auxiliary for term in recipe.terms):
                 other = at.start(rngs[-1], recipe.chains)
-                more = _loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
+                more = loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
                 loss, grads = loss + more[0], {key: g + more[1][key] for key, g in grads.items()}
             norm = global_norm(grads)
             if not (np.isfinite(loss) and np.isfinite(norm)):
@@ -223,7 +220,7 @@ def fit(
         # Components have no order: between them a hop is a hop.
         hops = float(np.mean(proposal.acceptance * (change != 0 if theory.name == "gmm" else change**2)))
         row = [loss, float(proposal.acceptance.mean()), hops, norm]
-        chosen = np.where(_over(proposal.accepted, x), x_moved, x)
+        chosen = np.where(proposal.accepted.reshape((-1,) + (1,) * (x.ndim - 1)), x_moved, x)
         checkpoint = replace(
             checkpoint,
             step=n + 1,
@@ -264,71 +261,3 @@ def _thermalised(theory: Theory, checkpoint: Checkpoint, n: int, rngs: list[np.r
     for _ in range(n):
         state, _ = accept_reject(kernel, rngs, state)
     return np.ascontiguousarray(state.x)
-
-
-def _loss_and_gradient(
-    kernel: L2HMC, terms: tuple[Term, ...], x: Array, rngs: list[np.random.Generator], auxiliary: bool = False
-) -> tuple[float, Params, Info, Array, Array]:
-    """Loss, gradient of every parameter, the decisions, the proposed fields and the momenta.
-
-    A proposal that diverges counts as one that is rejected and has not moved.
-    """
-    try:
-        state = initial_state(kernel.action, x)
-    except ValueError as error:
-        raise FloatingPointError(str(error)) from error
-    noise = kernel.noise(rngs, x.shape)
-    v, u = noise[:2]
-    d = noise[2] if kernel.directed else np.ones(len(x))
-    loss, grads = 0.0, {key: np.zeros_like(value) for key, value in kernel.map.params.items()}
-    whole = {"x": np.empty_like(x), "v": np.empty_like(x), "logdet": np.empty(len(x)), "action": np.empty(len(x))}
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for direction in np.unique(d):
-            chains = np.flatnonzero(d == direction)
-            end, share, part = _one_direction(kernel.map, terms, state, v, chains, int(direction), auxiliary)
-            loss += share
-            grads = {key: g + part[key] for key, g in grads.items()}
-            for name, value in whole.items():
-                value[chains] = getattr(end, name)
-        delta_h = (whole["action"] - state.action) + 0.5 * site_sum(whole["v"] * whole["v"] - v * v)
-        info = metropolis(delta_h, whole["logdet"], u)
-        if info.non_finite.all():
-            raise FloatingPointError("every proposal diverges")
-        x_moved = np.where(_over(info.non_finite, x), x, kernel.map.wrapped(whole["x"]))
-    return loss, grads, info, x_moved, v
-
-
-def _one_direction(
-    model: GeneralizedLeapfrog,
-    terms: tuple[Term, ...],
-    state: State,
-    v: Array,
-    chains: NDArray[np.intp],
-    direction: int,
-    auxiliary: bool,
-) -> tuple[End, float, Params]:
-    """End, share of the loss and gradient of the chains that go one way."""
-    x, momenta, n = state.x[chains], v[chains], len(v)
-    end, pull = model.run_with_pullback(x, momenta, state.force[chains], direction)
-    good = np.isfinite(end.action) & np.isfinite(end.logdet) & np.isfinite(site_sum(end.v * end.v))
-    if not good.all():
-        bad = x[~good]
-        lost = len(bad) / n * float(expected_loss(terms, bad, bad, np.zeros(len(bad)), auxiliary))
-        if not good.any():
-            return end, lost, {key: np.zeros_like(value) for key, value in model.params.items()}
-        _, share, grads = _one_direction(model, terms, state, v, chains[good], direction, auxiliary)
-        return end, lost + share, grads
-    start_energy = state.action[chains] + 0.5 * site_sum(momenta * momenta)
-
-    def loss_of(parts: tuple[Any, ...]) -> Any:
-        x_end, v_end, logdet, action = parts
-        kinetic = 0.5 * anp.sum(anp.reshape(v_end * v_end, (len(chains), -1)), axis=1)
-        accept = acceptance(action + kinetic - start_energy, logdet)
-        return len(chains) / n * expected_loss(terms, x, x_end, accept, auxiliary)
-
-    value, cotangents = autograd.value_and_grad(loss_of)((end.x, end.v, end.logdet, end.action))
-    return end, float(value), pull(*cotangents)
-
-
-def _over(per_chain: NDArray[np.bool_], field: Array) -> NDArray[np.bool_]:
-    return per_chain.reshape((-1,) + (1,) * (field.ndim - 1))
