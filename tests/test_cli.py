@@ -232,3 +232,86 @@ def test_python_dash_m_and_no_progress_bar_without_a_terminal():
     assert done.returncode == 0
     assert done.stderr == ""
     assert "0 failed" in done.stdout
+
+
+TRAIN = ["train", "l2hmc", "--theory", "u1", "--beta", "2", "--shape", "4", "4", "--layers", "2", "--chains", "4"]
+
+
+def test_train_resume_sample_and_validate_a_model(capsys, tmp_path):
+    model = tmp_path / "model"
+    assert main([*TRAIN, "--steps", "4", "--out", str(model)]) == 0
+    assert sorted(path.name for path in model.iterdir()) == ["checkpoint.npz", "weights.npz"]
+    before = (model / "weights.npz").read_bytes()
+    assert main(["train", "l2hmc", "--resume", "--out", str(model)]) == 0  # nothing left to do: the same bytes
+    assert (model / "weights.npz").read_bytes() == before
+    sample = ["sample", "u1", "--beta", "2", "--shape", "4", "4", "--trajectories", "5", "--chains", "3"]
+    kernel = ["--kernel", "l2hmc", "--model", str(model), "--cycle", "2", "--out", str(tmp_path / "run")]
+    assert main([*sample, *kernel]) == 0
+    with np.load(tmp_path / "run" / "samples.npz") as samples:
+        assert samples["charge"].shape == (5, 3)
+        assert samples["charge"].dtype == np.int64
+    assert main(["validate", f"model:{model}", "-k", "maps.*", "--level", "smoke"]) == 0
+    assert "model in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (["--units", "5,4", "--activation", "tanh"], ("dense", (5, 4))),
+        (["--filters", "3"], ("conv", ())),
+        (["--net", "stencil", "--filters", "2", "--rank", "1"], ("stencil", ())),
+        (["--net", "scalars", "--winding", "1"], ("scalars", ())),
+    ],
+)
+def test_train_options_make_the_net(tmp_path, extra, expected):
+    from refimpl.training import load_model
+
+    assert main([*TRAIN, "--steps", "2", *extra, "--out", str(tmp_path / "m")]) == 0
+    net = load_model(tmp_path / "m")[0].architecture.v_net
+    assert (net.kind, net.units) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "l2hmc", "--out", "OUT"], "--theory: got nothing"),
+        (["train", "l2hmc", "--theory", "u1", "--beta", "2", "--out", "OUT"], "--shape: got nothing"),
+        ([*TRAIN, "--length", "4", "--out", "OUT"], "--length: got it for theory u1"),
+        ([*TRAIN, "--loss", "speed", "--out", "OUT"], "loss: got 'speed', expected one of"),
+        ([*TRAIN, "--units", "4", "--activation", "cube", "--out", "OUT"], "activation: got 'cube'"),
+        (["train", "l2hmc", "--resume", "--out", "OUT"], "weights.npz"),
+        (["sample", "gmm", "--kernel", "flux", "--out", "OUT"], "--kernel: got 'flux' for theory gmm"),
+        (["sample", "gmm", "--kernel", "l2hmc", "--out", "OUT"], "--model: got None with --kernel l2hmc"),
+        (["reproduce", "wonders"], "name: got 'wonders', expected one of"),
+        (["validate", "model:OUT"], "weights.npz"),
+    ],
+)
+def test_bad_training_and_sampling_options(capsys, tmp_path, argv, message):
+    out = str(tmp_path / "out")
+    assert main([word.replace("OUT", out) for word in argv]) in (2, 3)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_diverges_exits_1_and_keeps_its_checkpoint(capsys, tmp_path):
+    out = tmp_path / "m"
+    assert main([*TRAIN, "--steps", "4", "--step-size", "1e200", "--out", str(out)]) == 1
+    assert "training stopped at step 0: every proposal diverges" in capsys.readouterr().err
+    assert (out / "checkpoint.npz").exists()
+
+
+def test_exact_answers_of_every_theory(capsys):
+    for argv, shown in (
+        (["o2", "--beta", "2", "--length", "8"], "bond_cosine                 0.7216281226"),
+        (["gaussian", "--covariance", "[[1, 0.5], [0.5, 2]]"], "x_1^2                       2"),
+        (["gmm"], "x_0^2                       4.1"),
+    ):
+        assert main(["exact", *argv]) == 0
+        assert shown in capsys.readouterr().out
+
+
+def test_reproduce_lists_and_runs(capsys, tmp_path):
+    assert main(["reproduce"]) == 0
+    assert "freezing" in capsys.readouterr().out
+    assert main(["reproduce", "reversibility", "--quick"]) == 0
+    assert "wrapped scaling" in capsys.readouterr().out

@@ -234,9 +234,26 @@ def test_annealed_training_samples_the_annealed_action():
     model = build(THEORIES["gmm"], n_layers=1, v_net=SCALARS)
     recipe = Recipe(steps=6, chains=4, loss="esjd-plain", annealing=Annealing(0.2, 4))
     fit(theory, model, recipe, start(theory, model, recipe, 0))
-    steps = seen[-5:]
-    assert steps == [recipe.factor(n) for n in range(5)]
-    assert steps[-1] == 1.0
+    assert seen[-6:] == [recipe.factor(n) for n in range(6)]
+    assert seen[-2:] == [1.0, 1.0]
+
+
+def test_an_interrupted_training_keeps_every_finished_step(monkeypatch):
+    model, recipe = small(), Recipe(steps=9, chains=3)
+    whole, saved, own = fit(U1, model, recipe, start(U1, model, recipe, 1)), [], loop.loss_and_gradient
+    calls = iter(range(100))
+
+    def interrupted(*arguments, **options):
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(loop, "loss_and_gradient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(U1, model, recipe, start(U1, model, recipe, 1), save=saved.append)
+    assert saved[-1].step == 4
+    again = fit(U1, model, recipe, saved[-1])
+    assert all(np.array_equal(again.params[key], whole.params[key]) for key in whole.params)
 
 
 # --- the step --------------------------------------------------------------------------------------------------------

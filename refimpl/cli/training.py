@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,12 @@ def _train(arguments: argparse.Namespace) -> int:
         training.save_model(out, model.replace(params=state.best), theory, asdict(recipe))
         training.save_checkpoint(out, state)
 
-    done = training.fit(theory, model, recipe, checkpoint, save=save, progress=True)
+    save(checkpoint)
+    try:
+        done = training.fit(theory, model, recipe, checkpoint, save=save, progress=True)
+    except training.TrainingError as error:
+        print(f"refimpl: {error}", file=sys.stderr)
+        return 1
     save(done)
     window = done.history[-50:].mean(axis=0)
     print(

@@ -168,7 +168,8 @@ def fit(
 
     Raises
     ------
-    TrainingError : a loss or gradient that is not finite; ``save`` was called with the last good checkpoint.
+    TrainingError : a loss or gradient that is not finite; ``save`` was called with the last good checkpoint, as it is when
+        the training is interrupted.
     ValueError : a checkpoint of other chains or of another architecture.
     """
     expected = (recipe.chains, *model.architecture.field_shape)
@@ -177,67 +178,74 @@ def fit(
     rngs = spawn_rngs(0, len(checkpoint.rng_states))
     for rng, state in zip(rngs, checkpoint.rng_states, strict=True):
         rng.bit_generator.state = state
-    at, factor = theory, -1.0
     bar = tqdm(
         range(checkpoint.step, recipe.steps), desc="training", disable=None if progress else True, file=sys.stderr
     )
-    for n in bar:
-        if recipe.factor(n) != factor:
-            factor = recipe.factor(n)
-            at = theory.scaled(factor)
-        kernel = L2HMC(model.replace(action=at.action, params=checkpoint.params))
-        x = checkpoint.x
-        if recipe.refresh == "exact":
-            assert at.sample is not None  # `start` has seen to it
-            x = at.sample(rngs[-1], recipe.chains)
-        elif recipe.thermalise and n > 0 and factor != recipe.factor(n - 1):
-            x = _thermalised(at, checkpoint, recipe.thermalise, rngs[:-1])
-        try:
-            loss, grads, proposal, x_moved, v = loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
-            if any(term.auxiliary for term in recipe.terms):
-                other = at.start(rngs[-1], recipe.chains)
-                more = loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
-                loss, grads = loss + more[0], {key: g + more[1][key] for key, g in grads.items()}
-            norm = global_norm(grads)
-            if not (np.isfinite(loss) and np.isfinite(norm)):
-                raise FloatingPointError(f"loss {loss:g}, norm of the gradient {norm:g}")
-        except FloatingPointError as error:
-            if save is not None:
-                save(checkpoint)
-            raise TrainingError(
-                f"training stopped at step {n}: {error}; the last good checkpoint, of step {checkpoint.step}, is kept"
-            ) from error
-        if n == recipe.pretrain:
-            checkpoint = replace(checkpoint, adam=Adam.start(checkpoint.params))  # the nets begin here
-        if n < recipe.pretrain:
-            grads = {key: grads[key] for key in ("eps_x", "eps_v")}
-        params, adam = checkpoint.adam.step(checkpoint.params, clipped(grads, recipe.clip), recipe.rate.at(n))
-        if kernel.map.architecture.batch_norm:
-            params = kernel.map.replace(params=params).with_statistics(x, v, recipe.statistics)
-        weight = recipe.average if n > 0 else 0.0
-        average = {key: weight * checkpoint.average[key] + (1 - weight) * value for key, value in params.items()}
-        change = at.sector(x_moved) - at.sector(x)
-        # Components have no order: between them a hop is a hop.
-        hops = float(np.mean(proposal.acceptance * (change != 0 if theory.name == "gmm" else change**2)))
-        row = [loss, float(proposal.acceptance.mean()), hops, norm]
-        chosen = np.where(proposal.accepted.reshape((-1,) + (1,) * (x.ndim - 1)), x_moved, x)
-        checkpoint = replace(
-            checkpoint,
-            step=n + 1,
-            params=params,
-            average=average,
-            adam=adam,
-            x=chosen,
-            rng_states=tuple(rng.bit_generator.state for rng in rngs),
-            history=np.concatenate([checkpoint.history, [row]]),
-        )
-        checkpoint = _with_best(checkpoint, recipe, theory)
-        if (n + 1) % WINDOW == 0:
-            loss_now, acceptance_now, hops_now, _ = checkpoint.history[-WINDOW:].mean(axis=0)
-            bar.set_postfix(loss=f"{loss_now:.4g}", acceptance=f"{acceptance_now:.2f}", tunnelling=f"{hops_now:.3g}")
-        if save is not None and ((n + 1) % save_every == 0 or n + 1 == recipe.steps):
-            save(checkpoint)
+    keep = save or (lambda checkpoint: None)
+    try:
+        for n in bar:
+            checkpoint = _with_best(_step(theory, model, recipe, checkpoint, rngs), recipe, theory)
+            if (n + 1) % WINDOW == 0:
+                loss, mean_acceptance, hops, _ = checkpoint.history[-WINDOW:].mean(axis=0)
+                bar.set_postfix(loss=f"{loss:.4g}", acceptance=f"{mean_acceptance:.2f}", tunnelling=f"{hops:.3g}")
+            if (n + 1) % save_every == 0 or n + 1 == recipe.steps:
+                keep(checkpoint)
+    except FloatingPointError as error:
+        keep(checkpoint)
+        raise TrainingError(
+            f"training stopped at step {checkpoint.step}: {error}; the last good checkpoint, of step {checkpoint.step}, is kept"
+        ) from error
+    except KeyboardInterrupt:
+        keep(checkpoint)
+        raise
     return checkpoint
+
+
+def _step(
+    theory: Theory, model: GeneralizedLeapfrog, recipe: Recipe, checkpoint: Checkpoint, rngs: list[np.random.Generator]
+) -> Checkpoint:
+    """The checkpoint after one more step; raises `FloatingPointError` for a loss or gradient that is not finite."""
+    n = checkpoint.step
+    factor = recipe.factor(n)
+    at = theory.scaled(factor)
+    kernel = L2HMC(model.replace(action=at.action, params=checkpoint.params))
+    x = checkpoint.x
+    if recipe.refresh == "exact":
+        assert at.sample is not None  # `start` has seen to it
+        x = at.sample(rngs[-1], recipe.chains)
+    elif recipe.thermalise and n > 0 and factor != recipe.factor(n - 1):
+        x = _thermalised(at, checkpoint, recipe.thermalise, rngs[:-1])
+    loss, grads, proposal, x_moved, v = loss_and_gradient(kernel, recipe.terms, x, rngs[:-1])
+    if any(term.auxiliary for term in recipe.terms):
+        other = at.start(rngs[-1], recipe.chains)
+        more = loss_and_gradient(kernel, recipe.terms, other, rngs[:-1], auxiliary=True)
+        loss, grads = loss + more[0], {key: g + more[1][key] for key, g in grads.items()}
+    norm = global_norm(grads)
+    if not (np.isfinite(loss) and np.isfinite(norm)):
+        raise FloatingPointError(f"loss {loss:g}, norm of the gradient {norm:g}")
+    if n == recipe.pretrain:
+        checkpoint = replace(checkpoint, adam=Adam.start(checkpoint.params))  # the nets begin here
+    if n < recipe.pretrain:
+        grads = {key: grads[key] for key in ("eps_x", "eps_v")}
+    params, adam = checkpoint.adam.step(checkpoint.params, clipped(grads, recipe.clip), recipe.rate.at(n))
+    if kernel.map.architecture.batch_norm:
+        params = kernel.map.replace(params=params).with_statistics(x, v, recipe.statistics)
+    weight = recipe.average if n > 0 else 0.0
+    average = {key: weight * checkpoint.average[key] + (1 - weight) * value for key, value in params.items()}
+    change = at.sector(x_moved) - at.sector(x)
+    # Components have no order: between them a hop is a hop.
+    hops = float(np.mean(proposal.acceptance * (change != 0 if theory.name == "gmm" else change**2)))
+    row = [loss, float(proposal.acceptance.mean()), hops, norm]
+    return replace(
+        checkpoint,
+        step=n + 1,
+        params=params,
+        average=average,
+        adam=adam,
+        x=np.where(proposal.accepted.reshape((-1,) + (1,) * (x.ndim - 1)), x_moved, x),
+        rng_states=tuple(rng.bit_generator.state for rng in rngs),
+        history=np.concatenate([checkpoint.history, [row]]),
+    )
 
 
 def _with_best(checkpoint: Checkpoint, recipe: Recipe, theory: Theory) -> Checkpoint:
