@@ -76,7 +76,8 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         tuple(rows),
         (
             f"bias: <cos P> over {n_steps} updates of {n_chains} exact configurations minus its exact value, where the plaquette",
-            "of the start is a control variate. Zero is expected for a correct kernel. One output at its weight, the others at zero; 'all': all six.",
+            "of the start is a control variate. Zero is expected for a correct kernel.",
+            "One output at its weight, the others at zero; 'all': all six.",
             f"Largest of {len(ours)} deviations of our kernels: {max(ours):.1f} sigmas.",
             "No sigmas where nothing was accepted.",
             "The counter-example scales the angle itself and wraps it, with logdet = sum e s.",
