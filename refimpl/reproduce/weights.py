@@ -65,7 +65,8 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         x = theory.sample(np.random.default_rng(first), n_chains)
         series = run_chains(kernel, x, n_steps, second, {"plaquette": observables.mean_plaquette})
         plaquettes = series.series["plaquette"] - theory.exact["plaquette"]
-        bias, error = controlled(plaquettes[1:].mean(axis=0), plaquettes[0])
+        moved = (plaquettes[1:] - plaquettes[0]).mean(axis=0)
+        bias, error = controlled(plaquettes[0] + moved, plaquettes[0])
         acceptance = float(series.acceptance.mean())
         rows.append((name, output, alpha, acceptance, bias, error, bias / error if error else None))
     ours = [abs(row[-1]) for row in rows if row[0] != WRONG and isinstance(row[-1], float)]
