@@ -173,6 +173,15 @@ def test_promoted_nets_begin_as_their_scalars():
         recipes.promoted(conv, net)
 
 
+def test_a_control_variate_takes_out_what_it_explains():
+    rng = np.random.default_rng(5)
+    control, noise = rng.normal(size=(2, 4000))
+    value, error = weights.controlled(0.3 + 2 * control + 0.1 * noise, control)
+    assert error == pytest.approx(0.1 / np.sqrt(4000), rel=0.1)  # the error of a standard deviation is 1 %
+    assert abs(value - 0.3) < 5 * error
+    assert weights.controlled(control, control) == (0.0, 0.0)
+
+
 def test_one_step_tau_of_a_two_state_chain():
     # Q = 0 or 1 with probability 1/2, a change with probability p: rho(1) = 1 - 2 p. About the mean, <Q^2> = 1/4.
     changes = np.zeros((100, 50))

@@ -124,9 +124,9 @@ def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
         ) from error
     columns = min(len(panels), 3)
     n_rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(5.2 * columns, 3.9 * n_rows), layout="constrained")
+    figure = Figure(figsize=(max(7.5, 5.2 * columns), 3.9 * n_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=11)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(n_rows, columns, i + 1)
         for j, (label, x, y, bars, style) in enumerate(panel.lines):

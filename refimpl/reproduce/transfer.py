@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..kernels import Kernel
+from ..kernels import Cycle, Kernel
 from ..kernels.l2hmc import L2HMC
 from ..maps.l2hmc import GeneralizedLeapfrog
 from ..theories import Theory, u1
@@ -32,10 +32,10 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     small, large = u1(BETA, SMALL), u1(BETA, LARGE)
     seeds = iter(np.random.SeedSequence([seed, 16]).spawn(16))
     rows: list[tuple[Cell, ...]] = []
-    n_chains, n_steps = (32, 20) if quick else (128, 100)
+    n_chains, n_steps = (32, 20) if quick else (256, 100)
 
     def measure(name: str, theory: Theory, kernel: Kernel, layers: int | None, seconds: float | None) -> None:
-        few = 40 if "conv" in name else n_steps
+        few = 25 if "conv" in name else n_steps
         charge = charge_of(kernel, theory, n_chains, few, next(seeds))
         price = gradients(kernel)
         lattice = f"{theory.field_shape[1]}x{theory.field_shape[2]}"
@@ -54,6 +54,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         ("scalars, as they are", large, L2HMC(on_lattice(scalars, large)), 16, 0.0),
         ("scalars, rescaled", large, L2HMC(rescaled), LAYERS, 0.0),
         ("scalars, rescaled and fine-tuned", large, L2HMC(tuned), LAYERS, more),
+        ("scalars, fine-tuned + HMC", large, Cycle([L2HMC(tuned), tuned_hmc(large)]), LAYERS, more),
     ]
     if not quick:
         conv, conv_cost = trained_convolutions(small, seed, progress=progress)
@@ -72,7 +73,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         COLUMNS,
         tuple(rows),
         (
-            f"{n_chains} chains of {n_steps} steps (convolutions: 40) from exact starts; how: as in 'freezing'.",
+            f"{n_chains} chains of {n_steps} steps (convolutions: 25) from exact starts; how: as in 'freezing'.",
             f"rescaled: twice the layers, step sizes times {STEP_FACTOR:g}, s times {HEAT_FACTOR:g}; cooler: the latter only.",
             "training_s: CPU seconds of this stage; the heat and its loss grow with the volume, so what was right is too hot.",
         ),

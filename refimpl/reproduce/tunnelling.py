@@ -126,7 +126,7 @@ def step_size(seed: int = 0, out: Path | None = None, progress: bool = False, ef
     def panels() -> Sequence[Panel]:
         result = []
         for beta in betas:
-            hmc = table.where(beta=beta, sampler="HMC, 10 steps")
+            hmc = [row for row in table.where(beta=beta, sampler="HMC, 10 steps") if row["rate"] > 0]
             own = table.where(beta=beta, sampler="trained scalars")[0]
             columns = [[row[name] for row in hmc] for name in ("step_size", "rate", "rate_error")]
             levels = [("trained scalars, per step", own["rate"]), ("per 10 gradients", 10 * own["rate_per_gradient"])]
