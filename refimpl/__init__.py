@@ -1,6 +1,18 @@
 """refimpl: a float64 NumPy reference, and a test oracle, for machine-learned sampling in 2D lattice field theory."""
 
-from . import actions, exact, groups, kernels, lattice, maps, observables, statistics
+import importlib
+from types import ModuleType
+
+from . import actions, exact, groups, kernels, lattice, maps, observables, statistics, theories
 
 __version__ = "0.1.0"
-__all__ = ["actions", "exact", "groups", "kernels", "lattice", "maps", "observables", "statistics"]
+__all__ = ["actions", "exact", "groups", "kernels", "lattice", "maps", "observables", "statistics", "theories"]
+
+# What loads autograd, or much of the rest, waits until it is asked for.
+_LATER = ("nets", "training", "reproduce", "validation")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return importlib.import_module(f"refimpl.{name}")
+    raise AttributeError(f"module 'refimpl' has no attribute {name!r}")
