@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,15 @@ class Panel:
 def finish(table: Table, out: Path | None, panels: Callable[[], Sequence[Panel]]) -> Table:
     """Save the table and draw its figure into ``out``, if there is one; returns the table.
 
-    Raises `ImportError` with what to install where the figure cannot be drawn; the table is saved before.
+    Where matplotlib is missing there is no figure, and a note of the table says what to install.
     """
-    if out is not None:
-        table.save(out)
+    if out is None:
+        return table
+    try:
         _write(Path(out) / f"{table.name}.png", lambda path: _draw(table.title, panels(), path))
+    except ImportError as error:
+        table = replace(table, notes=(*table.notes, str(error)))
+    table.save(out)
     return table
 
 
@@ -119,9 +123,7 @@ def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            "the figure needs matplotlib: pip install 'refimpl[plot]' (the table is saved without it)"
-        ) from error
+        raise ImportError("No figure: it needs matplotlib, pip install 'refimpl[plot]'.") from error
     columns = min(len(panels), 3)
     n_rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(max(7.5, 5.2 * columns), 3.9 * n_rows), layout="constrained")
