@@ -9,7 +9,7 @@ from typing import Any
 
 from refimpl import observables
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
-from refimpl.theories import Theory
+from refimpl.theories import Theory, by_name
 from refimpl.training import load_model
 
 from .contract import TargetError
@@ -60,10 +60,17 @@ class TrainedModel(KernelTarget):
         return self._model.architecture.affine_kicks and not self._model.architecture.winding
 
 
-def trained(folder: str) -> TrainedModel:
-    """The model in a folder as a target; raises `TargetError` where there is none."""
+def trained(folder: str) -> Callable[..., TrainedModel]:
+    """A factory of the model in a folder as a target, at its own parameters or others; raises `TargetError` without one."""
+    if not folder:
+        raise TargetError("TARGET: got model: without a folder, expected model:DIR")
     try:
-        model, theory, _ = load_model(Path(folder))
+        own = load_model(Path(folder))[1]
     except (ValueError, OSError) as error:
         raise TargetError(f"TARGET: {error}") from error
-    return TrainedModel(model, theory, f"model in {folder}")
+
+    def made(**parameters: Any) -> TrainedModel:
+        theory = by_name(own.name, **{**own.parameters, **parameters})
+        return TrainedModel(load_model(Path(folder), theory)[0], theory, f"model in {folder}")
+
+    return made

@@ -98,7 +98,9 @@ def counts(text: str) -> tuple[int, ...]:
 def new_folder(out: str) -> Path:
     """The path of a folder that does not exist yet, inside one that does; raises `ValueError` otherwise."""
     path = Path(out)
-    if path.exists():
+    if not out:
+        raise ValueError("--out: got '', expected a new folder")
+    if path.exists() or path.is_symlink():
         raise ValueError(f"--out: got {out!r}, which exists already; expected a new folder")
     if not path.resolve().parent.is_dir():
         raise ValueError(f"--out: got {out!r}, expected a folder inside one that exists")

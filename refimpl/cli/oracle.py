@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def _target(spec: str | None, theory: str | None) -> Any:
     return named[kind][name]
 
 
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise OSError(f"--xfail: got {path!r}, expected a JSON file: {error.strerror}") from error
+
+
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
@@ -88,7 +96,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     known = None
     if arguments.xfail is not None:
         try:
-            known = json.loads(Path(arguments.xfail).read_text(encoding="utf-8"))
+            known = json.loads(_text(arguments.xfail))
         except ValueError as error:
             raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
         if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
@@ -114,6 +122,8 @@ def _validate(arguments: argparse.Namespace) -> int:
         progress=True,
     )
     emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
+    if not report.verdicts:
+        print(f"refimpl: no check matches {arguments.select!r}; refimpl explain lists them", file=sys.stderr)
     return report.exit_code
 
 

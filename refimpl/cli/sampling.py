@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 KERNELS = {
     "hmc": "Hybrid Monte Carlo",
     "l2hmc": "the generalized leapfrog of --model",
-    "winding": "HMC and a winding step in turn (u1)",
-    "flux": "HMC and a flux heat bath in turn (u1)",
+    "winding": "HMC and a winding step in turn",
+    "flux": "HMC and a flux heat bath in turn",
 }
+ON_LINKS = ("winding", "flux")
+HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 
 
 def add(commands: Any) -> None:
@@ -30,15 +32,14 @@ def add(commands: Any) -> None:
 
     text = "run Markov chains and save observables and final fields"
     for parser in _per_theory(commands, "sample", text, _sample):
-        listed = "; ".join(f"{name}: {what}" for name, what in KERNELS.items())
-        parser.add_argument("--kernel", choices=list(KERNELS), default="hmc", help=f"default hmc; {listed}")
+        kernels = {k: what for k, what in KERNELS.items() if parser.get_default("theory") == "u1" or k not in ON_LINKS}
+        listed = "; ".join(f"{name}: {what}" for name, what in kernels.items())
+        parser.add_argument("--kernel", choices=list(kernels), default="hmc", help=f"default hmc; {listed}")
         parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
         parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
-        parser.add_argument(
-            "--integrator", choices=["leapfrog", "omelyan"], default="leapfrog", help="default leapfrog"
-        )
-        parser.add_argument("--step-size", type=positive, default=0.2, help="of HMC (default 0.2)")
-        parser.add_argument("--steps", type=count, default=10, help="integrator steps of HMC (default 10)")
+        parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
+        parser.add_argument("--step-size", type=positive, help="of HMC (default 0.2)")
+        parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
         parser.add_argument("--chains", type=count, default=64, help="default 64")
         parser.add_argument("--trajectories", type=count, default=1000, help="per chain (default 1000)")
         starts = ["exact", "hot", "cold"]
@@ -109,7 +110,7 @@ def _answers(theory: Theory) -> tuple[dict[str, float], dict[str, float]]:
             "log_partition": o2.log_partition(beta, length),
             "bond_cosine": o2.bond_cosine(beta, length),
             "bond_variance": o2.bond_variance(beta, length),
-            "susceptibility": o2.susceptibility(beta, length),
+            **({"susceptibility": o2.susceptibility(beta, length)} if length <= 4096 else {}),
             "winding_susceptibility": o2.winding_susceptibility(beta, length),
             **{f"correlation_{r}": o2.correlation(beta, length, r) for r in range(1, min(length // 2, 8) + 1)},
         }
@@ -121,30 +122,41 @@ def _answers(theory: Theory) -> tuple[dict[str, float], dict[str, float]]:
 
 def _kernel(arguments: argparse.Namespace, theory: Theory) -> Any:
     """The update that the options name."""
-    from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
+    from refimpl.kernels import HMC, Cycle, FluxHeatBath, Kernel, Winding
     from refimpl.maps import INTEGRATORS
 
     name = arguments.kernel
-    if (name == "l2hmc") != (arguments.model is not None):
-        raise ValueError(
-            f"--model: got {arguments.model!r} with --kernel {name}, expected it with l2hmc and only there"
-        )
+    if name == "l2hmc" and arguments.model is None:
+        raise ValueError("--model: got nothing, expected the folder of a model for --kernel l2hmc")
+    if name != "l2hmc" and arguments.model is not None:
+        raise ValueError(f"--model: got {arguments.model!r} with --kernel {name}, expected it with l2hmc only")
+    if name == "l2hmc" and arguments.cycle is None:
+        if given := [option for option in HMC_DEFAULTS if getattr(arguments, option) is not None]:
+            raise ValueError(f"--{given[0].replace('_', '-')}: got it without HMC, expected --cycle N with it")
+    else:
+        for option, default in HMC_DEFAULTS.items():
+            if getattr(arguments, option) is None:
+                setattr(arguments, option, default)
     if arguments.cycle is not None and name != "l2hmc":
         raise ValueError(f"--cycle: got {arguments.cycle} with --kernel {name}, expected it with l2hmc only")
-    if name in ("winding", "flux") and theory.name != "u1":
-        raise ValueError(f"--kernel: got {name!r} for theory {theory.name}, expected u1")
-    hmc = HMC(theory.action, arguments.step_size, arguments.steps, INTEGRATORS[arguments.integrator])
+    hmc: list[Kernel] = []
+    if arguments.step_size is not None:
+        hmc = [HMC(theory.action, arguments.step_size, arguments.steps, INTEGRATORS[arguments.integrator])]
     if name == "hmc":
-        return hmc
+        return hmc[0]
     if name == "winding":
-        return Cycle([hmc, Winding(theory.action)])
+        return Cycle([*hmc, Winding(theory.action)])
     if name == "flux":
-        return Cycle([hmc, FluxHeatBath(theory.action)])  # type: ignore[arg-type]
+        return Cycle([*hmc, FluxHeatBath(theory.action)])  # type: ignore[arg-type]
     from refimpl.kernels.l2hmc import L2HMC
     from refimpl.training import load_model
 
-    kernel = L2HMC(load_model(Path(arguments.model), theory)[0])
-    return Cycle([hmc] * arguments.cycle + [kernel]) if arguments.cycle else kernel
+    model, _, _ = load_model(Path(arguments.model), theory)
+    trained_for = dict(load_model(Path(arguments.model))[1].parameters)
+    if trained_for != dict(theory.parameters):
+        print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
+    kernel = L2HMC(model)
+    return Cycle([*hmc * arguments.cycle, kernel]) if hmc else kernel
 
 
 def _sample(arguments: argparse.Namespace) -> int:
@@ -178,7 +190,8 @@ def _sample(arguments: argparse.Namespace) -> int:
         non_finite += int(info.non_finite.sum())
         if i % 50 == 0:
             bar.set_postfix(acceptance=f"{record['accepted'][: i + 1].mean():.2f}", refresh=False)
-    manifest = {name: value for name, value in vars(arguments).items() if name not in ("command", "out")} | {
+    options = {name: value for name, value in vars(arguments).items() if name not in ("command", "out")}
+    manifest = {name: value for name, value in options.items() if value is not None} | {
         "version": refimpl.__version__,
         "non_finite_proposals": non_finite,
         "samples.npz": {

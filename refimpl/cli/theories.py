@@ -36,14 +36,14 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     if "length" in names:
         parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2)")
     for name, text in {
-        "covariance": "matrix (gaussian)",
-        "mean": "vector (gaussian; default 0)",
-        "weights": "of the components (gmm)",
-        "means": "of the components, a list of vectors (gmm)",
-        "covariances": "of the components, a list of matrices (gmm)",
+        "covariance": "matrix (gaussian), such as '[[1, 0.5], [0.5, 1]]'",
+        "mean": "vector (gaussian; default 0), such as '[0, 1]'",
+        "weights": "of the components (gmm), such as '[0.3, 0.7]'",
+        "means": "of the components (gmm), such as '[[-2, 0], [2, 0]]'",
+        "covariances": "of the components (gmm), such as '[[[1, 0], [0, 1]], [[1, 0], [0, 1]]]'",
     }.items():
         if name in names:
-            parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=f"{text}, such as '[[1, 0.5], [0.5, 1]]'")
+            parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=text)
 
 
 def theory_from(arguments: argparse.Namespace, name: str) -> Theory:
@@ -60,9 +60,12 @@ def theory_from(arguments: argparse.Namespace, name: str) -> Theory:
 
 
 def _json(text: str) -> Any:
+    import numpy as np
+
     try:
         value = json.loads(text)
-    except ValueError:
+        np.asarray(value, dtype=np.float64)
+    except (ValueError, TypeError):
         value = None
     if not isinstance(value, list):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a JSON list of numbers")

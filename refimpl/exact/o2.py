@@ -35,8 +35,8 @@ def correlation(beta: float, length: int, distance: int) -> float:
 
 
 def susceptibility(beta: float, length: int) -> float:
-    """``<|sum_i exp(i x_i)|^2>/N = sum_(r < N) G(r)``."""
-    _check(beta, length)
+    """``<|sum_i exp(i x_i)|^2>/N = sum_(r < N) G(r)``, for at most 4096 sites."""
+    _check(beta, length, largest_length=4096)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         return float(sum((_correlation(beta, length, r) for r in range(length)), decimal.Decimal(0)))
 

@@ -27,6 +27,8 @@ _DIGITS = 50
 # The sums over charges grow with beta and with the volume: seconds to a minute at these.
 LARGEST_BETA = 200.0
 LARGEST_VOLUME = 128 * 128
+# Beyond it even the plaquette takes many seconds.
+HIGHEST_BETA = 1e8
 # Charge sectors less probable than this are not listed (neighbours of sector 0 always are).
 SMALLEST_PROBABILITY = 1e-30
 # Terms of the theta sum that are summed one by one where it falls slowly; beyond, the tail has a closed form.
@@ -221,6 +223,8 @@ def _charge_digits(beta: float, volume: int) -> int:
 
 
 def _volume(beta: float, shape: Shape, largest_beta: float = math.inf) -> int:
+    if isinstance(beta, int | float) and HIGHEST_BETA < beta < math.inf:
+        raise ValueError(f"beta: got {beta!r}, expected at most {HIGHEST_BETA:g}: the number of terms grows with it")
     if not (
         isinstance(beta, int | float | np.integer | np.floating) and math.isfinite(beta) and 0 <= beta <= largest_beta
     ):

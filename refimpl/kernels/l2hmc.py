@@ -61,7 +61,12 @@ class L2HMC:
         return accept_reject(self, rngs, state)
 
     def propose(self, state: State, v: Array, u: Array, d: Array | None = None) -> tuple[State, Array, Info]:
-        """Proposed state, its momenta and the decision, for given momenta, uniforms and directions (None: all +1)."""
+        """Proposed state, its momenta and the decision, for given momenta, uniforms and directions (None: all +1).
+
+        Raises `ValueError` for a direction that is neither +1 nor -1.
+        """
+        if d is not None and not np.all(np.abs(d) == 1):
+            raise ValueError(f"d: got {d!r}, expected +1 or -1 for every chain")
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             end = self._run(state, v, np.ones(len(v)) if d is None else d)
             kinetic = 0.5 * site_sum(end.v * end.v - v * v)

@@ -124,6 +124,14 @@ class Architecture:
             raise ValueError(
                 f"encoding: got {self.encoding!r} on a real field, expected 'cartesian' (the field itself)"
             )
+        for name in ("angular", "shared", "time"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected True or False")
+        for name in ("v_net", "x_net"):
+            if not isinstance(getattr(self, name), nets.Net | None):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a Net or None")
+        if len(shape) == 3 and abs(self.winding) >= shape[1] * shape[2]:
+            raise ValueError(f"winding: got {self.winding}, expected less than the {shape[1] * shape[2]} plaquettes")
         if len(shape) != 3 and (self.encoding == "plaquette" or self.winding):
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X) links for plaquettes or winding")
         if self.x_net is not None and self.mask in ("checkerboard", "stripes") and any(n % 2 for n in shape[-2:]):

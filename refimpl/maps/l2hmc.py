@@ -124,6 +124,8 @@ class GeneralizedLeapfrog:
         A merged map has twice as many layers; the flip of the momenta comes before the layers that run back. The last point
         is what `forward` (or for ``direction = -1`` `inverse`) returns, exactly.
         """
+        if direction not in (1, -1):
+            raise ValueError(f"direction: got {direction!r}, expected 1 or -1")
         x, v = z
         end = self._mapped(z, direction)
         _, force = self.action.action_and_force(x)

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,11 +51,18 @@ def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mappin
             np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **arrays)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # as any other new file; mkstemp makes it private
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load(
@@ -74,19 +79,11 @@ def load(
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        OSError,
-    ) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path}: got a file that cannot be read ({error}), expected the .npz of `save`") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile and NumPy raise all sorts of things
+        what = str(error) if isinstance(error, OSError) else "not such an archive, or a damaged one"
+        raise ValueError(f"{path}: got a file that cannot be read ({what}), expected an .npz of parameters") from error
     header = _header(path, arrays.pop(HEADER, None))
     _check(path, arrays, {key: tuple(shape) for key, shape in header["shapes"].items()}, "its header")
     if shapes is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import nets
+from ..lattice import check_integer
 from ..maps.architecture import Architecture, NetWeights, Params
 from ..maps.l2hmc import GeneralizedLeapfrog
 from ..theories import Theory, by_name
@@ -63,7 +64,9 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
     try:
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         architecture = architecture_from(meta["architecture"])
-        merged, recipe = bool(meta["merged"]), dict(meta["recipe"])
+        merged, recipe = meta["merged"], dict(meta["recipe"])
+        if not isinstance(merged, bool):
+            raise TypeError(f"merged = {merged!r}")
         weights = NetWeights(**meta["net_weights"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: got a record with {error!r}, expected weights of a generalized leapfrog") from error
@@ -115,19 +118,26 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return {key.removeprefix(name + "/"): value for key, value in arrays.items() if key.startswith(name + "/")}
 
     try:
-        return Checkpoint(
-            step=meta["step"],
+        checkpoint = Checkpoint(
+            step=check_integer("step", meta["step"], 0),
             params=group("params"),
             average=group("average"),
-            adam=Adam(group("first"), group("second"), meta["adam_steps"]),
+            adam=Adam(group("first"), group("second"), check_integer("adam_steps", meta["adam_steps"], 0)),
             x=arrays["x"],
             rng_states=tuple(meta["rngs"]),
             best=group("best"),
             best_score=-np.inf if meta["best_score"] is None else float(meta["best_score"]),
             history=arrays["history"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: got a record with {error!r}, expected a training checkpoint") from error
+    keys = {key: value.shape for key, value in checkpoint.params.items()}
+    others = (checkpoint.average, checkpoint.best, checkpoint.adam.first, checkpoint.adam.second)
+    if any({key: value.shape for key, value in other.items()} != keys for other in others):
+        raise ValueError(f"{path}: got parameters, averages and moments of different keys or shapes, expected the same")
+    if checkpoint.history.shape != (checkpoint.step, 4):
+        raise ValueError(f"{path}: got a history {checkpoint.history.shape}, expected {(checkpoint.step, 4)}")
+    return checkpoint
 
 
 def _read(path: Path, kind: str) -> tuple[Params, dict[str, Any]]:

@@ -46,7 +46,7 @@ class Annealing:
     kind: str = "temperature"
 
     def __post_init__(self) -> None:
-        check_number("start", self.start, 0, above=True)
+        check_number("start", self.start, 1e-6)
         check_integer("steps", self.steps, 1)
         if self.kind not in ANNEALINGS:
             raise ValueError(f"kind: got {self.kind!r}, expected one of {', '.join(ANNEALINGS)}")
@@ -99,8 +99,15 @@ class Recipe:
             raise ValueError(f"statistics: got {self.statistics!r}, expected a number from 0 to 1")
         if self.refresh not in REFRESHES:
             raise ValueError(f"refresh: got {self.refresh!r}, expected one of {', '.join(REFRESHES)}")
-        if isinstance(self.loss, str) and self.loss not in LOSSES:
-            raise ValueError(f"loss: got {self.loss!r}, expected one of {', '.join(LOSSES)}")
+        named = isinstance(self.loss, str) and self.loss in LOSSES
+        if not named and not (self.loss and all(isinstance(term, Term) for term in self.loss)):
+            raise ValueError(f"loss: got {self.loss!r}, expected one of {', '.join(LOSSES)}, or terms")
+        if not isinstance(self.rate, Rate) or not isinstance(self.annealing, Annealing | None):
+            raise ValueError(
+                f"rate, annealing: got {self.rate!r}, {self.annealing!r}, expected a Rate, an Annealing or None"
+            )
+        if self.pretrain > self.steps:
+            raise ValueError(f"pretrain: got {self.pretrain}, expected at most steps = {self.steps}")
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -111,14 +118,17 @@ class Recipe:
 
 
 def recipe_from(record: Mapping[str, Any]) -> Recipe:
-    """The recipe of its JSON record (`dataclasses.asdict`)."""
+    """The recipe of its JSON record (`dataclasses.asdict`); raises `ValueError` for another record."""
     fields = dict(record)
-    fields["rate"] = Rate(**fields["rate"])
-    if fields["annealing"] is not None:
-        fields["annealing"] = Annealing(**fields["annealing"])
-    if not isinstance(fields["loss"], str):
-        fields["loss"] = tuple(Term(**term) for term in fields["loss"])
-    return Recipe(**fields)
+    try:
+        fields["rate"] = Rate(**fields["rate"])
+        if fields["annealing"] is not None:
+            fields["annealing"] = Annealing(**fields["annealing"])
+        if not isinstance(fields["loss"], str):
+            fields["loss"] = tuple(Term(**term) for term in fields["loss"])
+        return Recipe(**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"record: got {error!r}, expected the record of a recipe") from error
 
 
 def start(theory: Theory, model: GeneralizedLeapfrog, recipe: Recipe, seed: int) -> Checkpoint:
