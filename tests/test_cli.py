@@ -280,16 +280,20 @@ def test_train_options_make_the_net(tmp_path, extra, expected):
         ([*TRAIN, "--loss", "speed", "--out", "OUT"], "loss: got 'speed', expected one of"),
         ([*TRAIN, "--units", "4", "--activation", "cube", "--out", "OUT"], "activation: got 'cube'"),
         (["train", "l2hmc", "--resume", "--out", "OUT"], "weights.npz"),
-        (["sample", "gmm", "--kernel", "flux", "--out", "OUT"], "--kernel: got 'flux' for theory gmm"),
-        (["sample", "gmm", "--kernel", "l2hmc", "--out", "OUT"], "--model: got None with --kernel l2hmc"),
-        (["reproduce", "wonders"], "name: got 'wonders', expected one of"),
+        (["sample", "gmm", "--kernel", "flux", "--out", "OUT"], "invalid choice: 'flux'"),
+        (
+            ["sample", "gmm", "--kernel", "l2hmc", "--out", "OUT"],
+            "--model: got nothing, expected the folder of a model",
+        ),
+        (["reproduce", "wonders"], "NAME: got 'wonders', expected one of"),
         (["validate", "model:OUT"], "weights.npz"),
     ],
 )
 def test_bad_training_and_sampling_options(capsys, tmp_path, argv, message):
     out = str(tmp_path / "out")
-    assert main([word.replace("OUT", out) for word in argv]) in (2, 3)
-    assert message in capsys.readouterr().err
+    code, _, error = run(capsys, *(word.replace("OUT", out) for word in argv))
+    assert code in (2, 3)
+    assert message in error
     assert not (tmp_path / "out").exists()
 
 

@@ -177,7 +177,7 @@ def test_fast_form_and_gradient_are_those_of_the_definition(case, seed, directio
         parts = [anp.ravel(part) for part in (x_end, v_end, logdet, theory.action.definition(x_end))]
         return anp.concatenate(parts)
 
-    pull, values = autograd.make_vjp(traced)(model.params)
+    pull, values = autograd.make_vjp(traced)(dict(model.params))
     expected_x, expected_v, expected_logdet, expected_action = np.split(
         values, np.cumsum([end.x.size, end.v.size, end.logdet.size])
     )
@@ -767,3 +767,23 @@ def test_filled_parameters_belong_to_the_architecture():
     params = filled(np.random.default_rng(0), model.params)
     assert all(np.all(params[key] != model.params[key]) for key in params)
     assert np.all(params["v/norm/variance"] > 0)
+
+
+def test_parameters_belong_to_the_map():
+    theory = THEORIES["gaussian"]
+    model = build(theory, n_layers=2, v_net=Net("scalars"), size=0)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        model.params["eps_x"] = np.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"winding": 16}, "winding: got 16, expected less than the 16 plaquettes"),
+        ({"shared": "no"}, "shared: got 'no', expected True or False"),
+        ({"v_net": "dense"}, "v_net: got 'dense', expected a Net or None"),
+    ],
+)
+def test_nonsense_architectures_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture((2, 4, 4), True, 2, **changes)

@@ -259,7 +259,7 @@ def test_an_interrupted_training_keeps_every_finished_step(monkeypatch):
 # --- the step --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("loss", ["charge", "topological"])
-def testloss_and_gradient_are_those_of_the_definition(merged, loss):
+def test_loss_and_gradient_are_those_of_the_definition(merged, loss):
     model = build(U1, 2, n_layers=2, v_net=SCALARS, x_net=DENSE, merged=merged)
     x, terms = phase_point(U1, 5, 3)[0], LOSSES[loss]
     kernel = L2HMC(model)
@@ -287,7 +287,7 @@ def testloss_and_gradient_are_those_of_the_definition(merged, loss):
         return result
 
     assert math.isclose(value, total(model.params), rel_tol=1e-11)
-    expected = autograd.grad(total)(model.params)
+    expected = autograd.grad(total)(dict(model.params))
     size = max(np.max(np.abs(g)) for g in expected.values())
     for key, g in expected.items():
         assert np.max(np.abs(grads[key] - g)) < 1e-11 * size, key

@@ -150,7 +150,8 @@ def l2hmc_train(kind: str, n_chains: int) -> dict[str, Stepper]:
 
     beta, rate, clip = 4.0, 1e-4, 0.1
     model, x = l2hmc_model(kind, beta), u1.sample(np.random.default_rng(1), n_chains, beta, (8, 8))
-    rngs, params, adam = spawn_rngs(1, n_chains), model.params, Adam.start(model.params)
+    rngs, params = spawn_rngs(1, n_chains), dict(model.params)
+    adam = Adam.start(params)
 
     def ours() -> object:
         nonlocal params, adam

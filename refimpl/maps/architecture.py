@@ -15,7 +15,7 @@ key                    array
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -200,7 +200,7 @@ class Architecture:
             params |= {f"{which}/{key}": np.stack([layer[key] for layer in layers]) for key in layers[0]}
         return params
 
-    def check_params(self, params: Params) -> None:
+    def check_params(self, params: Mapping[str, Array]) -> None:
         """Raise `ValueError` naming the key unless the parameters belong to this architecture and are finite."""
         expected = _shapes(self)
         if missing := sorted(set(expected) - set(params)):
@@ -221,7 +221,7 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return {key: value.shape for key, value in architecture.init(np.random.default_rng(0), 1.0).items()}
 
 
-def layer(params: Params, which: str, k: int) -> Params:
+def layer(params: Mapping[str, Array], which: str, k: int) -> Params:
     """Parameters of the net ``which`` in layer k: views, of shape ``()`` where they are numbers."""
     return {key[2:]: value[k % len(value), ...] for key, value in params.items() if key.startswith(which + "/")}
 

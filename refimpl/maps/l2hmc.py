@@ -11,8 +11,9 @@ readings that make it invertible; Foreman 2021, sec. 3.) `refimpl.maps.definitio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class GeneralizedLeapfrog:
 
     Parameters
     ----------
-    action : whose force drives the momenta. architecture : `Architecture`. params : as laid out there.
+    action : whose force drives the momenta. architecture : `Architecture`. params : as laid out there; to change them, `replace`.
     net_weights : factors on the outputs of the nets.
     merged : the involution ``M = inverse layers . flip of v . layers`` instead of the layers. It is its own inverse; with
         ``winding`` the inverse is the same with the flux the other way round.
@@ -65,7 +66,7 @@ class GeneralizedLeapfrog:
 
     action: SmoothAction
     architecture: Architecture
-    params: Params
+    params: Mapping[str, Array]
     net_weights: NetWeights = AS_TRAINED
     merged: bool = False
     _masks: NDArray[np.bool_] = field(init=False, repr=False)
@@ -78,6 +79,8 @@ class GeneralizedLeapfrog:
                 f"action: got one on {'angles' if self.action.angular else 'real fields'}, "
                 f"expected the other: the architecture has angular = {self.architecture.angular}"
             )
+        # A mapping of its own that cannot be changed: the layers below are views into these very arrays.
+        object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
         self.architecture.check_params(self.params)
         object.__setattr__(self, "_masks", self.architecture.masks())
         layers = {w: [layer(self.params, w, k) for k in range(self.architecture.n_layers)] for w in "vx"}
@@ -152,9 +155,8 @@ class GeneralizedLeapfrog:
         if self.architecture.affine_kicks:
             import autograd
 
-            to_params, flat = autograd.make_vjp(lambda params: affine.joined(self._numbers(params, direction)))(
-                self.params
-            )
+            trace = autograd.make_vjp(lambda params: affine.joined(self._numbers(params, direction)))
+            to_params, flat = trace(dict(self.params))
             steps = self._steps(affine.split(flat), direction)
             end, pull = affine.run_with_pullback(self.action, steps, x, v, force)
             return End(*end), lambda *g: to_params(affine.joined(pull(*g)))
@@ -193,7 +195,7 @@ class GeneralizedLeapfrog:
                 params[key][row] += momentum * (value - params[key][row])
         return params
 
-    def _numbers(self, params: Params, direction: int) -> affine.Numbers:
+    def _numbers(self, params: Mapping[str, Array], direction: int) -> affine.Numbers:
         """The kicks and drifts of a trajectory without nets; traceable by autograd."""
         n, weights = self.architecture.n_layers, self.net_weights
         s, t, q = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..lattice import check_number
 from ..maps.architecture import Architecture, Params
@@ -16,8 +18,10 @@ from .loop import Annealing, Recipe
 from .losses import Term
 from .optimise import Rate
 
+Array = NDArray[np.float64]
 
-def heated(architecture: Architecture, params: Params, s: float) -> Params:
+
+def heated(architecture: Architecture, params: Mapping[str, Array], s: float) -> Params:
     """Parameters whose momentum nets return ``s`` (nearly) everywhere: a tempered trajectory to start training from.
 
     Scalars are set; in other nets ``scale tanh(h W + b)`` gets ``scale = 1``, ``b = atanh(s)`` and a W of a hundredth.
