@@ -46,7 +46,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
 
     scalars, cost = trained(small, *recipes.scalars(small, 16, 20 if quick else 500), seed, progress)
     rescaled = stretched(on_lattice(scalars, large), LAYERS, STEP_FACTOR, HEAT_FACTOR)
-    tuned, more = fine_tuned(rescaled, large, 3 if quick else 500, 1.2e-3, seed, progress)
+    tuned, more = fine_tuned(rescaled, large, 3 if quick else 540, 1.2e-3, seed, progress)
     stages: list[tuple[str, Theory, Kernel, int | None, float | None]] = [
         ("HMC", small, tuned_hmc(small), None, None),
         ("HMC", large, tuned_hmc(large), None, None),
