@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from refimpl.actions import WilsonU1
 from refimpl.exact import u1
+from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding, spawn_rngs
 from refimpl.validation import check_target
+from refimpl.validation.reference import ReferenceGaussian
 from refimpl.validation.reference_l2hmc import NETS, REGIMES, ReferenceL2HMC, ReferenceL2HMCMixture
 
 CASES = [(net, merged, regime) for net in NETS for merged in (False, True) for regime in REGIMES]
@@ -64,3 +67,32 @@ def test_coherent_scaling_is_where_a_logdet_shows(net):
 def test_an_unknown_regime_is_refused():
     with pytest.raises(ValueError, match="regime: got 'tepid', expected one of zero"):
         _ = ReferenceL2HMC(regime="tepid").map
+
+
+@pytest.mark.parametrize("mask", ["stripes", "checkerboard"])
+def test_a_target_that_refuses_a_shape_when_asked_for_its_map_is_judged_at_others(mask):
+    assert not problems(check_target(ReferenceL2HMC(shape=(4, 4), mask=mask), level="smoke", seed=6, select="maps.*"))
+
+
+def test_one_dimension_is_enough():
+    target = ReferenceGaussian(covariance=((1.0,),), mean=(0.0,))
+    assert not problems(check_target(target, level="smoke", seed=7, select="transcript.*"))
+
+
+def test_cycles_with_discrete_moves_are_no_shared_streams():
+    for kernel in (Winding(WilsonU1(4.0)), FluxHeatBath(WilsonU1(4.0))):
+        target = TopologyCycle(Cycle([HMC(WilsonU1(4.0), 0.6, 3), kernel]))
+        for seed in range(5):
+            assert not problems(check_target(target, level="smoke", seed=seed, select="driver.s*"))
+
+
+class TopologyCycle:
+    """HMC and a move of the charge, which takes a rejected field to few others."""
+
+    theory, beta, shape, reversible = "u1", 4.0, (4, 4), False
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def step(self, x, seed):
+        return self.kernel.step(spawn_rngs(seed, len(x)), self.kernel.init(x))[0].x

@@ -112,6 +112,8 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
         except TargetError as error:
             verdict = Verdict(FAIL, "making the target at other parameters", detail=str(error))
+        except Exception as error:  # noqa: BLE001 (a check that cannot cope with what it was given has seen something wrong)
+            verdict = Verdict(FAIL, "the check itself", detail=f"{type(error).__name__}: {error}")
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
 
 

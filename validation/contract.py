@@ -118,7 +118,10 @@ class Subject:
             self._factory = target
             target = _made(target, given)
         self.target = target
-        self._declarations(given)
+        try:
+            self._declarations(given)
+        except (ValueError, TypeError, ArithmeticError) as error:  # a property of the target refuses its parameters
+            raise TargetError(f"target: reading what it declares raised {type(error).__name__}: {error}") from error
         self.capabilities = tuple(name for name in CAPABILITIES if callable(getattr(target, name, None)))
 
     def _declarations(self, given: Mapping[str, Any]) -> None:
@@ -178,6 +181,8 @@ class Subject:
         elif callable(getattr(self.target, "replace", None)):
             try:
                 other = Subject(self._call("replace", **changes), deadline=self.deadline)
+            except TargetError:
+                return None
             except TargetFault as fault:
                 if isinstance(fault.__cause__, ValueError | TypeError):
                     return None

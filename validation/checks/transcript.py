@@ -177,24 +177,34 @@ def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 
 
 def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The momenta of `transcript` are independent N(0, 1).
+    """The momenta of `transcript` are independent N(0, 1), each component by itself, and independent of ``u``.
 
-    chi^2 of their squares, their sum, Kolmogorov-Smirnov, and the largest correlation of two components (of at most 128).
+    chi^2 of their squares, of all and of each component; their sum; Kolmogorov-Smirnov; the largest correlation of two
+    components (of at most 127) or of one with the normal quantile of ``u``.
     """
+    from scipy.special import ndtri
     from scipy.stats import chi2, kstest, norm
 
+    def p_squares(squares: Array, n: int) -> float:
+        """Bonferroni p-value of sums of n squares, one or many."""
+        return float(min(1.0, 2 * squares.size * min(chi2.cdf(squares, n).min(), chi2.sf(squares, n).min())))
+
     def p_values(n: int) -> tuple[float, int]:
-        rows = _own_noise(subject, rng, "v", n).reshape(-1, subject.theory.size)
-        v = rows.ravel()
-        square, total = float((v * v).sum()), float(v.sum()) / np.sqrt(v.size)
-        p_square = 2 * min(chi2.cdf(square, v.size), chi2.sf(square, v.size))
-        return float(min(p_square, 2 * norm.sf(abs(total)), kstest(v, "norm").pvalue, _p_correlation(rows[:, :128]))), 4
+        noise = _own_noise(subject, rng, ("v", "u"), n)
+        rows, quantile = noise["v"].reshape(-1, subject.theory.size), ndtri(np.clip(noise["u"], 1e-300, 1 - 1e-16))
+        v, squares = rows.ravel(), np.square(rows)
+        p_total = 2 * float(norm.sf(abs(float(v.sum()) / np.sqrt(v.size))))
+        p_all, p_each = p_squares(squares.sum(keepdims=True), v.size), p_squares(squares.sum(axis=0), len(rows))
+        p_pairs = _p_correlation(np.column_stack([rows[:, :127], quantile]))
+        return min(p_all, p_each, p_total, float(kstest(v, "norm").pvalue), p_pairs), 5
 
     n = trial.effort.decisions * min(
         2**16, 2**13 * subject.theory.size
     )  # small fields cost as much a chain as large ones
     seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)  # the variance of a sum of squares is 2 n
-    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, f"std of the momenta off by {seen:.1e}")
+    alone = min(1.0, seen * np.sqrt(subject.theory.size))
+    sensitivity = f"std of the momenta off by {seen:.1e}, of one component by {alone:.1e}"
+    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, sensitivity)
 
 
 def _p_correlation(rows: Array) -> float:
@@ -202,7 +212,7 @@ def _p_correlation(rows: Array) -> float:
     from scipy.stats import t as student
 
     n, k = rows.shape
-    if n < 4:
+    if n < 4 or k < 2:
         return 1.0
     r = np.abs(np.asarray(np.corrcoef(rows, rowvar=False))[np.triu_indices(k, 1)]).max()
     statistic = r * np.sqrt((n - 2) / max(1 - r * r, 1e-300))
@@ -210,11 +220,16 @@ def _p_correlation(rows: Array) -> float:
 
 
 def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The Metropolis numbers ``u`` of `transcript` are uniform on [0, 1): Kolmogorov-Smirnov."""
+    """The Metropolis numbers ``u`` of `transcript` are uniform on [0, 1), and each chain's its own: Kolmogorov-Smirnov.
+
+    Of ten thousand numbers one in a thousand may be equal to another even with 24 bits; one in fifty is no coincidence, and
+    counts as p = 0.
+    """
     from scipy.stats import kstest
 
     def p_values(n: int) -> tuple[float, int]:
-        return float(kstest(_own_noise(subject, rng, "u", n), "uniform").pvalue), 1
+        u = _own_noise(subject, rng, ("u",), n)["u"]
+        return 0.0 if len(u) - len(np.unique(u)) > len(u) / 50 else float(kstest(u, "uniform").pvalue), 1
 
     n = trial.effort.decisions * 2 * CROWD
     # Kolmogorov's tail 2 exp(-2 n D^2), and the power quantile with the largest standard deviation 1/2 of the empirical law.
@@ -225,9 +240,10 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The direction ``d`` of `transcript` is +1 or -1 with equal probability, drawn per chain and apart from the rest.
 
-    Sign tests of d, of the product of neighbouring chains, of one chain's product from call to call, and of d times the sign
-    of ``u - 1/2`` and of the sum of the momenta. A direction that never flips, one for the whole batch, or one read off another
-    random number, shows here; gauge-invariant averages are blind to it.
+    Sign tests of d, of the product of neighbouring chains, of one chain's product from call to call, and of d times the
+    first binary digits of ``u``, the sum of the momenta, the first of them and the product of the first two. A direction
+    that never flips, one for the whole batch, or one read off another random number, shows here; gauge-invariant averages
+    are blind to it.
     """
     x = sampler(subject, rng, CROWD)
     odd: list[float] = []
@@ -240,8 +256,10 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
             record = subject.transcript(x, seed_from(rng))
             d, x = record["d"], record["x_next"]
             odd.extend(d[np.abs(d) != 1])
-            momentum = record["v"].reshape(CROWD, -1).sum(axis=1)
-            products = {"d": d, "neighbours": d[::2] * d[1::2], "u": d * (record["u"] - 0.5), "v": d * momentum}
+            v, u = record["v"].reshape(CROWD, -1), record["u"]
+            products = {"d": d, "neighbours": d[::2] * d[1::2], "v": d * v.sum(axis=1), "first v": d * v[:, 0]}
+            products |= {f"digit {k} of u": d * (np.remainder(2**k * u, 1) - 0.5) for k in range(3)}
+            products["two v"] = d * v[:, 0] * v[:, min(1, v.shape[1] - 1)] if v.shape[1] > 1 else d
             if before is not None and call % 2:
                 products["calls"] = d * before
             before = d
@@ -257,15 +275,16 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     return verdict
 
 
-def _own_noise(subject: Subject, rng: np.random.Generator, name: str, n: int) -> Array:
-    """At least ``n`` of the random numbers that `transcript` draws."""
-    values: list[Array] = []
+def _own_noise(subject: Subject, rng: np.random.Generator, names: tuple[str, ...], n: int) -> dict[str, Array]:
+    """The random numbers of these names that `transcript` draws, at least ``n`` of the first, chain by chain."""
+    values: dict[str, list[Array]] = {name: [] for name in names}
     x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
-    while sum(part.size for part in values) < n:
+    while sum(part.size for part in values[names[0]]) < n:
         record = subject.transcript(x, seed_from(rng))
-        values.append(record[name].ravel())
+        for name in names:
+            values[name].append(record[name])
         x = record["x_next"]
-    return np.concatenate(values)
+    return {name: np.concatenate(parts) for name, parts in values.items()}
 
 
 def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: str) -> Verdict:  # type: ignore[no-untyped-def]

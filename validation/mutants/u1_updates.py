@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -307,3 +308,26 @@ class ForgetfulResume(Clay):
     def resume(self, state: Any, n: int) -> tuple[Array, Any]:
         out, (x, force, _) = super().resume(state, n)
         return out, (x, force, state[2])
+
+
+class OneWarmComponent(Clay):
+    """one component of the momenta has a standard deviation of 1.15"""
+
+    killed_by = ("transcript.momenta",)
+
+    def momenta(self, rngs: Rngs) -> Array:
+        v = super().momenta(rngs)
+        v[:, 1, 0, 1] *= 1.15
+        return v
+
+
+class UniformFromMomentum(Clay):
+    """the Metropolis number is read off one component of the momenta"""
+
+    killed_by = ("transcript.momenta",)
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+        rngs = self.rngs(seed, len(x))
+        v = self.momenta(rngs)
+        u = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in v[:, 0, 0, 0]])
+        return {**self.transition(x, v, u), "v": v, "u": u}
