@@ -212,7 +212,7 @@ def test_conditional_law_of_the_heat_bath_by_brute_force(beta, shape):
 
 @pytest.mark.parametrize(
     ("beta", "shape", "n"),
-    [(2.0, (4, 4), 100_000), (7.0, (8, 8), 100_000), (20.0, (8, 8), 100_000), (20.0, (32, 32), 2000)],
+    [(2.0, (4, 4), 100_000), (7.0, (8, 8), 100_000), (20.0, (8, 8), 20_000), (20.0, (32, 32), 2000)],
 )
 def test_heat_bath_keeps_the_exact_charge_distribution(beta, shape, n):
     kernel, x = FluxHeatBath(WilsonU1(beta)), equilibrium(n, beta, shape)

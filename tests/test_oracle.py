@@ -316,3 +316,26 @@ def test_parametrize_fails_a_wrong_target(tmp_path):
 def test_check_ids_are_unique_and_named_by_file():
     assert len(BY_ID) == len(CHECKS)
     assert {check_id.split(".")[0] for check_id in BY_ID} == {"static", "maps", "transcript", "driver", "exact_start"}
+
+
+# --- mistakes of the oracle ------------------------------------------------------------------------------------------
+def test_a_check_that_raises_is_a_failure_and_the_others_go_on(monkeypatch):
+    def broken(self, x):
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr(Subject, "charge", broken)
+    report = check_target(ReferenceU1, level="smoke", seed=1, select="static.*")
+    found = {v.check: v for v in report.failures}
+    assert found["static.charge"].quantity == "the check itself"
+    assert "raised ZeroDivisionError: by hand" in found["static.charge"].detail
+    assert report.exit_code == 1
+    assert statuses(report)["static.action"] == PASS
+
+
+def test_an_interrupt_goes_through(monkeypatch):
+    def interrupted(self, x):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subject, "charge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_target(ReferenceU1, level="smoke", seed=1, select="static.charge")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from refimpl.exact import u1
-from refimpl.validation import check_target
+from refimpl.validation import TargetError, check_target
+from refimpl.validation.contract import Subject
 from refimpl.validation.reference_l2hmc import NETS, REGIMES, ReferenceL2HMC, ReferenceL2HMCMixture
 
 CASES = [(net, merged, regime) for net in NETS for merged in (False, True) for regime in REGIMES]
@@ -64,3 +65,13 @@ def test_coherent_scaling_is_where_a_logdet_shows(net):
 def test_an_unknown_regime_is_refused():
     with pytest.raises(ValueError, match="regime: got 'tepid', expected one of zero"):
         _ = ReferenceL2HMC(regime="tepid").map
+
+
+@pytest.mark.parametrize("mask", ["stripes", "checkerboard"])
+def test_a_target_that_refuses_a_shape_in_what_it_declares_is_not_asked_again(mask):
+    target = ReferenceL2HMC(shape=(4, 4), mask=mask)
+    report = check_target(target, level="smoke", select="maps.*", seed=1)
+    assert [(v.check, v.detail) for v in report.failures] == []
+    assert Subject(target).replace(shape=(2, 3)) is None  # these masks need even extents
+    with pytest.raises(TargetError, match="reading what it declares raised ValueError"):
+        Subject(ReferenceL2HMC(shape=(2, 3), mask=mask))

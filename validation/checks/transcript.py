@@ -202,7 +202,7 @@ def _p_correlation(rows: Array) -> float:
     from scipy.stats import t as student
 
     n, k = rows.shape
-    if n < 4:
+    if n < 4 or k < 2:
         return 1.0
     r = np.abs(np.asarray(np.corrcoef(rows, rowvar=False))[np.triu_indices(k, 1)]).max()
     statistic = r * np.sqrt((n - 2) / max(1 - r * r, 1e-300))
