@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refimpl.actions import WilsonU1
+from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding, spawn_rngs
 from refimpl.validation import TargetError, Verdict, check_target, parametrize_with_checks
 from refimpl.validation.checks import BY_ID, CHECKS
 from refimpl.validation.contract import CAPABILITIES, Subject, load_target
@@ -316,3 +318,97 @@ def test_parametrize_fails_a_wrong_target(tmp_path):
 def test_check_ids_are_unique_and_named_by_file():
     assert len(BY_ID) == len(CHECKS)
     assert {check_id.split(".")[0] for check_id in BY_ID} == {"static", "maps", "transcript", "driver", "exact_start"}
+
+
+# --- mistakes of the oracle ------------------------------------------------------------------------------------------
+def test_a_check_that_raises_is_a_failure_and_the_others_go_on(monkeypatch):
+    def broken(self, x):
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr(Subject, "charge", broken)
+    report = check_target(ReferenceU1, level="smoke", seed=1, select="static.*")
+    found = {v.check: v for v in report.failures}
+    assert found["static.charge"].quantity == "the check itself"
+    assert "raised ZeroDivisionError: by hand" in found["static.charge"].detail
+    assert report.exit_code == 1
+    assert statuses(report)["static.action"] == PASS
+
+
+def test_an_interrupt_goes_through(monkeypatch):
+    def interrupted(self, x):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Subject, "charge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_target(ReferenceU1, level="smoke", seed=1, select="static.charge")
+
+
+# --- cycles, which reach some fields by right --------------------------------------------------------------------------
+class Cycles(Bare):
+    """A cycle of kernels as a target with `step` and `run`; ``streams(seed, chains)`` are its Generators."""
+
+    reversible = False
+
+    def __init__(self, *kernels, streams=spawn_rngs):
+        super().__init__(kernels[0].action.beta, (4, 4))
+        self.kernel, self.streams = Cycle(list(kernels)), streams
+
+    def step(self, x, seed):
+        return self.kernel.step(self.streams(seed, len(x)), self.kernel.init(x))[0].x
+
+
+A2, A4 = WilsonU1(2.0), WilsonU1(4.0)
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        (HMC(A2, 0.25, 5), Winding(A2)),
+        (HMC(A2, 0.6, 3), Winding(A2)),
+        (HMC(A2, 0.4, 4), FluxHeatBath(A2)),
+        (HMC(A4, 1.2, 4), FluxHeatBath(A4)),  # nearly all rejected: almost only discrete moves are left
+    ],
+)
+def test_fields_that_a_cycle_reaches_by_right_are_no_shared_streams(kernels):
+    target = Cycles(*kernels)
+    for seed in range(20):
+        for check in ("driver.streams", "driver.seeds"):
+            report = check_target(target, level="smoke", seed=seed, select=check)
+            assert [(v.check, v.detail) for v in report.failures] == []
+
+
+@pytest.mark.parametrize(
+    ("streams", "killer"),
+    [
+        (lambda seed, n: [np.random.default_rng(seed) for _ in range(n)], "driver.streams"),
+        (lambda seed, n: [np.random.default_rng([seed, k // 2]) for k in range(n)], "driver.streams"),
+        (lambda seed, n: [np.random.default_rng([seed, k % 255]) for k in range(n)], "driver.streams"),
+        (lambda seed, n: [np.random.default_rng(seed + k) for k in range(n)], "driver.streams"),
+        (lambda seed, n: spawn_rngs(0, n), "driver.seeds"),
+        (lambda seed, n: spawn_rngs(seed % 8, n), "driver.seeds"),
+    ],
+)
+def test_shared_streams_of_a_cycle_are_seen(streams, killer):
+    target = Cycles(HMC(A2, 0.25, 5), Winding(A2), streams=streams)
+    assert statuses(check_target(target, level="smoke", seed=1, select=killer))[killer] == FAIL
+
+
+# --- acceptance near zero ----------------------------------------------------------------------------------------------
+def test_a_correct_sampler_that_hardly_accepts_is_not_said_to_stand_still():
+    for step_size in (0.9, 1.2, 3.0):
+        target = ReferenceU1(beta=20.0, shape=(8, 8), step_size=step_size, n_steps=10)
+        found = statuses(check_target(target, level="smoke", seed=1, select="driver.moves_every_link"))
+        assert found["driver.moves_every_link"] == SKIP, step_size
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.1])
+def test_a_part_that_never_moves_is_seen_at_a_small_acceptance(fraction):
+    def step(x, seed):
+        rng = np.random.default_rng(seed)
+        v = rng.standard_normal(x.shape) * (rng.random(len(x)) < fraction).reshape(-1, 1, 1, 1)
+        v[:, 0, 0, 0] = 0
+        return x + v
+
+    target = Bare(step=step, reversible=False)
+    report = check_target(target, level="smoke", seed=1, select="driver.moves_every_link")
+    assert "1 of 32 (link) never change" in report.failures[0].detail

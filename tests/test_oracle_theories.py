@@ -9,7 +9,7 @@ from refimpl.validation import TargetError, check_target
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import Toy
-from refimpl.validation.reference import ReferenceMixture
+from refimpl.validation.reference import ReferenceGaussian, ReferenceMixture
 from refimpl.validation.theories import O2, THEORIES, U1, Gaussian, Mixture, energy
 from refimpl.validation.verdict import PASS
 
@@ -171,3 +171,16 @@ def test_parameters_that_make_no_theory_are_refused(declared, message):
 def test_the_command_line_offers_every_theory():
     assert tuple(THEORIES) == OFFERED
     assert set(OFFERED) <= set(BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ReferenceGaussian(covariance=[[2.0]], mean=[1.0]),
+        ReferenceMixture(weights=[0.4, 0.6], means=[[-1.0], [1.0]], covariances=[[[0.5]], [[0.3]]]),
+    ],
+)
+def test_one_degree_of_freedom_is_judged(target):
+    report = check_target(target, level="smoke", seed=1)
+    assert [(v.check, v.detail) for v in report.failures] == []
+    assert {v.check: v.status for v in report.verdicts}["transcript.momenta"] == PASS

@@ -120,9 +120,11 @@ class Subject:
         self.target = target
         try:
             self._declarations(given)
-        except (ValueError, TypeError, ArithmeticError) as error:  # a property of the target refuses its parameters
+            self.capabilities = tuple(name for name in CAPABILITIES if callable(getattr(target, name, None)))
+        except TargetError:
+            raise
+        except Exception as error:  # what is declared may be a property, which runs a stranger's code
             raise TargetError(f"target: reading what it declares raised {type(error).__name__}: {error}") from error
-        self.capabilities = tuple(name for name in CAPABILITIES if callable(getattr(target, name, None)))
 
     def _declarations(self, given: Mapping[str, Any]) -> None:
         target = self.target
@@ -134,10 +136,11 @@ class Subject:
         if missing := [name for name in kind.required if not hasattr(target, name)]:
             expected = " and ".join(["theory", *kind.required])
             raise TargetError(f"target: got an object without {', '.join(missing)}, expected {expected}")
+        values = {name: getattr(target, name, None) for name in kind.parameters}
         try:
-            self.theory: Theory = kind.parse({name: getattr(target, name, None) for name in kind.parameters})
+            self.theory: Theory = kind.parse(values)
         except ValueError as error:
-            raise TargetError(str(error)) from error
+            raise TargetError(str(error)) from None  # a cause would read as a refusal, see `replace`
         for name, declared in self.theory.declared().items():
             shown = getattr(target, name, declared)
             if name in given and not any(np.array_equal(given[name], value) for value in (shown, declared)):
@@ -181,11 +184,9 @@ class Subject:
         elif callable(getattr(self.target, "replace", None)):
             try:
                 other = Subject(self._call("replace", **changes), deadline=self.deadline)
-            except TargetError:
-                return None
-            except TargetFault as fault:
+            except (TargetFault, TargetError) as fault:
                 if isinstance(fault.__cause__, ValueError | TypeError):
-                    return None
+                    return None  # it refuses such parameters, at once or in what it declares
                 raise
         else:
             return None

@@ -174,7 +174,7 @@ class IgnoredSeed(Clay):
 class NeverAccepted(Clay):
     """every proposal is rejected"""
 
-    killed_by = ("driver.moves_every_link", "transcript.decision")
+    killed_by = ("transcript.decision",)
 
     def accept(self, delta_h: Array, logdet: Array, u: Array) -> NDArray[np.bool_]:
         return np.zeros(len(u), dtype=bool)
