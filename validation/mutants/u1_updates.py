@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from .. import measure
 from .clay import Array, Clay, Rngs
@@ -255,6 +256,37 @@ class CopiedMomentum(Clay):
         v = super().momenta(rngs)
         v[:, 0, -1, -1] = v[:, 0, 0, 0]
         return v
+
+
+class OneHotMomentum(Clay):
+    """one component of the momenta has a standard deviation of 1.15"""
+
+    killed_by = ("transcript.momenta",)
+
+    def momenta(self, rngs: Rngs) -> Array:
+        v = super().momenta(rngs)
+        v[:, 1, 0, 1] *= 1.15
+        return v
+
+
+class UFromMomentum(Clay):
+    """`step` takes the Metropolis number from the first momentum"""
+
+    killed_by = ("transcript.momenta",)
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+        v = self.momenta(self.rngs(seed, len(x)))
+        u = ndtr(v[:, 0, 0, 0])
+        return {**self.transition(x, v, u), "v": v, "u": u}
+
+
+class PairedUniforms(Clay):
+    """neighbouring chains share their Metropolis number"""
+
+    killed_by = ("transcript.uniforms",)
+
+    def uniforms(self, rngs: Rngs) -> Array:
+        return super().uniforms(rngs)[2 * (np.arange(len(rngs)) // 2)]
 
 
 class ZeroModeRemoved(Clay):
