@@ -331,6 +331,16 @@ class LonelyChain(Clay):
         return super().accept(delta_h, logdet, u) | (len(u) == 1)
 
 
+class StepSizeOfTheBatch(Clay):
+    """the step size follows the mean action of all chains"""
+
+    killed_by = ("driver.others",)
+
+    def trajectory(self, x: Array, v: Array, force: Array | None = None) -> tuple[Array, Array]:
+        step_size = self.step_size * (1 + 0.5 * np.tanh(self.action(x).mean() / x[0].size - 0.5))
+        return Clay.trajectory(Clay(self.beta, self.shape, step_size, self.n_steps), x, v, force)
+
+
 class ForgetfulResume(Clay):
     """a resumed run cannot be resumed again: its state holds the streams of the first part"""
 
