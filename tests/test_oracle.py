@@ -412,3 +412,17 @@ def test_a_part_that_never_moves_is_seen_at_a_small_acceptance(fraction):
     target = Bare(step=step, reversible=False)
     report = check_target(target, level="smoke", seed=1, select="driver.moves_every_link")
     assert "1 of 32 (link) never change" in report.failures[0].detail
+
+
+# --- chains that see one another ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("rate", "status"), [(0.3, PASS), (0.0, FAIL)])
+def test_noise_of_one_stream_is_allowed_and_a_mean_over_chains_is_not(rate, status):
+    def step(x, seed):
+        rng = np.random.default_rng(seed)
+        if rate:  # an amount of noise that depends on the fields: every chain's noise is another after a push
+            rng.random(int(np.abs(x).sum() * 1e6) % 97)
+            return x + rate * rng.standard_normal(x.shape)
+        return x + (0.3 + 0.1 * np.cos(x).mean()) * rng.standard_normal(x.shape)
+
+    report = check_target(Bare(step=step, reversible=False), level="smoke", seed=1, select="driver.others")
+    assert statuses(report)["driver.others"] == status

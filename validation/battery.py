@@ -112,7 +112,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
         except TargetError as error:
             verdict = Verdict(FAIL, "making the target at other parameters", detail=str(error))
-        except Exception as error:  # noqa: BLE001 (a mistake of the oracle must not hide what the other checks found)
+        except Exception as error:  # noqa: BLE001 (a mistake of ours must not hide what other checks found)
             verdict = Verdict(FAIL, "the check itself", detail=f"raised {type(error).__name__}: {str(error)[:300]}")
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
 

@@ -98,6 +98,7 @@ CHECKS: tuple[Check, ...] = (
     Check(driver.moves_every_link, (_UPDATE,)),
     Check(driver.streams, (_SEEDED,)),
     Check(driver.seeds, (_SEEDED,)),
+    Check(driver.others, (_SEEDED,)),
     Check(driver.outputs, (("run",),)),
     Check(driver.resume, (("run",), ("resume",))),
     Check(exact_start.creutz, (_MAP,), statistical=True),

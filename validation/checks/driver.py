@@ -74,12 +74,17 @@ def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial
 
 
 def _one_update(subject: Subject, x: Array, seed: int, driver: str) -> Array:
+    return _after(subject, x, 1, seed, driver)
+
+
+def _after(subject: Subject, x: Array, n: int, seed: int, driver: str) -> Array:
+    """The field after n updates by `run`, or after one by `step`."""
     if driver == "step":
         return subject.step(x, seed)
-    configurations, _ = subject.run(x, 1, seed)
-    if len(configurations) != 1:
-        raise TargetFault(f"run: got {len(configurations)} configurations, expected 1")
-    return configurations[0]
+    configurations, _ = subject.run(x, n, seed)
+    if len(configurations) != n:
+        raise TargetFault(f"run: got {len(configurations)} configurations, expected {n}")
+    return configurations[-1]
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -263,6 +268,35 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
         trial.alpha,
         f"p = {result.p_value:.2g}" if result.alarm else "",
     )
+
+
+def others(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """With one seed, a small push of every second chain leaves the other chains' updates alone.
+
+    Batch norm in training mode, or a step size tuned on the batch, carries a small part of the push over. A target may draw its
+    noise in an amount that depends on the fields, from one stream for all chains; then the updates differ as a whole, which is
+    not held against it: counted are chains that differ by more than 1e-6 but by less than a tenth of their own move, and they
+    must be half of those that moved. By chance, at most some ten per cent of the chains of one component are that close.
+    """
+    x = sampler(subject, rng, 64)
+    pushed = x.copy()
+    # The scale of a field: the typical distance of two.
+    scale = float(np.median(np.abs(x[1::2] - x[::2])))
+    pushed[1::2] += 0.03 * scale * rng.standard_normal(x[1::2].shape)
+    detail, worst = "", 0
+    for driver in drivers(subject):
+        seed = seed_from(rng)
+        n = 3 if driver == "run" else 1
+        first, again = (_after(subject, y, n, seed, driver)[::2] for y in (x, pushed))
+        apart, move = (
+            np.abs(subject.theory.displacement(first, y)).reshape(32, -1).max(axis=1) for y in (again, x[::2])
+        )
+        moved = move > 1e-4
+        close = int(np.sum(moved & (apart > 1e-6) & (apart < 0.1 * move)))
+        if close > worst and close >= max(12, moved.sum() / 2):
+            worst = close
+            detail = f"{driver}: {close} of 32 chains change, by {np.median(apart[moved]):.1e}, when others are pushed"
+    return within("chains that follow others", float(worst), 0.0, "a change of 1e-6 of half of the chains", 64, detail)
 
 
 def outputs(subject: Subject, rng: np.random.Generator) -> Verdict:

@@ -21,6 +21,7 @@ Record = dict[str, Array]
 
 CHAINS = 16
 CROWD = 256  # chains whose random numbers are looked at; more where the field is small
+LOOKED_AT = 128  # components that are looked at one by one
 # Decisions closer to the edge than this are left out: rounding may turn them (oracle and target add in other orders).
 AMBIGUOUS = 1e-6
 
@@ -177,34 +178,53 @@ def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 
 
 def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The momenta of `transcript` are independent N(0, 1), each component by itself, and independent of ``u``.
+    """The momenta of `transcript` are independent N(0, 1), each component for itself, and apart from the Metropolis number.
 
-    chi^2 of their squares, of all and of each component; their sum; Kolmogorov-Smirnov; the largest correlation of two
-    components (of at most 127) or of one with the normal quantile of ``u``.
+    chi^2 of all squares and of those of each component (of at most 128), their sum, Kolmogorov-Smirnov, the largest
+    correlation of two components, or of one (or the kinetic energy) with ``u``, taken as the normal number of that quantile.
     """
     from scipy.special import ndtri
     from scipy.stats import chi2, kstest, norm
 
+    size = subject.theory.size
+
+    def normal(p: Array) -> Array:
+        return np.asarray(ndtri(np.clip(p, U, 1 - U)))
+
     def p_squares(squares: Array, n: int) -> float:
-        """Bonferroni p-value of sums of n squares, one or many."""
-        return float(min(1.0, 2 * squares.size * min(chi2.cdf(squares, n).min(), chi2.sf(squares, n).min())))
+        tails = np.minimum(chi2.cdf(squares, n), chi2.sf(squares, n))
+        return float(min(1.0, 2 * squares.size * tails.min()))
 
     def p_values(n: int) -> tuple[float, int]:
-        noise = _own_noise(subject, rng, ("v", "u"), n)
-        rows, quantile = noise["v"].reshape(-1, subject.theory.size), ndtri(np.clip(noise["u"], 1e-300, 1 - 1e-16))
-        v, squares = rows.ravel(), np.square(rows)
-        p_total = 2 * float(norm.sf(abs(float(v.sum()) / np.sqrt(v.size))))
-        p_all, p_each = p_squares(squares.sum(keepdims=True), v.size), p_squares(squares.sum(axis=0), len(rows))
-        p_pairs = _p_correlation(np.column_stack([rows[:, :127], quantile]))
-        return min(p_all, p_each, p_total, float(kstest(v, "norm").pvalue), p_pairs), 5
+        v, u = (np.concatenate(parts) for parts in zip(*_own_noise(subject, rng, -(-n // size), "v", "u"), strict=True))
+        rows, turned = v.reshape(-1, size), normal(u)
+        squares = (rows * rows).sum(axis=0)
+        kinetic = normal(chi2.cdf((rows * rows).sum(axis=1), size))
+        p = [
+            p_squares(squares.sum(keepdims=True), rows.size),
+            p_squares(squares[:: _stride(size)], len(rows)),
+            2 * norm.sf(abs(rows.sum()) / np.sqrt(rows.size)),
+            kstest(rows.ravel(), "norm").pvalue,
+            _p_correlation(np.column_stack([rows[:, :LOOKED_AT], turned])),
+            _p_correlation(np.column_stack([kinetic, turned])),
+        ]
+        return float(min(p)), len(p)
 
-    n = trial.effort.decisions * min(
-        2**16, 2**13 * subject.theory.size
-    )  # small fields cost as much a chain as large ones
-    seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)  # the variance of a sum of squares is 2 n
-    alone = min(1.0, seen * np.sqrt(subject.theory.size))
-    sensitivity = f"std of the momenta off by {seen:.1e}, of one component by {alone:.1e}"
-    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, sensitivity)
+    # Small fields cost as much a chain as large ones.
+    n = trial.effort.decisions * min(2**16, 2**13 * size)
+    looked_at = -(-size // _stride(size))
+    # The variance of a sum of squares is 2 n.
+    seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)
+    single = detectable_sign_excess(-(-n // size), trial.alpha / looked_at) / np.sqrt(2)
+    told = f"std of the momenta off by {seen:.1e}, of one component by {single:.1e}"
+    if looked_at < size:
+        told += f" (one of the {looked_at} of {size} looked at)"
+    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, told)
+
+
+def _stride(size: int) -> int:
+    """Every so many components are looked at one by one."""
+    return -(-size // LOOKED_AT)
 
 
 def _p_correlation(rows: Array) -> float:
@@ -215,21 +235,26 @@ def _p_correlation(rows: Array) -> float:
     if n < 4 or k < 2:
         return 1.0
     r = np.abs(np.asarray(np.corrcoef(rows, rowvar=False))[np.triu_indices(k, 1)]).max()
+    if np.isnan(r):
+        return 0.0  # a column that is constant: no normal numbers
     statistic = r * np.sqrt((n - 2) / max(1 - r * r, 1e-300))
     return float(min(1.0, k * (k - 1) * student.sf(statistic, n - 2)))
 
 
 def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The Metropolis numbers ``u`` of `transcript` are uniform on [0, 1), and each chain's its own: Kolmogorov-Smirnov.
+    """The Metropolis numbers ``u`` of `transcript` are uniform on [0, 1), and each chain has its own.
 
-    Of ten thousand numbers one in a thousand may be equal to another even with 24 bits; one in fifty is no coincidence, and
-    counts as p = 0.
+    Kolmogorov-Smirnov; and the number of values that occur again within a call, against that of numbers on a grid of 2^-23,
+    the coarsest (single precision) that is in use.
     """
-    from scipy.stats import kstest
+    from scipy.stats import kstest, poisson
 
     def p_values(n: int) -> tuple[float, int]:
-        u = _own_noise(subject, rng, ("u",), n)["u"]
-        return 0.0 if len(u) - len(np.unique(u)) > len(u) / 50 else float(kstest(u, "uniform").pvalue), 1
+        calls = [u for (u,) in _own_noise(subject, rng, n, "u")]
+        again = sum(len(u) - len(np.unique(u)) for u in calls)
+        pairs = sum(len(u) * (len(u) - 1) / 2 for u in calls)
+        p_again = poisson.sf(again - 1, pairs / 2**23)
+        return float(min(kstest(np.concatenate(calls), "uniform").pvalue, p_again)), 2
 
     n = trial.effort.decisions * 2 * CROWD
     # Kolmogorov's tail 2 exp(-2 n D^2), and the power quantile with the largest standard deviation 1/2 of the empirical law.
@@ -240,12 +265,16 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The direction ``d`` of `transcript` is +1 or -1 with equal probability, drawn per chain and apart from the rest.
 
-    Sign tests of d, of the product of neighbouring chains, of one chain's product from call to call, and of d times the
-    first binary digits of ``u``, the sum of the momenta, the first of them and the product of the first two. A direction
-    that never flips, one for the whole batch, or one read off another random number, shows here; gauge-invariant averages
-    are blind to it.
+    Sign tests of d, of the product of neighbouring chains, of one chain's product from call to call, and of d times the sign
+    of: ``u - 1/2`` and whether u is in the outer or inner, odd or even quarters; the sum of the momenta and their kinetic
+    energy less its median; each momentum (of at most 128), and the product of each with the next. A direction that never
+    flips, one for the whole batch, or one read off another random number, shows here; gauge-invariant averages are blind to it.
     """
+    from scipy.stats import chi2
+
     x = sampler(subject, rng, CROWD)
+    size = subject.theory.size
+    median = chi2.median(size)
     odd: list[float] = []
 
     def p_values(n: int) -> tuple[float, int]:
@@ -256,35 +285,37 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
             record = subject.transcript(x, seed_from(rng))
             d, x = record["d"], record["x_next"]
             odd.extend(d[np.abs(d) != 1])
-            v, u = record["v"].reshape(CROWD, -1), record["u"]
-            products = {"d": d, "neighbours": d[::2] * d[1::2], "v": d * v.sum(axis=1), "first v": d * v[:, 0]}
-            products |= {f"digit {k} of u": d * (np.remainder(2**k * u, 1) - 0.5) for k in range(3)}
-            products["two v"] = d * v[:, 0] * v[:, min(1, v.shape[1] - 1)] if v.shape[1] > 1 else d
+            v = record["v"].reshape(CROWD, -1)
+            half, quarter = record["u"] - 0.5, (2 * record["u"]) % 1 - 0.5
+            single = v[:, :: _stride(size)]
+            rest = [half, quarter, half * quarter, v.sum(axis=1), (v * v).sum(axis=1) - median]
+            others = np.column_stack([*rest, single, np.sign(single[:, :-1]) * np.sign(single[:, 1:])])
+            products = {"d": d[:, None], "neighbours": (d[::2] * d[1::2])[:, None], "others": d[:, None] * others}
             if before is not None and call % 2:
-                products["calls"] = d * before
+                products["calls"] = (d * before)[:, None]
             before = d
             for name, product in products.items():
                 tested.setdefault(name, []).append(product)
-        return min(sign_test(np.concatenate(parts)) for parts in tested.values()), len(tested)
+        p = [sign_test(column) for parts in tested.values() for column in np.concatenate(parts).T]
+        return min(p), len(p)
 
     n = trial.effort.decisions * 2 * CROWD
-    seen = detectable_sign_excess(n // 2, trial.alpha)
+    seen = detectable_sign_excess(n // 2, trial.alpha / (7 + 2 * -(-size // _stride(size))))
     verdict = _noise_verdict("d = +-1, each by half", p_values, n, trial, f"an excess of {seen:.1e}")
     if odd:
         return within("directions other than +1 and -1", float(len(odd)), 0.0, "one", n, f"first: {odd[0]:.6g}")
     return verdict
 
 
-def _own_noise(subject: Subject, rng: np.random.Generator, names: tuple[str, ...], n: int) -> dict[str, Array]:
-    """The random numbers of these names that `transcript` draws, at least ``n`` of the first, chain by chain."""
-    values: dict[str, list[Array]] = {name: [] for name in names}
+def _own_noise(subject: Subject, rng: np.random.Generator, n: int, *names: str) -> list[tuple[Array, ...]]:
+    """The random numbers of these names that `transcript` draws, call by call, for at least ``n`` updates of a chain."""
+    calls: list[tuple[Array, ...]] = []
     x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
-    while sum(part.size for part in values[names[0]]) < n:
+    for _ in range(-(-n // len(x))):
         record = subject.transcript(x, seed_from(rng))
-        for name in names:
-            values[name].append(record[name])
+        calls.append(tuple(record[name] for name in names))
         x = record["x_next"]
-    return {name: np.concatenate(parts) for name, parts in values.items()}
+    return calls
 
 
 def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: str) -> Verdict:  # type: ignore[no-untyped-def]

@@ -297,6 +297,25 @@ class DirectionFromU(L2HMC):
         return np.where(u < 0.5, 1.0, -1.0)
 
 
+class DirectionFromQuarters(L2HMC):
+    """the direction is read off the second bit of the Metropolis number"""
+
+    killed_by = ("transcript.direction",)
+
+    def directions(self, rngs: Rngs, u: Array) -> Array:
+        return np.where((2 * u) % 1 < 0.5, 1.0, -1.0)
+
+
+class DirectionFromMomenta(L2HMC):
+    """the direction is the sign of the product of two momenta"""
+
+    killed_by = ("transcript.direction",)
+
+    def noise(self, rngs: Rngs) -> dict[str, Array]:
+        noise = super().noise(rngs)
+        return {**noise, "d": np.where(noise["v"][:, 0, 0, 0] * noise["v"][:, 0, 0, 1] > 0, 1.0, -1.0)}
+
+
 class DirectionByChain(L2HMC):
     """even chains always go forward, odd ones backward"""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from .. import measure
 from .clay import Array, Clay, Rngs
@@ -258,6 +258,37 @@ class CopiedMomentum(Clay):
         return v
 
 
+class OneHotMomentum(Clay):
+    """one component of the momenta has a standard deviation of 1.15"""
+
+    killed_by = ("transcript.momenta",)
+
+    def momenta(self, rngs: Rngs) -> Array:
+        v = super().momenta(rngs)
+        v[:, 1, 0, 1] *= 1.15
+        return v
+
+
+class UFromMomentum(Clay):
+    """`step` takes the Metropolis number from the first momentum"""
+
+    killed_by = ("transcript.momenta",)
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+        v = self.momenta(self.rngs(seed, len(x)))
+        u = ndtr(v[:, 0, 0, 0])
+        return {**self.transition(x, v, u), "v": v, "u": u}
+
+
+class PairedUniforms(Clay):
+    """neighbouring chains share their Metropolis number"""
+
+    killed_by = ("transcript.uniforms",)
+
+    def uniforms(self, rngs: Rngs) -> Array:
+        return super().uniforms(rngs)[2 * (np.arange(len(rngs)) // 2)]
+
+
 class ZeroModeRemoved(Clay):
     """the mean of the momenta is subtracted: the sum of all links never moves"""
 
@@ -300,6 +331,16 @@ class LonelyChain(Clay):
         return super().accept(delta_h, logdet, u) | (len(u) == 1)
 
 
+class StepSizeOfTheBatch(Clay):
+    """the step size follows the mean action of all chains"""
+
+    killed_by = ("driver.others",)
+
+    def trajectory(self, x: Array, v: Array, force: Array | None = None) -> tuple[Array, Array]:
+        step_size = self.step_size * (1 + 0.5 * np.tanh(self.action(x).mean() / x[0].size - 0.5))
+        return Clay.trajectory(Clay(self.beta, self.shape, step_size, self.n_steps), x, v, force)
+
+
 class ForgetfulResume(Clay):
     """a resumed run cannot be resumed again: its state holds the streams of the first part"""
 
@@ -308,26 +349,3 @@ class ForgetfulResume(Clay):
     def resume(self, state: Any, n: int) -> tuple[Array, Any]:
         out, (x, force, _) = super().resume(state, n)
         return out, (x, force, state[2])
-
-
-class OneWarmComponent(Clay):
-    """one component of the momenta has a standard deviation of 1.15"""
-
-    killed_by = ("transcript.momenta",)
-
-    def momenta(self, rngs: Rngs) -> Array:
-        v = super().momenta(rngs)
-        v[:, 1, 0, 1] *= 1.15
-        return v
-
-
-class UniformFromMomentum(Clay):
-    """the Metropolis number is read off one component of the momenta"""
-
-    killed_by = ("transcript.momenta",)
-
-    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        rngs = self.rngs(seed, len(x))
-        v = self.momenta(rngs)
-        u = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in v[:, 0, 0, 0]])
-        return {**self.transition(x, v, u), "v": v, "u": u}
