@@ -20,6 +20,7 @@ from .checks.maps import Inconclusive
 from .contract import DEADLINE, Subject, TargetError, TargetFault
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
+from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
@@ -112,6 +113,8 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
         except TargetError as error:
             verdict = Verdict(FAIL, "making the target at other parameters", detail=str(error))
+        except ChecksumError:
+            raise  # our own files are damaged: that is no finding about the target
         except Exception as error:  # noqa: BLE001 (a mistake of ours must not hide what other checks found)
             verdict = Verdict(FAIL, "the check itself", detail=f"raised {type(error).__name__}: {str(error)[:300]}")
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
