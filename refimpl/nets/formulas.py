@@ -7,20 +7,26 @@ from itertools import product
 from typing import Any
 
 import autograd.numpy as anp
+import numpy as np
+from autograd.extend import defvjp, primitive
 from autograd.tracer import getval
 
 from .activations import LEAK
 from .local import VARIANCE_FLOOR
 from .net import Net, Outputs
 
+# autograd differentiates tanh as 1/cosh(z)^2, which overflows at a saturated unit (|z| > 355)
+tanh = primitive(np.tanh)
+defvjp(tanh, lambda y, z: lambda g: g * (1 - y * y))
+
 ACTIVATIONS = {
     "relu": lambda z: anp.where(z > 0, z, 0.0),
     "leaky_relu": lambda z: anp.where(z > 0, z, LEAK * z),
-    "tanh": anp.tanh,
+    "tanh": tanh,
     "elu": lambda z: anp.where(z > 0, z, anp.expm1(anp.where(z > 0, 0.0, z))),
     "softplus": lambda z: anp.logaddexp(0.0, z),
-    "swish": lambda z: z * 0.5 * (1 + anp.tanh(z / 2)),
-    "silu": lambda z: z * 0.5 * (1 + anp.tanh(z / 2)),
+    "swish": lambda z: z * 0.5 * (1 + tanh(z / 2)),
+    "silu": lambda z: z * 0.5 * (1 + tanh(z / 2)),
 }
 
 
@@ -103,4 +109,4 @@ def head(net: Net, params: Mapping[str, Any], letter: str, h: Any) -> Any:
         z = anp.moveaxis(anp.tensordot(h, weight, axes=([1], [1])), -1, 1)
         z = z.reshape(h.shape[0], *bias.shape, *h.shape[2:]) + per_site(bias, dimension)
         scale = None if scale is None else per_site(scale, dimension)
-    return z if letter == "t" else scale * anp.tanh(z)
+    return z if letter == "t" else scale * tanh(z)
