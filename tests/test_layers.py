@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import modules of lower levels, and of its own where it is the same folder.
 LEVELS = {
+    "files": 0,
     "lattice": 0,
     "groups": 0,
     "exact": 0,

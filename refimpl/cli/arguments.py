@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from refimpl.files import whole_file
 
 
 def number(text: str, kind: type, good: Callable[[Any], bool], expected: str) -> Any:
@@ -63,9 +61,8 @@ def emit(text: str, out: str | None) -> None:
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
         path.write_text(text + "\n", encoding="utf-8")
         return
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as file:
+        file.write((text + "\n").encode())
 
 
 def writable(out: str | None) -> None:
@@ -105,16 +102,3 @@ def new_folder(out: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise ValueError(f"--out: got {out!r}, expected a folder inside one that exists")
     return path
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name when all is written and vanishes when something fails."""
-    partial = Path(tempfile.mkdtemp(prefix=out.name + ".part-", dir=out.resolve().parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

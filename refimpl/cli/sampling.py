@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, new_folder, positive, seed, whole_folder
+from ..files import whole_folder
+from .arguments import command, count, new_folder, positive, seed
 from .theories import THEORIES, parameter_options, theory_from
 
 if TYPE_CHECKING:
