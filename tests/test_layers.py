@@ -23,6 +23,7 @@ LEVELS = {
     "kernels": 3,
     "theories": 3,
     "training": 4,
+    "chains": 4,
     "reproduce": 5,
     "validation": 5,
     "cli": 6,
