@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refimpl import chains, theories
+from refimpl.actions import WilsonU1
 from refimpl.chains import executors, folder, work
 from refimpl.chains.description import description, differences
 from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
@@ -48,7 +49,7 @@ NOISY = DENSE.replace(
     [
         (KERNEL, THEORY),
         (Cycle([KERNEL, Winding(THEORY.action)]), THEORY),
-        (Cycle([KERNEL, FluxHeatBath(THEORY.action)]), THEORY),
+        (Cycle([KERNEL, FluxHeatBath(WilsonU1(2.0))]), THEORY),
         (L2HMC(NOISY), THEORY),
         (HMC(O2.action, 0.3, 4), O2),
         (HMC(GMM.action, 0.3, 4), GMM),

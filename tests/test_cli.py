@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refimpl import chains
 from refimpl.cli import main
 from refimpl.exact import u1
+from tests.runs import run as by_library_run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,6 +115,15 @@ def test_known_failures_come_from_a_file(capsys, tmp_path):
         ("exact u1 --beta inf --shape 8 8", 2, "argument --beta"),
         ("exact phi4 --beta 4 --shape 8 8", 2, "invalid choice"),
         ("sample u1 --beta 4 --shape 8 8 --out no/such/folder/run", 2, "--out"),
+        ("sample u1 --beta 4 --shape 8 8", 2, "--out: got nothing, expected a new folder"),
+        ("sample", 2, "THEORY: got nothing, expected one of u1, o2, gaussian, gmm, or --resume DIR"),
+        ("sample --resume no/such/run", 2, "got no manifest.json, expected the folder of a run"),
+        ("sample u1 --beta 4 --shape 8 8 --out x --workers 0", 2, "workers: got 0"),
+        (
+            "sample --executor cloud u1 --beta 4 --shape 8 8 --out x",
+            2,
+            "executor: got 'cloud', expected process, thread",
+        ),
         (
             "sample u1 --beta 4 --shape 8 8 --chains 0 --out x",
             2,
@@ -184,46 +195,88 @@ def test_a_wrong_checksum_exits_4(capsys, monkeypatch, tmp_path):
     assert "hot-2x2.npz" in err
 
 
-SAMPLE = ["sample", "u1", "--beta", "4", "--shape", "4", "6", "--chains", "8", "--trajectories", "50", "--seed", "7"]
+SAMPLE = ["sample", "u1", "--beta", "4", "--shape", "4", "6", "--chains", "8", "--seed", "7", "--executor", "thread"]
 
 
-def test_sample_writes_a_folder_that_numpy_reads(capsys, tmp_path):
-    out = tmp_path / "run"
-    code, text, _ = run(capsys, *SAMPLE, "--out", str(out))
+def test_sample_writes_a_run_that_is_resumed_and_extended(capsys, tmp_path):
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    code, text, _ = run(capsys, *SAMPLE, "--trajectories", "20", "--save-every", "15", "--out", str(out))
     assert code == 0
     assert "plaquette" in text
+    assert "20 trajectories of 8 chains" in text
     manifest = json.loads((out / "manifest.json").read_text())
-    assert manifest["beta"] == 4.0
+    assert manifest["configuration"]["parameters"] == {"beta": 4.0, "shape": [4, 6]}
     assert manifest["seed"] == 7
-    with np.load(out / "samples.npz", allow_pickle=False) as data:
-        assert data["plaquette"].shape == (50, 8)
-        assert data["charge"].dtype == np.int64
-        assert data["x"].shape == (8, 2, 4, 6)
-        first = {name: data[name] for name in data.files}
-    assert run(capsys, *SAMPLE, "--out", str(tmp_path / "again"))[0] == 0
-    with np.load(tmp_path / "again" / "samples.npz", allow_pickle=False) as data:
-        assert all(np.array_equal(data[name], first[name]) for name in data.files)
+    assert run(capsys, "sample", "--resume", str(out), "--trajectories", "50", "--workers", "1")[0] == 0
+    assert run(capsys, "sample", "--executor", "thread", "--resume", str(out))[0] == 0  # nothing left to do
+    again = [*SAMPLE, "--trajectories", "50", "--save-every", "15", "--record-every", "1", "--out", str(whole)]
+    assert run(capsys, *again)[0] == 0
+    first, second = chains.load(out), chains.load(whole)
+    assert first["charge"].dtype == np.int64
+    for name, values in second.items():
+        assert values.shape == (50, 8)
+        assert np.array_equal(first[name], values)
+    assert np.array_equal(chains.load_fields(out), chains.load_fields(whole))
+    assert chains.load_fields(out).shape == (3, 8, 2, 4, 6)
     code, _, err = run(capsys, *SAMPLE, "--out", str(out))
     assert code == 2
     assert "exists already" in err
+
+
+def test_resuming_as_something_else_shows_the_difference(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert run(capsys, *SAMPLE, "--trajectories", "2", "--out", str(out))[0] == 0
+    other = ["--beta", "5", "--shape", "4", "6", "--steps", "3", "--chains", "8", "--integrator", "omelyan"]
+    code, _, err = run(capsys, "sample", "u1", *other, "--resume", str(out))
+    assert code == 2
+    for line in (
+        "beta: the run has 4.0, got 5.0",
+        "steps: the run has 10, got 3",
+        "integrator: the run has 'leapfrog'",
+    ):
+        assert line in err
+    assert "chains" not in err.split("expected the same:")[1]
+    assert run(capsys, "sample", "o2", "--beta", "4", "--length", "6", "--resume", str(out))[0] == 2
+    assert run(capsys, "sample", "u1", "--beta", "4", "--resume", str(out))[0] == 0
+    assert "--out: got it with --resume" in run(capsys, *SAMPLE, "--resume", str(out), "--out", str(tmp_path / "x"))[2]
+    by_library_run(tmp_path / "library", 2)
+    assert "a run of refimpl.chains.run" in run(capsys, "sample", "--resume", str(tmp_path / "library"))[2]
 
 
 @pytest.mark.parametrize(
     "extra", [("--start", "hot"), ("--start", "cold"), ("--integrator", "omelyan"), ("--trajectories", "1")]
 )
 def test_sample_options(capsys, tmp_path, extra):
-    assert run(capsys, *SAMPLE, *extra, "--out", str(tmp_path / "run"))[0] == 0
+    assert run(capsys, *SAMPLE, "--trajectories", "3", *extra, "--out", str(tmp_path / "run"))[0] == 0
 
 
-def test_an_interrupted_sample_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
+def test_a_full_disk_is_a_message_and_the_run_goes_on_later(capsys, tmp_path, monkeypatch):
     def full_disk(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full_disk)
-    code, _, err = run(capsys, *SAMPLE, "--out", str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr("refimpl.chains.folder.write_segment", full_disk)
+        code, _, err = run(capsys, *SAMPLE, "--trajectories", "5", "--out", str(tmp_path / "run"))
     assert code == 2
     assert "No space left on device" in err
-    assert list(tmp_path.iterdir()) == []
+    assert f"refimpl sample --resume {tmp_path / 'run'} goes on" in err
+    assert run(capsys, "sample", "--resume", str(tmp_path / "run"))[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full_disk)
+        code, _, err = run(capsys, *SAMPLE, "--out", str(tmp_path / "other"))
+    assert code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_interrupted_sample_says_how_to_go_on(capsys, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("refimpl.chains.running.wait", interrupted)
+        code, _, err = run(capsys, *SAMPLE, "--out", str(tmp_path / "run"))
+    assert code == 130
+    assert err.strip().endswith(f"refimpl sample --resume {tmp_path / 'run'} goes on")
 
 
 def test_python_dash_m_and_no_progress_bar_without_a_terminal():
@@ -247,9 +300,8 @@ def test_train_resume_sample_and_validate_a_model(capsys, tmp_path):
     sample = ["sample", "u1", "--beta", "2", "--shape", "4", "4", "--trajectories", "5", "--chains", "3"]
     kernel = ["--kernel", "l2hmc", "--model", str(model), "--cycle", "2", "--out", str(tmp_path / "run")]
     assert main([*sample, *kernel]) == 0
-    with np.load(tmp_path / "run" / "samples.npz") as samples:
-        assert samples["charge"].shape == (5, 3)
-        assert samples["charge"].dtype == np.int64
+    assert chains.load(tmp_path / "run")["charge"].shape == (5, 3)
+    assert "accepted/2" in chains.load(tmp_path / "run")  # two updates of HMC, and its own
     assert main(["validate", f"model:{model}", "-k", "maps.*", "--level", "smoke"]) == 0
     assert "model in" in capsys.readouterr().out
 

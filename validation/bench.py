@@ -7,11 +7,16 @@ ratio (their time) / (our time), round by round.
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,7 @@ from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps.architecture import Architecture
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.nets import Net
+from refimpl.theories import u1 as u1_theory
 
 Stepper = Callable[[], object]
 
@@ -41,10 +47,18 @@ class Timing:
     ratio_high: float
 
 
-def pin_threads() -> None:
+@contextmanager
+def one_processor() -> Iterator[None]:
     """One processor for this process, and so for every thread a peer starts, where the system lets us choose."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def roll_hmc_stepper(beta: float, step_size: float, n_steps: int, x: np.ndarray, seed: int = 0) -> Stepper:
@@ -171,12 +185,66 @@ def l2hmc_train(kind: str, n_chains: int) -> dict[str, Stepper]:
     return competitors
 
 
+def chains_workers(n_chains: int, extent: int, n_steps: int) -> dict[str, Stepper]:
+    """Runs of U(1) HMC into a folder: two worker processes, on two processors if there are, against one."""
+    return {f"{n} worker{'s' * (n > 1)}": _runner(n_chains, extent, n_steps, n) for n in (2, 1)}
+
+
+def chains_recording(n_chains: int, extent: int, n_steps: int) -> dict[str, Stepper]:
+    """What recording costs: a run into a folder by one worker, against loops in this process: bare, and with observables."""
+    theory = u1_theory(4.0, (extent, extent))
+    kernel = HMC(theory.action, 0.2, 10)
+    x = u1.sample(np.random.default_rng(1), n_chains, 4.0, (extent, extent))
+
+    def loop(observables: Mapping[str, Callable[..., Any]]) -> Stepper:
+        def steps() -> object:
+            state, rngs = kernel.init(x), spawn_rngs(1, n_chains)
+            for _ in range(n_steps):
+                state, _ = kernel.step(rngs, state)
+                for observable in observables.values():
+                    observable(state.x)
+            return state
+
+        return steps
+
+    run = _runner(n_chains, extent, n_steps, 1)
+    return {"a run, one worker": run, "bare loop": loop({}), "with observables": loop(theory.recorded)}
+
+
+def _runner(n_chains: int, extent: int, n_steps: int, workers: int) -> Stepper:
+    """A run into a temporary folder by processes that are there already."""
+    from refimpl import chains
+
+    theory = u1_theory(4.0, (extent, extent))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+
+    def run() -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            return chains.run(
+                HMC(theory.action, 0.2, 10),
+                theory.sample,
+                n_chains=n_chains,
+                n_steps=n_steps,
+                seed=1,
+                out=Path(folder) / "run",
+                observables=theory.recorded,
+                executor=pool,
+                workers=workers,
+            )
+
+    return run
+
+
 @dataclass(frozen=True)
 class Item:
-    """What is timed: a function that sets up the competitors, and the cases it is called with, by label."""
+    """What is timed: a function that sets up the competitors, and the cases it is called with, by label.
+
+    ``parallel``: it may use all processors, and not only one.
+    """
 
     setup: Callable[..., dict[str, Stepper]]
     cases: Mapping[str, tuple[Any, ...]]
+    parallel: bool = False
 
 
 _L2HMC_CASES = {
@@ -195,6 +263,10 @@ ITEMS: dict[str, Item] = {
     ),
     "l2hmc-sample": Item(l2hmc_sample, _L2HMC_CASES),
     "l2hmc-train": Item(l2hmc_train, _L2HMC_CASES),
+    "chains-workers": Item(
+        chains_workers, {"8x8, 256 chains": (256, 8, 300), "16x16, 64 chains": (64, 16, 300)}, parallel=True
+    ),
+    "chains-recording": Item(chains_recording, {"8x8, 256 chains": (256, 8, 300), "16x16, 64 chains": (64, 16, 300)}),
 }
 
 PEERS = ("torch", "jax", "numba")
@@ -215,6 +287,13 @@ def selected(name: str | None) -> list[str]:
 
 def run(item: str, seconds: float = 4.0) -> list[Timing]:
     """Time every case of an item, about this many seconds a case, the competitors in turn within each round."""
+    if not ITEMS[item].parallel:
+        with one_processor():
+            return _timings(item, seconds)
+    return _timings(item, seconds)
+
+
+def _timings(item: str, seconds: float) -> list[Timing]:
     timings = []
     for label, case in tqdm(ITEMS[item].cases.items(), desc=item, disable=None, file=sys.stderr, leave=False):
         competitors = ITEMS[item].setup(*case)

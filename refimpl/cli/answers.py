@@ -90,7 +90,6 @@ def _bench(arguments: argparse.Namespace) -> int:
     from refimpl.validation import bench
 
     items = bench.selected(arguments.item)
-    bench.pin_threads()
     for item in items:
         heading = (bench.ITEMS[item].setup.__doc__ or "").strip()
         print(f"{item}: {heading}\n{bench.table(bench.run(item, arguments.seconds))}")
