@@ -25,7 +25,7 @@ def python(folder, *argv):
 
 
 def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
-    sampler, test, _ = PYTHON_BLOCKS
+    sampler, test, *_ = PYTHON_BLOCKS
     (tmp_path / "mycode.py").write_text(sampler)
     (tmp_path / "test_mycode.py").write_text(test)
     argv = [
@@ -52,9 +52,16 @@ def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
 
 
 def test_the_library_example_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[2])
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[3])
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.86\d\d \+- 0\.00\d\d, exact 0\.8635", done.stdout)
+
+
+def test_the_parallel_example_runs(tmp_path):
+    (tmp_path / "parallel.py").write_text(PYTHON_BLOCKS[2])
+    done = python(tmp_path, "-W", "error", "parallel.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(500, 64)\n"
 
 
 def test_the_failure_shown_is_the_failure_printed(capsys):

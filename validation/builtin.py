@@ -14,6 +14,7 @@ from refimpl.training import load_model
 
 from .contract import TargetError
 from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
+from .reference_chains import ReferenceChains
 from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
@@ -30,6 +31,7 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "l2hmc-plaquette": partial(ReferenceL2HMC, net="plaquette"),
     "l2hmc-winding": partial(ReferenceL2HMC, net="scalars", winding=1),
     "l2hmc-gmm": ReferenceL2HMCMixture,
+    "chains": ReferenceChains,
 }
 
 
