@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refimpl import chains
+from refimpl.kernels import HMC
+from refimpl.maps import INTEGRATORS
 
 from .reference import ReferenceU1
 
@@ -23,7 +25,7 @@ WORKERS = 3
 class ReferenceChains(ReferenceU1):
     """U(1) HMC whose ``run`` and ``resume`` are runs of `refimpl.chains` by several workers, which save every field."""
 
-    name: str = "refimpl U(1) HMC in parallel runs"
+    name: ClassVar[str] = "refimpl U(1) HMC in parallel runs"
 
     def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
         with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +43,7 @@ class ReferenceChains(ReferenceU1):
 
     def _done(self, out: Path, x: Array, n_steps: int, seed: int, *, resume: bool) -> tuple[Array, Any]:
         chains.run(
-            self.kernel,
+            HMC(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator]),
             None if resume else x,
             n_chains=len(x),
             n_steps=n_steps,
