@@ -131,7 +131,8 @@ def r_hat(series: ArrayLike) -> float:
     halves = np.concatenate([data[:half], data[-half:]], axis=1)
     folded = np.abs(halves - np.median(halves))
     # Two values at equal distances have a folded series without fluctuation, which says nothing: fmax drops its NaN.
-    return float(np.fmax(*(potential_scale_reduction(rank_normalised(part)) for part in (halves, folded))))
+    bulk, spread = (potential_scale_reduction(rank_normalised(part)) for part in (halves, folded))
+    return float(np.fmax(bulk, spread))
 
 
 def thermalisation_cut(series: ArrayLike) -> int:

@@ -21,6 +21,7 @@ LEVELS = {
     "maps": 2,
     "kernels": 3,
     "theories": 3,
+    "analysis": 4,
     "training": 4,
     "reproduce": 5,
     "validation": 5,

@@ -58,20 +58,27 @@ def emit(text: str, out: str | None) -> None:
     """To the terminal, or whole into a file."""
     if out is None:
         print(text)
-        return
-    path = Path(out)
+    else:
+        write_whole(Path(out), (text + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file with this content, or the file that was there before."""
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_bytes(content)
         return
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def writable(out: str | None) -> None:
+def writable(out: str | None, option: str = "--out") -> None:
     """Refuse an output that cannot be written before work is done for it."""
     if out is not None and (Path(out).is_dir() or not Path(out).resolve().parent.is_dir()):
-        raise ValueError(f"--out: got {out!r}, expected a file in a folder that exists")
+        raise ValueError(f"{option}: got {out!r}, expected a file in a folder that exists")
 
 
 def command(
