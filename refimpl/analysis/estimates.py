@@ -119,7 +119,7 @@ def analyse(
     updates = {name: values for name, values in series.items() if name.split("/")[0] in ("accepted", "delta_h")}
     sector = _sector_name(series, theory)
     recorded = _with_squares({name: series[name] for name in series if name not in updates}, theory, sector)
-    records, chains = _check(recorded)
+    records, chains = _check(recorded, updates)
     automatic = thermalisation == "auto"
     cut = max(map(statistics.thermalisation_cut, recorded.values())) if automatic and records > 1 else 0
     if not automatic:
@@ -188,16 +188,17 @@ def _with_squares(recorded: dict[str, NDArray[Any]], theory: Theory | None, sect
     return {name: np.asarray(values, dtype=np.float64) for name, values in {**recorded, **derived}.items()}
 
 
-def _check(recorded: Series) -> tuple[int, int]:
-    """Records and chains, the same for every observable."""
+def _check(recorded: Series, updates: Series) -> tuple[int, int]:
+    """Records and chains, the same for every series."""
     if not recorded:
         raise ValueError("series: got no observable, expected at least one")
     first, shape = next((name, values.shape) for name, values in recorded.items())
-    for name, values in recorded.items():
+    for name, values in {**recorded, **updates}.items():
         if values.ndim != 2 or values.shape != shape:
             raise ValueError(
                 f"series: got {name!r} of shape {values.shape}, expected (step, chain) as {first!r}: {shape}"
             )
+    for name, values in recorded.items():
         if bad := int(np.sum(~np.isfinite(values))):
             raise ValueError(f"series: got {bad} NaN or infinite values of {name!r}, expected finite ones")
     return shape[0], shape[1]
