@@ -44,6 +44,12 @@ class Theory:
     observables: Mapping[str, Callable[[Array], Array]]
     answers: Callable[[], Mapping[str, float]]
 
+    @property
+    def recorded(self) -> dict[str, Callable[[Array], NDArray[Any]]]:
+        """The observables that are not squares of others, and the sector where there is more than one: what a run records."""
+        first = {name: f for name, f in self.observables.items() if not isinstance(f, Squared)}
+        return first if self.sector is _only_sector else {**first, self.sector_name: self.sector}
+
     @cached_property
     def exact(self) -> Mapping[str, float]:
         """Name -> expectation of the observable; empty where none is known."""
@@ -75,8 +81,8 @@ def u1(beta: float, shape: tuple[int, int]) -> Theory:
         {
             "plaquette": observables.mean_plaquette,
             "sine_charge": observables.sine_charge,
-            "charge^2": lambda x: observables.charge(x).astype(float) ** 2,
-            "sine_charge^2": lambda x: observables.sine_charge(x) ** 2,
+            "charge^2": Squared(observables.charge),
+            "sine_charge^2": Squared(observables.sine_charge),
         },
         lambda: {
             "plaquette": exact.u1.plaquette(beta, shape),
@@ -91,10 +97,6 @@ def o2(beta: float, length: int) -> Theory:
     """The periodic chain of O(2) spins, `refimpl.actions.O2Chain`."""
 
     check_integer("length", length, 2)
-
-    def winding(x: Array) -> NDArray[np.int64]:
-        return np.rint(wrap(np.roll(x, -1, axis=1) - x).sum(axis=1) / TWO_PI).astype(np.int64)
-
     return Theory(
         "o2",
         {"beta": beta, "length": length},
@@ -102,12 +104,9 @@ def o2(beta: float, length: int) -> Theory:
         (length,),
         lambda rng, n: exact.o2.sample(rng, n, beta, length),
         lambda rng, n: rng.uniform(-np.pi, np.pi, (n, length)),
-        winding,
+        _winding,
         "winding",
-        {
-            "bond_cosine": lambda x: np.cos(np.roll(x, -1, axis=1) - x).mean(axis=1),
-            "winding^2": lambda x: winding(x).astype(float) ** 2,
-        },
+        {"bond_cosine": _bond_cosine, "winding^2": Squared(_winding)},
         lambda: {
             "bond_cosine": exact.o2.bond_cosine(beta, length),
             "winding^2": length * exact.o2.winding_susceptibility(beta, length),
@@ -127,7 +126,7 @@ def gaussian(covariance: ArrayLike, mean: ArrayLike | None = None) -> Theory:
         (dimension,),
         lambda rng, n: exact.gaussian.sample(rng, n, action.covariance, action.mean),
         lambda rng, n: rng.standard_normal((n, dimension)),
-        lambda x: np.zeros(len(x), dtype=np.int64),
+        _only_sector,
         "sector",
         _coordinates(dimension),
         lambda: _coordinate_moments(
@@ -146,9 +145,6 @@ def gmm(
     own = (action.weights, action.means, action.covariances)
     dimension = action.means.shape[1]
 
-    def nearest(x: Array) -> NDArray[np.int64]:
-        return np.asarray(np.argmin(np.square(x[:, None] - action.means).sum(axis=2), axis=1))
-
     return Theory(
         "gmm",
         {name: value.tolist() for name, value in zip(("weights", "means", "covariances"), own, strict=True)},
@@ -156,9 +152,9 @@ def gmm(
         (dimension,),
         lambda rng, n: exact.mixture.sample(rng, n, *own),
         lambda rng, n: rng.standard_normal((n, dimension)),
-        nearest,
+        Nearest(action.means),
         "component",
-        {**_coordinates(dimension), "|x_0|": lambda x: np.abs(x[:, 0])},
+        {**_coordinates(dimension), "|x_0|": _abs_first},
         lambda: {
             **_coordinate_moments(dimension, lambda indices: exact.mixture.moment(indices, *own)),
             "|x_0|": exact.mixture.absolute_moments(0, *own)[0],
@@ -177,12 +173,58 @@ def by_name(name: str, **parameters: Any) -> Theory:
         raise ValueError(f"theory: got parameters {parameters} for {name!r}: {error}") from error
 
 
-def _coordinates(dimension: int) -> dict[str, Callable[[Array], Array]]:
-    def power(i: int, p: int) -> Callable[[Array], Array]:
-        return lambda x: np.asarray(x[:, i] ** p)
+# Observables are objects that other processes can be sent, and so no lambdas.
 
-    first = {f"x_{i}": power(i, 1) for i in range(dimension)}
-    return {**first, **{f"x_{i}^2": power(i, 2) for i in range(dimension)}}
+
+@dataclass(frozen=True)
+class Squared:
+    """The square of an observable, in float64."""
+
+    of: Callable[[Array], NDArray[Any]]
+
+    def __call__(self, x: Array) -> Array:
+        return np.asarray(self.of(x), dtype=np.float64) ** 2
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """``x_i``."""
+
+    i: int
+
+    def __call__(self, x: Array) -> Array:
+        return x[:, self.i].copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """Index of the nearest of these points ``(n, dimension)``, int64."""
+
+    points: Array
+
+    def __call__(self, x: Array) -> NDArray[np.int64]:
+        return np.asarray(np.argmin(np.square(x[:, None] - self.points).sum(axis=2), axis=1))
+
+
+def _winding(x: Array) -> NDArray[np.int64]:
+    return np.rint(wrap(np.roll(x, -1, axis=1) - x).sum(axis=1) / TWO_PI).astype(np.int64)
+
+
+def _bond_cosine(x: Array) -> Array:
+    return np.cos(np.roll(x, -1, axis=1) - x).mean(axis=1)
+
+
+def _abs_first(x: Array) -> Array:
+    return np.abs(x[:, 0])
+
+
+def _only_sector(x: Array) -> NDArray[np.int64]:
+    return np.zeros(len(x), dtype=np.int64)
+
+
+def _coordinates(dimension: int) -> dict[str, Callable[[Array], Array]]:
+    first = {f"x_{i}": Coordinate(i) for i in range(dimension)}
+    return {**first, **{f"{name}^2": Squared(f) for name, f in first.items()}}
 
 
 def _coordinate_moments(dimension: int, moment: Callable[[tuple[int, ...]], float]) -> dict[str, float]:

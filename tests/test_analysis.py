@@ -494,3 +494,19 @@ def test_a_folder_that_is_not_there_is_named(capsys, folder):
     code, _, err = shell(capsys, folder.path + "/nowhere")
     assert code == 2
     assert re.search(r"DIR: got '.*/nowhere', expected the folder of a run", err)
+
+
+def test_a_sampled_run_is_analysed(capsys, tmp_path):
+    run = str(tmp_path / "run")
+    sizes = ["--chains", "4", "--trajectories", "60", "--record-every", "2", "--executor", "thread"]
+    assert main(["sample", "u1", "--beta", "1", "--shape", "4", "4", *sizes, "--start", "hot", "--out", run]) == 0
+    capsys.readouterr()
+    code, out, _ = shell(capsys, run, "--format", "json")
+    assert code == 0
+    content = json.loads(out)
+    sizes = ("theory", "chains", "records", "record_every", "automatic")
+    assert [content[name] for name in sizes] == ["u1", 4, 30, 2, True]
+    assert [e["name"] for e in content["estimates"] if e["exact"] is not None] == [
+        e["name"] for e in content["estimates"]
+    ]
+    assert len(content["acceptance"]["accepted"]) == 4

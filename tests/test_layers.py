@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import modules of lower levels, and of its own where it is the same folder.
 LEVELS = {
+    "files": 0,
     "lattice": 0,
     "groups": 0,
     "exact": 0,
@@ -23,6 +24,7 @@ LEVELS = {
     "theories": 3,
     "analysis": 4,
     "training": 4,
+    "chains": 4,
     "reproduce": 5,
     "validation": 5,
     "cli": 6,

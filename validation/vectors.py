@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from refimpl.files import whole_file
 
 from . import measure, weight_vectors
 
@@ -104,11 +105,13 @@ def write_suites(root: Path = VECTORS) -> list[str]:
             np.savez(buffer, **arrays)  # type: ignore[arg-type]
             files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
             for suffix, content in files.items():
-                _write(folder / (name + suffix), content)
+                with whole_file(folder / (name + suffix)) as file:
+                    file.write(content)
                 manifest["sha256"][name + suffix] = hashlib.sha256(content).hexdigest()
             manifest["vectors"].append(name)
             ids.append(f"{suite}/{name}")
-        _write(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+        with whole_file(folder / "manifest.json") as file:
+            file.write((json.dumps(manifest, indent=1) + "\n").encode())
     return ids
 
 
@@ -203,10 +206,3 @@ def _without_dates(archive: bytes) -> bytes:
         for name in old.namelist():
             new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), old.read(name))
     return out.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

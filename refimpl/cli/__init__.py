@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, oracle, sampling, training
+from . import analysis, answers, oracle, sampling, training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"refimpl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     oracle.add(commands)
+    answers.add(commands)
     sampling.add(commands)
     analysis.add(commands)
     training.add(commands)

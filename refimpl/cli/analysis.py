@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, emit, number, writable, write_whole
+from .arguments import command, emit, number, writable, write
 
 PLOTS = (".png", ".html")
 
@@ -49,7 +49,9 @@ def _analyse(arguments: argparse.Namespace) -> int:
         raise ValueError(f"DIR: got {arguments.folder!r}, expected the folder of a run")
     series, manifest = load(arguments.folder), read_manifest(arguments.folder)
     configuration = manifest["configuration"]
-    theory = theories.by_name(configuration["theory"], **configuration["parameters"]) if configuration else None
+    theory = (
+        theories.by_name(configuration["theory"], **configuration["parameters"]) if "theory" in configuration else None
+    )
     cut = arguments.thermalisation
     if cut is None:
         cut = 0.0 if configuration.get("start") == "exact" else "auto"
@@ -63,6 +65,6 @@ def _analyse(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         picture = analysis.png(result, series)
         page = arguments.plot.endswith(".html")
-        write_whole(Path(arguments.plot), analysis.as_html(result, picture).encode() if page else picture)
+        write(Path(arguments.plot), analysis.as_html(result, picture).encode() if page else picture)
     emit(analysis.as_json(result) if arguments.format == "json" else analysis.as_text(result), arguments.out)
     return 0

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from refimpl.files import whole_file
 
 
 def number(text: str, kind: type, good: Callable[[Any], bool], expected: str) -> Any:
@@ -59,20 +57,16 @@ def emit(text: str, out: str | None) -> None:
     if out is None:
         print(text)
     else:
-        write_whole(Path(out), (text + "\n").encode())
+        write(Path(out), (text + "\n").encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A file with this content, or the file that was there before."""
+def write(path: Path, content: bytes) -> None:
+    """A file with this content, whole, or what was there before."""
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
         path.write_bytes(content)
         return
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def writable(out: str | None, option: str = "--out") -> None:
@@ -112,16 +106,3 @@ def new_folder(out: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise ValueError(f"--out: got {out!r}, expected a folder inside one that exists")
     return path
-
-
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name when all is written and vanishes when something fails."""
-    partial = Path(tempfile.mkdtemp(prefix=out.name + ".part-", dir=out.resolve().parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

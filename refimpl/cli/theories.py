@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from .arguments import extent, non_negative
+from .arguments import command, extent, non_negative
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
@@ -44,6 +44,23 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     }.items():
         if name in names:
             parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=text)
+
+
+def per_theory(commands: Any, name: str, text: str, function: Any) -> list[argparse.ArgumentParser]:
+    """The parsers of a command with a theory as its first argument, which have the options with the theory's parameters."""
+    theories = commands.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="THEORY")
+    return theory_parsers(theories, text, function)
+
+
+def theory_parsers(theories: Any, text: str, function: Any) -> list[argparse.ArgumentParser]:
+    """One parser per theory, added to the subparsers of a command."""
+    parsers = []
+    for theory, what in THEORIES.items():
+        parser = command(theories, theory, function, f"{what}: {text}")
+        parser.set_defaults(theory=theory)
+        parameter_options(parser, theory)
+        parsers.append(parser)
+    return parsers
 
 
 def theory_from(arguments: argparse.Namespace, name: str) -> Theory:

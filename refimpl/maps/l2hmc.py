@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,9 @@ class GeneralizedLeapfrog:
         winding = self.architecture.winding
         shape = self.architecture.field_shape[-2:]
         object.__setattr__(self, "_flux", winding * unit_flux(shape) if winding else np.zeros(()))  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.action, self.architecture, dict(self.params), self.net_weights, self.merged)
 
     @property
     def involution(self) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import whole_file
 from .net import Params
 
 Array = NDArray[np.float64]
@@ -44,25 +42,8 @@ def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mappin
         header = json.dumps({"format": FORMAT, "shapes": shapes, "meta": dict(meta)}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"meta: got {meta!r}, expected what JSON can hold ({error})") from error
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # as any other new file; mkstemp makes it private
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **{HEADER: np.array(header)}, **arrays)
 
 
 def load(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from ..files import whole_file
 
 Cell = str | int | float | None
 
@@ -73,8 +74,10 @@ class Table:
             "rows": [[_json(cell) for cell in row] for row in self.rows],
             "notes": list(self.notes),
         }
-        _write(Path(folder) / f"{self.name}.json", lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
-        _write(Path(folder) / f"{self.name}.txt", lambda path: path.write_text(str(self) + "\n", encoding="utf-8"))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for suffix, text in (("json", json.dumps(record, indent=1)), ("txt", str(self))):
+            with whole_file(Path(folder) / f"{self.name}.{suffix}") as file:
+                file.write((text + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,11 @@ def finish(table: Table, out: Path | None, panels: Callable[[], Sequence[Panel]]
     """
     if out is None:
         return table
+    Path(out).mkdir(parents=True, exist_ok=True)
     try:
-        _write(Path(out) / f"{table.name}.png", lambda path: _draw(table.title, panels(), path))
+        figure = _figure(table.title, panels())
+        with whole_file(Path(out) / f"{table.name}.png") as file:
+            figure.savefig(file, dpi=110, format="png")
     except ImportError as error:
         table = replace(table, notes=(*table.notes, str(error)))
     table.save(out)
@@ -118,7 +124,7 @@ def bar(items: Iterable[Any], what: str, progress: bool) -> Iterable[Any]:
     return tqdm(items, desc=what, disable=None if progress else True, file=sys.stderr)
 
 
-def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
+def _figure(title: str, panels: Sequence[Panel]) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -145,18 +151,7 @@ def _draw(title: str, panels: Sequence[Panel], path: Path) -> None:
         axes.set_ylabel(panel.y_label)
         if panel.legend:
             axes.legend(fontsize=7)
-    figure.savefig(path, dpi=110, format="png")
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write by way of a temporary file beside it: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    return figure
 
 
 def _text(cell: Cell) -> str:

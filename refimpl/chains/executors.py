@@ -1,0 +1,168 @@
+"""Where blocks of chains are run: `concurrent.futures` executors by name, and how their workers are told to stop."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+from ..lattice import check_integer
+from .work import Position, Segment, Task, advance
+
+NAMES = "process, thread, dask:ADDRESS, mpi, or a concurrent.futures.Executor"
+# What BLAS libraries read when they are loaded; more threads than processors slow all workers down.
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+# In a worker process: 1 when the run is to end. Shared memory without a lock, which a killed worker would take along.
+_stop: Any = None
+
+
+@dataclass
+class Pool:
+    """An executor with so many workers.
+
+    ``work``: what they do. ``stop``: makes running workers return after the step they are in, where they can be told.
+    ``renew``: makes another executor when the processes behind this one have died, where that is possible.
+    """
+
+    executor: Executor
+    workers: int
+    work: Callable[..., Segment] = advance
+    stop: Callable[[], None] | None = None
+    renew: Callable[[], Executor] | None = None
+
+    def submit(self, task: Task, position: Position, n_steps: int, seconds: float) -> Future[Segment]:
+        """Ask for `advance` in a worker."""
+        with _one_blas_thread():  # processes are started here
+            return self.executor.submit(self.work, task, position, n_steps, seconds)
+
+    def replace(self) -> None:
+        """New processes for those that died."""
+        assert self.renew is not None
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.executor = self.renew()
+
+
+@contextmanager
+def opened(executor: str | Executor | None, workers: int | None) -> Iterator[Pool]:
+    """The pool of an executor given by name (None: process) or ready made; what is made here is closed again.
+
+    ``workers``: by default the processors this process may use, the threads of a dask cluster, or the workers of MPI.
+
+    Raises
+    ------
+    ValueError : an unknown name, fewer than one worker, or a cluster without any. ImportError : an engine that is not installed.
+    OSError : a dask scheduler that does not answer.
+    """
+    if workers is not None:
+        check_integer("workers", workers, 1)
+    number = workers or _processors()
+    if isinstance(executor, Executor):
+        yield Pool(executor, number)
+    elif executor in (None, "process"):
+        context = multiprocessing.get_context("spawn")
+        flag = context.RawValue("b", 0)
+
+        def make() -> Executor:
+            return ProcessPoolExecutor(number, context, _start_worker, (flag,))
+
+        pool = Pool(make(), number, _advance, functools.partial(setattr, flag, "value", 1), make)
+        try:
+            yield pool
+        finally:
+            pool.executor.shutdown(cancel_futures=True)
+    elif executor == "thread":
+        event = threading.Event()
+        with ThreadPoolExecutor(number) as threads:
+            yield Pool(threads, number, functools.partial(advance, stop=event.is_set), event.set)
+    elif executor == "mpi":
+        with _mpi() as (ranks, size):
+            yield Pool(ranks, workers or size)
+    elif isinstance(executor, str) and executor.startswith("dask:"):
+        with _dask(executor.removeprefix("dask:")) as (cluster, size):
+            yield Pool(cluster, workers or size)
+    else:
+        raise ValueError(f"executor: got {executor!r}, expected {NAMES}")
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[tuple[Executor, int]]:
+    """Executor and number of threads of a dask cluster."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError("executor: dask is not installed, pip install 'refimpl[distributed]'") from error
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"executor: got no dask scheduler at {address!r} ({error}), expected an address like tcp://host:8786"
+        ) from error
+    with client:
+        size = sum(client.nthreads().values())
+        if not size:
+            raise ValueError(f"executor: got a dask scheduler at {address!r} without workers, expected at least one")
+        yield client.get_executor(pure=False), size
+
+
+@contextmanager
+def _mpi() -> Iterator[tuple[Executor, int]]:
+    """Executor and number of workers of MPI."""
+    try:
+        from mpi4py import futures
+    except (ImportError, RuntimeError) as error:  # RuntimeError: there is no MPI library
+        raise ImportError(
+            f"executor: mpi4py or an MPI library is missing ({error}): pip install 'refimpl[distributed]', and an MPI"
+        ) from error
+    with futures.MPIPoolExecutor() as ranks:
+        if ranks.num_workers < 1:
+            raise ValueError(
+                "executor: got no MPI workers, expected mpiexec -n N python -m mpi4py.futures -m refimpl ..., N at least 2"
+            )
+        yield ranks, ranks.num_workers
+
+
+def _advance(task: Task, position: Position, n_steps: int, seconds: float) -> Segment:
+    return advance(task, position, n_steps, seconds, lambda: bool(_stop.value))
+
+
+def _start_worker(stop: Any) -> None:
+    """Begin a worker process: it returns by ``stop`` and not by Ctrl-C, and it ends when its parent does, however that ends."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Processes started meanwhile have one BLAS thread each."""
+    before = {name: os.environ.get(name) for name in BLAS_THREADS}
+    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

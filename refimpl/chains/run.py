@@ -1,0 +1,334 @@
+"""Runs of many chains: blocks of chains go to workers and come back as segments, which are written as they come."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..kernels import Kernel
+from ..kernels.metropolis import BLOCK_ELEMENTS
+from ..lattice import check_integer, check_number
+from . import folder as files
+from .description import description, differences, machine, versions
+from .executors import Pool, opened
+from .work import Observable, Position, Segment, Task, advance, series_names, start_position
+
+Array = NDArray[np.float64]
+
+SEGMENT_BYTES = 1 << 24  # of records in a segment: what one worker holds in memory before it is written
+ATTEMPTS = 3  # how often processes are replaced that die without having got anywhere
+
+
+class RunError(RuntimeError):
+    """A run that had to end: a kernel that raised, or workers that died. What it had done before is kept."""
+
+
+def run(
+    kernel: Kernel,
+    start: Array | Callable[[np.random.Generator, int], Array] | None,
+    *,
+    n_chains: int,
+    n_steps: int,
+    seed: int,
+    out: str | os.PathLike[str],
+    observables: Mapping[str, Observable],
+    record: Sequence[str] = ("accepted", "delta_h"),
+    record_every: int = 1,
+    save_every: int = 0,
+    executor: str | Executor | None = None,
+    workers: int | None = None,
+    resume: bool = False,
+    configuration: Mapping[str, Any] | None = None,
+    segment_seconds: float = 60.0,
+    progress: bool = False,
+) -> Path:
+    """Run chains in parallel into a folder (see `refimpl.chains.folder`), which is returned; `refimpl.chains.load` reads it.
+
+    Every chain has its own Generator, spawned from the seed: its bits do not depend on executor, workers, blocks, or
+    interruptions. What was done when a run is interrupted, in whatever way, is in the folder but for the last segments, and
+    ``resume`` goes on from there; so is a finished run extended. A worker process that dies is replaced.
+
+    With processes (the default), MPI or dask, kernel and observables must be picklable, which the package's own are, and a
+    script must call this under ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    kernel : of `refimpl.kernels`, or of the same shape. start : fields ``(n_chains, ...)``, or a function ``(rng, n) -> x`` of a
+        Generator (from the seed); not used, and may be None, with ``resume``.
+    observables : name -> function ``x -> (chain,)`` of the fields. record : attributes of the kernel's `Info` or `State`.
+    record_every, save_every : steps between records, and between saved fields (0: none are saved).
+    executor : "process", "thread", "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`. workers : default: what there is.
+    configuration : what else the caller wants to be the same when the run is resumed; JSON.
+    segment_seconds : the longest time between two saves of a block. progress : a bar on the standard error of a terminal.
+
+    Raises
+    ------
+    ValueError : bad arguments; a folder that exists (without ``resume``), that is in use, or whose run was another (the message
+    shows the difference). DamagedError : a state that is not what was written. RunError : a kernel that raised, with the traceback
+    of the worker; workers that keep dying. OSError : a folder that cannot be written. KeyboardInterrupt : after all was saved.
+    """
+    folder = Path(out)
+    for name, value, least in (("n_chains", n_chains, 1), ("n_steps", n_steps, 1), ("seed", seed, 0),
+                               ("record_every", record_every, 1), ("save_every", save_every, 0)):  # fmt: skip
+        check_integer(name, value, least)
+    check_number("segment_seconds", segment_seconds, 0)
+    task = Task(kernel, dict(observables), tuple(record), record_every, save_every)
+    configuration = _as_json(configuration or {})
+    _check_names(task)
+    if not resume and (folder.exists() or folder.is_symlink()):
+        raise ValueError(f"out: got {str(out)!r}, which exists already; expected a new folder, or resume")
+    with opened(executor, workers) as pool:
+        if resume:
+            manifest, x = _old(folder, task, n_chains, seed, configuration)
+        else:
+            manifest, x = None, _start(start, n_chains, seed)
+        begin = start_position(kernel, x, np.random.SeedSequence([seed, 0]))
+        series = _trial(task, begin.chains(slice(0, 1)))
+        if executor != "thread" and not isinstance(executor, ThreadPoolExecutor):
+            _check_picklable(task)
+        if manifest is None:
+            blocks = _blocks(n_chains, begin.x[0].size, pool.workers)
+            manifest = files.Manifest(
+                n_chains, n_steps, seed, record_every, save_every, description(kernel), configuration, series,
+                blocks, versions(), machine(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "",
+            )  # fmt: skip
+        _check_workers(workers, len(manifest.blocks))
+        if not resume:
+            manifest = files.create(folder, manifest, x)
+        with files.locked(folder):
+            if resume:
+                manifest = _extended(folder, manifest, n_steps)
+            _Run(folder, manifest, task, begin, pool, segment_seconds, progress).go()
+    return folder
+
+
+class _Run:
+    """The loop of a run: every block is either in a worker or done; what comes back is written by this process alone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: files.Manifest,
+        task: Task,
+        begin: Position,
+        pool: Pool,
+        limit: float,
+        progress: bool,
+    ) -> None:
+        self.folder, self.manifest, self.task, self.pool, self.limit = folder, manifest, task, pool, limit
+        self.blocks = [files.read_block(folder, number) for number in range(len(manifest.blocks))]
+        self.positions = [
+            files.read_position(folder, number, block) if block.step else begin.chains(slice(*chains))
+            for number, (block, chains) in enumerate(zip(self.blocks, manifest.blocks, strict=True))
+        ]
+        files.clean(folder, self.blocks)
+        self.pending: dict[Future[Segment], int] = {}
+        self.begun = time.monotonic()
+        self.bar = tqdm(
+            total=manifest.n_chains * manifest.n_steps,
+            initial=sum(block.step * self._size(number) for number, block in enumerate(self.blocks)),
+            desc="chains", unit=" trajectories", disable=None if progress else True, file=sys.stderr, delay=2,
+        )  # fmt: skip
+
+    def go(self) -> None:
+        """Run all blocks to the end; on an error or a Ctrl-C let the workers return, and keep what they have done."""
+        deaths = 0
+        try:
+            for number in range(len(self.blocks)):
+                self._submit(number)
+            while self.pending:
+                done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+                try:
+                    for future in done:
+                        self._submit(self._collect(future))
+                        deaths = 0
+                except BrokenExecutor as error:
+                    deaths += 1
+                    if self.pool.renew is None or deaths > ATTEMPTS:
+                        raise RunError(_DEATHS.format(error)) from error
+                    self._replace_workers()
+        except BaseException:
+            self._finish()
+            raise
+        finally:
+            self.bar.close()
+
+    def _submit(self, number: int) -> None:
+        position = self.positions[number]
+        if left := self.manifest.n_steps - position.step:
+            row = self._size(number) * sum(np.dtype(kind).itemsize for kind in self.manifest.series.values())
+            steps = max(1, SEGMENT_BYTES // row) * self.manifest.record_every
+            if self.manifest.save_every:
+                steps = min(steps, max(1, SEGMENT_BYTES // position.x.nbytes) * self.manifest.save_every)
+            # Often at first, for those who watch; later a twentieth of what is done may be lost.
+            seconds = min(self.limit, max(1.0, (time.monotonic() - self.begun) / 20))
+            self.pending[self.pool.submit(self.task, position, min(left, steps), seconds)] = number
+
+    def _collect(self, future: Future[Segment]) -> int:
+        """Write the segment of a finished future; returns the number of its block."""
+        try:
+            segment = future.result()
+        except BrokenExecutor:
+            raise
+        except Exception as error:
+            raise RunError(f"the executor failed: {type(error).__name__}: {error}") from error
+        number = self.pending.pop(future)
+        if segment.position.step > self.positions[number].step:
+            self.blocks[number] = files.write_segment(self.folder, number, self.blocks[number], segment)
+            self.bar.update((segment.position.step - self.positions[number].step) * self._size(number))
+            self.bar.set_postfix(acceptance=f"{segment.acceptance:.2f}", refresh=False)
+            self.positions[number] = segment.position
+        if segment.failure:
+            a, b = self.manifest.blocks[number]
+            raise RunError(
+                f"step {segment.position.step + 1} of chains {a} to {b - 1} raised, in the worker:\n{segment.failure}"
+            )
+        return number
+
+    def _replace_workers(self) -> None:
+        """After the death of a worker, which takes the others of its pool along: keep what is done, begin the rest again."""
+        self.pool.replace()
+        for future in list(self.pending):
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._collect(future)
+        self.pending = {}
+        for number in range(len(self.blocks)):
+            self._submit(number)
+
+    def _finish(self) -> None:
+        """Take what workers still return, if nothing else goes wrong."""
+        if self.pool.stop is not None:
+            self.pool.stop()
+        running = [future for future in self.pending if not future.cancel()]
+        for future in wait(running, timeout=0 if self.pool.stop is None else None).done:
+            try:
+                self._collect(future)
+            except (RunError, BrokenExecutor, OSError):
+                continue  # the first error is the one that is reported
+
+    def _size(self, number: int) -> int:
+        a, b = self.manifest.blocks[number]
+        return b - a
+
+
+_DEATHS = (
+    "worker processes died ({}), again and again: out of memory, a crash in a library, or, in a script, a call of run that is "
+    "not under `if __name__ == '__main__':`; executor='thread' shows what the kernel does"
+)
+
+
+def _start(start: Any, n_chains: int, seed: int) -> Array:
+    if start is None:
+        raise ValueError("start: got None, expected fields, or a function (rng, n) -> x; None goes with resume only")
+    x = np.asarray(start(np.random.default_rng([seed, 1]), n_chains) if callable(start) else start)
+    if len(x) != n_chains:
+        raise ValueError(f"start: got {len(x)} fields, expected n_chains = {n_chains}")
+    return x
+
+
+def _trial(task: Task, position: Position) -> dict[str, str]:
+    """One step of one chain in this process, whose result is not used: errors come before any work; the dtype of every series."""
+    trial = advance(replace(task, record_every=1), position, 1, 0.0)
+    if trial.failure:
+        raise RunError(f"the first step raised:\n{trial.failure}")
+    return {name: _wide(values.dtype).name for name, values in trial.series.items()}
+
+
+def _as_json(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read again."""
+    try:
+        return dict(json.loads(json.dumps(dict(configuration), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"configuration: got {configuration!r:.80}, expected what JSON can hold ({error})") from error
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype({"i": np.int64, "u": np.uint64}.get(dtype.kind, dtype))
+
+
+def _check_names(task: Task) -> None:
+    for name in (*task.observables, *task.record):
+        if (
+            not isinstance(name, str)
+            or not name.isprintable()
+            or not name
+            or name in ("file", "allow_pickle", files.FIELDS)
+        ):
+            raise ValueError(
+                f"observables, record: got the name {name!r}, expected a word (not 'file' or '{files.FIELDS}')"
+            )
+    if twice := set(task.observables) & set(task.record):
+        raise ValueError(
+            f"observables: got {min(twice)!r}, which is recorded of the step under that name; expected another"
+        )
+    if not task.observables and not task.record:
+        raise ValueError("observables, record: got nothing to record, expected at least one name")
+
+
+def _check_picklable(task: Task) -> None:
+    for name, part in (("kernel", task.kernel), *((f"observables[{k!r}]", f) for k, f in task.observables.items())):
+        try:
+            pickle.dumps(part)
+        except Exception as error:
+            raise ValueError(
+                f"{name}: got what cannot be sent to a worker ({error}), expected a function or class at the top level of a "
+                "module; or executor='thread'"
+            ) from error
+
+
+def _check_workers(workers: int | None, n_blocks: int) -> None:
+    if workers is not None and workers > n_blocks:
+        raise ValueError(
+            f"workers: got {workers}, expected at most {n_blocks}, the blocks of chains that can be run at a time"
+        )
+
+
+def _blocks(n_chains: int, size: int, workers: int) -> list[list[int]]:
+    """Ranges of chains: as many for every worker, none larger than the kernels' own blocks, so large as that allows."""
+    rounds = max(1, -(-n_chains * size // (workers * BLOCK_ELEMENTS)))
+    number = min(n_chains, workers * rounds)
+    edges = [n_chains * i // number for i in range(number + 1)]
+    return [list(edge) for edge in itertools.pairwise(edges)]
+
+
+def _old(
+    folder: Path, task: Task, n_chains: int, seed: int, configuration: dict[str, Any]
+) -> tuple[files.Manifest, Array]:
+    """The manifest and the start of the run to go on with; raises `ValueError` with the difference if it was another."""
+    manifest = files.read_manifest(folder)
+    old = {
+        name: getattr(manifest, name)
+        for name in ("n_chains", "seed", "record_every", "save_every", "kernel", "configuration")
+    }
+    new = {
+        "n_chains": n_chains, "seed": seed, "record_every": task.record_every, "save_every": task.save_every,
+        "kernel": description(task.kernel), "configuration": configuration,
+    }  # fmt: skip
+    old["series"], new["series"] = list(manifest.series), series_names(task)
+    if lines := differences(old, new):
+        raise ValueError(f"{folder}: the run is another one, expected the same:\n  " + "\n  ".join(lines))
+    return manifest, files.read_start(folder, manifest)
+
+
+def _extended(folder: Path, manifest: files.Manifest, n_steps: int) -> files.Manifest:
+    """The manifest with another number of steps, written."""
+    done = max(files.read_block(folder, number).step for number in range(len(manifest.blocks)))
+    if n_steps < done:
+        raise ValueError(f"n_steps: got {n_steps}, expected at least {done}: so many steps are done")
+    if n_steps != manifest.n_steps:
+        manifest = replace(manifest, n_steps=n_steps)
+        files.write_manifest(folder, manifest)
+    return manifest

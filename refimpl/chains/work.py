@@ -1,0 +1,178 @@
+"""What a worker does: run a block of chains further, and give back what was recorded and where the chains are now.
+
+Everything here is a pure function of its arguments, so that a block can be run anywhere, and again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import Cycle, Kernel, State, spawn_rngs
+from ..lattice import chain_last
+
+Array = NDArray[np.float64]
+Observable = Callable[[Array], NDArray[Any]]
+
+_WORD = 1 << 64
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is run, for every block the same.
+
+    ``observables``: name -> function of the field. ``record``: attributes of the step's `Info` (``accepted``, ``delta_h``,
+    ...) or of the `State` (``action``); of a cycle, one series per kernel, named ``accepted/0``, ... Both are recorded after
+    steps ``record_every``, ``2 record_every``, ...; fields after ``save_every``, ..., and never where that is 0.
+    """
+
+    kernel: Kernel
+    observables: Mapping[str, Observable]
+    record: Sequence[str]
+    record_every: int = 1
+    save_every: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """Where chains are after ``step`` steps: all that the rest of their run depends on.
+
+    ``rngs``: uint64 ``(chain, 6)``, the PCG64 state and increment as high and low words, and the half-used word.
+    """
+
+    step: int
+    x: Array
+    action: Array
+    force: Array
+    rngs: NDArray[np.uint64]
+
+    def chains(self, block: slice) -> Position:
+        """The position of some of the chains."""
+        return Position(self.step, self.x[block], self.action[block], self.force[block], self.rngs[block])
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """What `advance` returns: series ``(record, chain)``, fields ``(save, chain, ...)``, and the new position.
+
+    ``non_finite``: proposals that were rejected because their energy was not finite. ``failure``: the traceback of what ended
+    it before its time, or empty; everything else is then that of the steps before.
+    """
+
+    position: Position
+    series: dict[str, NDArray[Any]]
+    fields: Array
+    acceptance: float
+    non_finite: int
+    failure: str = ""
+
+
+def start_position(kernel: Kernel, x: Array, seed: np.random.SeedSequence) -> Position:
+    """Step 0 at the fields ``x``, with a Generator per chain spawned from the seed."""
+    state = kernel.init(x)
+    return Position(0, state.x, state.action, state.force, packed_rngs(spawn_rngs(seed, len(x))))
+
+
+def advance(
+    task: Task, position: Position, n_steps: int, seconds: float, stop: Callable[[], bool] = lambda: False
+) -> Segment:
+    """Run chains up to ``n_steps`` steps further, but not longer than ``seconds``, or than ``stop()`` is false, and one step."""
+    rngs, state = unpacked_rngs(position.rngs), _state(position)
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in series_names(task)}
+    fields: list[Array] = []
+    accepted, non_finite, done = 0.0, 0, 0
+    end = time.monotonic() + seconds
+    while done < n_steps and not (done and (time.monotonic() > end or stop())):
+        step = position.step + done + 1
+        try:
+            state, infos = task.kernel.step(rngs, state)
+            row = recorded(task, state, infos) if step % task.record_every == 0 else {}
+        except Exception:  # noqa: BLE001 (whatever a kernel or an observable raises is the user's to see, once)
+            # Some of the random numbers of this step are gone: run the good steps again, which costs less than to be ready.
+            return replace(advance(task, position, done, math.inf), failure=traceback.format_exc())
+        for name, values in row.items():
+            rows[name].append(values)
+        if task.save_every and step % task.save_every == 0:
+            fields.append(np.ascontiguousarray(state.x))
+        parts = infos if isinstance(infos, tuple) else (infos,)
+        non_finite += sum(int(info.non_finite.sum()) for info in parts)
+        accepted += float(parts[-1].accepted.mean())
+        done += 1
+    return Segment(
+        Position(position.step + done, state.x, state.action, state.force, packed_rngs(rngs)),
+        {name: np.array(values) if values else np.empty((0, len(position.x))) for name, values in rows.items()},
+        np.array(fields) if fields else np.empty((0, *position.x.shape)),
+        accepted / max(done, 1),
+        non_finite,
+    )
+
+
+def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
+    """One value per chain of every series, after a step.
+
+    Raises `ValueError` for an observable that does not return one number per chain.
+    """
+    values = {name: np.asarray(observable(state.x)) for name, observable in task.observables.items()}
+    for name, value in values.items():
+        if value.shape != (len(state.x),) or value.dtype.kind not in "biuf":
+            raise ValueError(
+                f"observables[{name!r}]: got {value.dtype} of shape {value.shape}, expected one real number per chain, "
+                f"shape {(len(state.x),)}"
+            )
+    for name in task.record:
+        if hasattr(state, name):
+            values[name] = getattr(state, name)
+        elif isinstance(infos, tuple):
+            values |= {f"{name}/{i}": getattr(info, name) for i, info in enumerate(infos)}
+        else:
+            values[name] = getattr(infos, name)
+    return values
+
+
+def series_names(task: Task) -> list[str]:
+    """The names under which `recorded` returns values."""
+    parts = task.kernel.kernels if isinstance(task.kernel, Cycle) else ()
+    names = list(task.observables)
+    for name in task.record:
+        whole = not parts or name in State.__dataclass_fields__
+        names += [name] if whole else [f"{name}/{i}" for i in range(len(parts))]
+    return names
+
+
+def packed_rngs(rngs: Sequence[np.random.Generator]) -> NDArray[np.uint64]:
+    """The states of PCG64 Generators as uint64 ``(chain, 6)``."""
+    rows = []
+    for rng in rngs:
+        record = rng.bit_generator.state
+        words = [*divmod(record["state"]["state"], _WORD), *divmod(record["state"]["inc"], _WORD)]
+        rows.append([*words, record["has_uint32"], record["uinteger"]])
+    return np.array(rows, dtype=np.uint64)
+
+
+def unpacked_rngs(states: NDArray[np.uint64]) -> list[np.random.Generator]:
+    """The inverse of `packed_rngs`."""
+    rngs = []
+    for high, low, inc_high, inc_low, has_uint32, uinteger in states.tolist():
+        bits = np.random.PCG64()
+        bits.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": high * _WORD + low, "inc": inc_high * _WORD + inc_low},
+            "has_uint32": has_uint32,
+            "uinteger": uinteger,
+        }
+        rngs.append(np.random.Generator(bits))
+    return rngs
+
+
+def _state(position: Position) -> State:
+    """The state of the kernels, in the memory order that is fast for them."""
+    x, force = chain_last(*position.x.shape), chain_last(*position.x.shape)
+    x[...], force[...] = position.x, position.force
+    return State(x, position.action.copy(), force)

@@ -1,0 +1,99 @@
+"""The commands ``exact | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .arguments import command, positive
+from .theories import THEORIES, per_theory, theory_from
+
+if TYPE_CHECKING:
+    from refimpl.theories import Theory
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    for parser in per_theory(commands, "exact", "exact answers", _exact):
+        parser.add_argument("--json", action="store_true", help="as JSON, every digit")
+
+    bench = command(commands, "bench", _bench, "speed, as ratios to other implementations in one interleaved run")
+    bench.add_argument("item", nargs="?", metavar="ITEM", help="what to time, or how it begins (default: everything)")
+    bench.add_argument("--seconds", type=positive, default=4.0, help="time spent on each case (default 4)")
+
+
+def _exact(arguments: argparse.Namespace) -> int:
+    theory = theory_from(arguments, arguments.theory)
+    parameters = dict(theory.parameters)
+    answers, distribution = _answers(theory)
+    if arguments.json:
+        record = {**parameters, **answers}
+        print(json.dumps({**record, "charge_distribution": distribution} if distribution else record, indent=1))
+        return 0
+    print(
+        f"{THEORIES[theory.name].partition(' (default')[0]}: " + ", ".join(f"{k} = {v}" for k, v in parameters.items())
+    )
+    for name, value in answers.items():
+        print(f"  {name:<28}{value:.15g}")
+    for q, p in distribution.items():
+        if int(q) >= 0 and (p > 1e-12 or int(q) < 2):
+            label = f"p(Q = {'+-' if int(q) else ''}{q})"
+            print(f"  {label:<28}{p:.15g}")
+    return 0
+
+
+def _answers(theory: Theory) -> tuple[dict[str, float], dict[str, float]]:
+    """Every exact number of a theory by name, and the distribution of its charge where it has one."""
+    from refimpl.exact import o2, u1
+
+    p = theory.parameters
+    if theory.name == "u1":
+        beta, shape = p["beta"], tuple(p["shape"])
+        volume = shape[0] * shape[1]
+        sides = [side for side in range(1, min(*shape, 4) + 1) if side**2 < volume]
+        answers = {
+            "log_partition": u1.log_partition(beta, shape),
+            "plaquette": u1.plaquette(beta, shape),
+            "plaquette_variance": u1.plaquette_variance(beta, shape),
+            "single_plaquette_variance": u1.single_plaquette_variance(beta, shape),
+            "plaquette_covariance": u1.plaquette_covariance(beta, shape),
+            "charge_susceptibility": u1.charge_susceptibility(beta, shape),
+            "sine_charge_susceptibility": u1.sine_charge_susceptibility(beta, shape),
+            **{f"wilson_loop_{side}x{side}": u1.wilson_loop(beta, shape, side**2) for side in sides},
+            "winding_ceiling": u1.winding_ceiling(beta, shape),
+        }
+        charges, probabilities = u1.charge_distribution(beta, shape)
+    elif theory.name == "o2":
+        beta, length = p["beta"], p["length"]
+        answers = {
+            "log_partition": o2.log_partition(beta, length),
+            "bond_cosine": o2.bond_cosine(beta, length),
+            "bond_variance": o2.bond_variance(beta, length),
+            **({"susceptibility": o2.susceptibility(beta, length)} if length <= 4096 else {}),
+            "winding_susceptibility": o2.winding_susceptibility(beta, length),
+            **{f"correlation_{r}": o2.correlation(beta, length, r) for r in range(1, min(length // 2, 8) + 1)},
+        }
+        charges, probabilities = o2.winding_distribution(beta, length)
+    else:
+        return dict(theory.exact), {}
+    return answers, {str(q): p for q, p in zip(charges.tolist(), probabilities.tolist(), strict=True)}
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # The thread count of a BLAS is read when NumPy is loaded, so start again with it set.
+        again = [sys.executable, "-m", "refimpl", "bench", *([arguments.item] if arguments.item else [])]
+        os.execve(sys.executable, [*again, "--seconds", str(arguments.seconds)], {**os.environ, "OMP_NUM_THREADS": "1"})
+    from refimpl.validation import bench
+
+    items = bench.selected(arguments.item)
+    bench.pin_threads()
+    for item in items:
+        heading = (bench.ITEMS[item].setup.__doc__ or "").strip()
+        print(f"{item}: {heading}\n{bench.table(bench.run(item, arguments.seconds))}")
+    if missing := bench.missing_peers():
+        print(f"not compared, not installed: {', '.join(missing)} (pip install 'refimpl[bench]')")
+    return 0
