@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from refimpl import analysis, exact, observables, statistics, theories
 from refimpl.analysis.estimates import sector_distribution
+from refimpl.analysis.report import with_error
 from refimpl.cli import main
 
 THEORY = theories.u1(2.0, (4, 4))
@@ -300,9 +301,24 @@ def test_the_text_is_aligned_and_shows_a_mean_to_its_error():
         assert len({len(line) for line in block[1:]}) == 1
     e = by_name(result)["plaquette"]
     mean, error = blocks[1][3].split()[1:3]
-    assert error == f"{e.error:.2g}"
+    assert error == f"{e.error:#.2g}"
     assert len(mean.partition(".")[2]) == 1 - math.floor(math.log10(e.error))
     assert text.splitlines()[-1] == "! 2 proposals were rejected because a value was not finite."
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "expected"),
+    [
+        (0.123456, 0.0012, "0.1235 +- 0.0012"),
+        (0.123456, 0.003, "0.1235 +- 0.0030"),
+        (2.5, 0.00009, "2.500000 +- 9.0e-05"),
+        (27.46, 12.3, "27 +- 12"),
+        (-1.0, 0.97, "-1.00 +- 0.97"),
+        (1 / 3, None, "0.333333"),
+    ],
+)
+def test_a_number_has_as_many_digits_as_its_error(number, error, expected):
+    assert with_error(number, error) == expected
 
 
 def test_many_chains_are_summed_up_in_the_text_only():

@@ -69,11 +69,11 @@ def tables(analysis: Analysis, most_chains: int | None = None) -> list[Table]:
             (
                 e.name,
                 _value(e.mean, e.error),
-                _short(e.error, ".2g"),
+                _error(e.error),
                 _short(e.exact, ".8g"),
                 _short(e.deviation, "+.2f"),
                 _value(e.tau, e.tau_error),
-                _short(e.tau_error, ".2g"),
+                _error(e.tau_error),
                 _short(e.r_hat, ".4f"),
                 _short(e.ess, ".0f"),
             )
@@ -118,8 +118,7 @@ def _sector_table(analysis: Analysis) -> list[Table]:
         return []
     columns: tuple[str, ...] = (s.name, "fraction", "error")
     rows: list[tuple[str, ...]] = [
-        (str(q), _value(f, error), _short(error, ".2g"))
-        for q, f, error in zip(s.values, s.fractions, s.errors, strict=True)
+        (str(q), _value(f, error), _error(error)) for q, f, error in zip(s.values, s.fractions, s.errors, strict=True)
     ]
     if s.exact is not None:
         columns = (*columns, "exact")
@@ -168,7 +167,12 @@ def _short(number: float | None, style: str) -> str:
 
 def with_error(number: float, error: float | None) -> str:
     """Such as ``0.2130 +- 0.0021``."""
-    return _value(number, error) + (f" +- {error:.2g}" if error else "")
+    return _value(number, error) + (f" +- {_error(error)}" if error else "")
+
+
+def _error(number: float | None) -> str:
+    """Two digits, also where the second is a zero."""
+    return _short(number, "#.2g").rstrip(".")
 
 
 def _value(number: float | None, error: float | None) -> str:
