@@ -189,7 +189,7 @@ def test_a_very_short_run_has_means_and_no_errors(records, chains):
     for e in result.estimates:
         assert e.error is None
         assert math.isfinite(e.mean)
-        assert (e.r_hat is None) >= (records < 4)
+    assert (by_name(result)["plaquette"].r_hat is None) == (records < 4)
     json.loads(analysis.as_json(result))
     assert analysis.as_text(result)
 
@@ -344,6 +344,7 @@ def test_the_page_needs_nothing_else_and_escapes_names():
     result = analysis.analyse({name: np.random.default_rng(8).standard_normal((50, 2))})
     page = analysis.as_html(result, b"\x89PNG")
     assert name not in page
+    assert "<title>&lt;b&gt;</title>" in analysis.as_html(dataclasses.replace(result, theory="<b>"), b"")
     assert "&lt;script src=&quot;http://example.org/x.js&quot;&gt;&amp;" in page
     assert re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page) == [
         "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
@@ -370,10 +371,15 @@ def test_the_picture_has_a_row_for_each_recorded_observable_and_one_for_the_sect
     assert size(analysis.png(analysis.analyse(series), series)) == (1210, height(2))
 
 
-def test_frozen_short_and_constant_series_have_pictures_of_five_rows_at_most():
+def test_frozen_short_and_constant_series_have_pictures_of_five_rows_at_most(monkeypatch):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda axes, title, **_: titles.append(title))
     frozen = {"charge": np.tile([0, 1], (50, 1)), "constant": np.ones((50, 2))}
     assert size(analysis.png(analysis.analyse(frozen, record_every=3), frozen)) == (1210, height(3))
+    assert titles[:4] == [
+        "charge: 2 of 2 chains", "tau_int: the run is too short", "constant: 2 of 2 chains", "does not fluctuate",
+    ]  # fmt: skip
     short = {"charge": np.array([[0], [1]]), **{f"x_{i}": np.ones((2, 1)) for i in range(9)}}
     assert size(analysis.png(analysis.analyse(short), short)) == (1210, height(5))
 
