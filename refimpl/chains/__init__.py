@@ -4,7 +4,7 @@ from .description import description
 from .executors import NAMES as EXECUTORS
 from .folder import DamagedError, Manifest
 from .reading import last_fields, load, load_fields, read_manifest, to_arviz
-from .run import RunError, run
+from .running import RunError, run
 
 __all__ = [
     "EXECUTORS",

@@ -1,0 +1,510 @@
+"""Runs: the bits of a plain loop, whoever computes them and however often it stops; and a folder that defends itself."""
+
+import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refimpl import chains, theories
+from refimpl.chains import executors, folder, work
+from refimpl.chains.description import description, differences
+from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
+from refimpl.kernels.l2hmc import L2HMC
+from refimpl.training import recipes
+from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
+
+STEPS = 60
+
+
+def same(got, expected):
+    assert set(got) == set(expected)
+    for name, values in expected.items():
+        assert got[name].shape == values.shape, name
+        assert np.array_equal(got[name], values), name
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return by_hand(STEPS)[0]
+
+
+GMM = theories.gmm()
+O2 = theories.o2(2.0, 6)
+DENSE = recipes.dense_plan(THEORY, 2, (40, 40)).model(THEORY)
+NOISY = DENSE.replace(
+    params={
+        key: value + 0.05 * np.sin(np.arange(value.size)).reshape(value.shape) for key, value in DENSE.params.items()
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "theory"),
+    [
+        (KERNEL, THEORY),
+        (Cycle([KERNEL, Winding(THEORY.action)]), THEORY),
+        (Cycle([KERNEL, FluxHeatBath(THEORY.action)]), THEORY),
+        (L2HMC(NOISY), THEORY),
+        (HMC(O2.action, 0.3, 4), O2),
+        (HMC(GMM.action, 0.3, 4), GMM),
+    ],
+    ids=["hmc", "winding", "flux", "l2hmc", "o2", "gmm"],
+)
+@pytest.mark.parametrize(("executor", "workers"), [("thread", 1), ("thread", 3), ("process", 2)])
+def test_a_run_has_the_bits_of_a_plain_loop(tmp_path, kernel, theory, executor, workers):
+    record = ("accepted", "delta_h", "action")
+    out = run(tmp_path / "run", STEPS, kernel, theory, executor=executor, workers=workers, record=record)
+    expected, fields = by_hand(STEPS, kernel, theory, record)
+    same(chains.load(out), expected)
+    assert np.array_equal(chains.last_fields(out), fields[-1])
+    assert chains.read_manifest(out)["done"] == STEPS
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_processes_does_not_show(tmp_path, expected, workers):
+    out = run(tmp_path / "run", STEPS, executor="process", workers=workers)
+    same(chains.load(out), expected)
+    assert len(chains.read_manifest(out)["blocks"]) == workers
+
+
+def test_a_ready_made_executor_is_used_and_left_open(tmp_path, expected):
+    with ThreadPoolExecutor(2) as pool:
+        same(chains.load(run(tmp_path / "run", STEPS, executor=pool)), expected)
+        assert pool.submit(int, "1").result() == 1
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    every=st.integers(1, 7),
+    save=st.integers(0, 9),
+    cuts=st.lists(st.integers(1, STEPS), max_size=3).map(sorted),
+    seconds=st.sampled_from([0.002, 10.0]),
+)
+def test_records_are_every_kth_step_however_the_run_was_cut(tmp_path_factory, expected, every, save, cuts, seconds):
+    out = tmp_path_factory.mktemp("cut") / "run"
+    options = {"record_every": every, "save_every": save, "segment_seconds": seconds, "workers": 2}
+    for i, n_steps in enumerate([*cuts, STEPS]):
+        run(out, n_steps, resume=i > 0, **options)
+    same(chains.load(out), {name: values[every - 1 :: every] for name, values in expected.items()})
+    if save:
+        assert np.array_equal(chains.load_fields(out), by_hand(STEPS)[1][save - 1 :: save])
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    out = run(tmp_path / "run", 10)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    run(out, 10, resume=True)
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**64), halves=st.integers(0, 3), n=st.integers(1, 3))
+def test_rng_states_survive_packing(seed, halves, n):
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(n)]
+    for rng in rngs:
+        rng.integers(0, 2**32, halves, dtype=np.uint32)  # an odd number leaves half a word for the next call
+    again = work.unpacked_rngs(work.packed_rngs(rngs))
+    for a, b in zip(rngs, again, strict=True):
+        assert a.bit_generator.state == b.bit_generator.state
+        assert np.array_equal(a.integers(0, 2**32, 3, dtype=np.uint32), b.integers(0, 2**32, 3, dtype=np.uint32))
+
+
+@pytest.mark.parametrize(
+    ("values", "stored"),
+    [([0, -3], "int8"), ([0, 200], "int16"), ([-40000, 1], "int32"), ([2**40, 1], "int64"), ([], "int64")],
+)
+def test_integers_are_stored_small_and_come_back_wide(values, stored):
+    packed = folder._packed(np.array(values, dtype=np.int64))
+    assert packed.dtype == stored
+    assert np.array_equal(packed, values)
+
+
+def test_charges_are_a_byte_on_disk_and_int64_in_memory(tmp_path):
+    out = run(tmp_path / "run", 4, workers=1)
+    with np.load(next(out.glob("block-0000/0*.npz")), allow_pickle=False) as archive:
+        assert archive["charge"].dtype == np.int8
+    assert chains.load(out)["charge"].dtype == np.int64
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("finished") / "run", STEPS, workers=3, segment_seconds=0.003, save_every=7)
+
+
+@settings(max_examples=20, deadline=None)
+@given(chain=st.slices(N_CHAINS), step=st.slices(STEPS))
+def test_loading_a_part_is_a_part_of_loading(finished, chain, step):
+    whole, fields = chains.load(finished), chains.load_fields(finished)
+    chain, step = slice(chain.start, chain.stop), slice(step.start, step.stop)
+    if len(range(*chain.indices(N_CHAINS))) and len(range(*step.indices(STEPS))):
+        part = chains.load(finished, ["charge", "accepted"], chain, step)
+        same(part, {name: whole[name][step, chain] for name in ("charge", "accepted")})
+    else:
+        with pytest.raises(ValueError, match="which is empty"):
+            chains.load(finished, ["charge"], chain, step)
+    if len(range(*chain.indices(N_CHAINS))) and len(range(*step.indices(len(fields)))):
+        assert np.array_equal(chains.load_fields(finished, chain, step), fields[step, chain])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
+def test_a_damaged_segment_is_named_and_the_rest_is_readable(tmp_path, damage):
+    out = run(tmp_path / "run", STEPS, workers=2, segment_seconds=0.003)
+    whole = chains.load(out)
+    segments = json.loads((out / "block-0001" / "index.json").read_text())["segments"]
+    bad = segments[len(segments) // 2]
+    path = out / "block-0001" / bad["file"]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content if damage == "changed" else content[:-1])
+    with pytest.raises(chains.DamagedError, match=re.escape(str(path))) as caught:
+        chains.load(out)
+    first, last = chains.read_manifest(out)["blocks"][1]
+    assert f"chains outside {first}:{last}" in str(caught.value)
+    same(chains.load(out, chains=slice(0, first)), {k: v[:, :first] for k, v in whole.items()})
+    before, after = bad["first"] - 1, bad["last"]
+    same(chains.load(out, steps=slice(0, before)), {k: v[:before] for k, v in whole.items()})
+    same(chains.load(out, steps=slice(after, None)), {k: v[after:] for k, v in whole.items()})
+
+
+def test_a_damaged_state_is_refused_and_its_chains_can_be_run_again(tmp_path, expected):
+    out = run(tmp_path / "run", STEPS // 2, workers=2)
+    state = next(out.glob("block-0001/state-*.npz"))
+    state.write_bytes(state.read_bytes()[:-5])
+    with pytest.raises(chains.DamagedError, match="remove the folder"):
+        run(out, STEPS, resume=True)
+    for path in (out / "block-0001").iterdir():
+        path.unlink()
+    (out / "block-0001").rmdir()
+    run(out, STEPS, resume=True)
+    same(chains.load(out), expected)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "block-0000/index.json", "start.npz"])
+def test_other_damaged_files_are_named(tmp_path, name):
+    out = run(tmp_path / "run", 4)
+    (out / name).write_bytes(b'{"format": 1')
+    with pytest.raises(chains.DamagedError, match=re.escape(name)):
+        run(out, 8, resume=True)
+
+
+def test_what_an_interruption_leaves_behind_is_removed(tmp_path, expected):
+    out = run(tmp_path / "run", STEPS // 2, workers=2)
+    for stray in (
+        "block-0000/.partial-xyz",
+        "block-0001/000031-000040.npz",
+        "block-0001/state-000040.npz",
+        ".partial-abc",
+    ):
+        (out / stray).write_bytes(b"half")
+    run(out, STEPS, resume=True)
+    same(chains.load(out), expected)
+    assert not list(out.rglob(".partial-*"))
+    indexed = {entry["file"] for entry in json.loads((out / "block-0001/index.json").read_text())["segments"]}
+    assert {path.name for path in (out / "block-0001").glob("0*.npz")} == indexed
+
+
+def test_a_worker_that_raises_shows_its_traceback_once_and_nothing_is_lost(tmp_path):
+    observables = {**THEORY.recorded, "trap": Trap(tmp_path)}
+    expected = by_hand(STEPS)[0]
+    for executor in ("thread", "process"):
+        out = run(tmp_path / executor, STEPS // 2, workers=2, observables=observables, executor=executor)
+        (tmp_path / "raise").touch()
+        with pytest.raises(chains.RunError) as caught:
+            run(out, STEPS, workers=2, observables=observables, executor=executor, resume=True)
+        assert str(caught.value).count("ArithmeticError: the trap was armed") == 1
+        assert "tests/runs.py" in str(caught.value)
+        assert re.search(r"step 31 of chains \d to \d raised", str(caught.value))
+        assert chains.read_manifest(out)["done"] == STEPS // 2
+        (tmp_path / "raise").unlink()
+        run(out, STEPS, workers=2, observables=observables, executor=executor, resume=True)
+        same(chains.load(out, list(expected)), expected)
+
+
+def test_the_steps_before_a_failure_are_kept():
+    class Third:
+        calls = 0
+
+        def __call__(self, x):
+            Third.calls += 1
+            if Third.calls == 3:
+                raise ArithmeticError("third")
+            return x[:, 0, 0, 0]
+
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), np.random.SeedSequence(3))
+    segment = work.advance(work.Task(KERNEL, {"third": Third()}, ()), position, 10, 100.0)
+    assert "ArithmeticError: third" in segment.failure
+    assert segment.position.step == 2
+    good = work.advance(work.Task(KERNEL, {"x": lambda x: x[:, 0, 0, 0]}, ()), position, 2, 100.0)
+    assert np.array_equal(segment.series["third"], good.series["x"])
+    assert np.array_equal(segment.position.rngs, good.position.rngs)
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path, expected):
+    observables = {**THEORY.recorded, "trap": Trap(tmp_path)}
+    out = run(tmp_path / "run", STEPS // 2, executor="process", workers=2, observables=observables)
+    (tmp_path / "die once").touch()
+    # in this process the trial step would run into the trap: the parent's is disarmed
+    parent = {**THEORY.recorded, "trap": DiesElsewhere(tmp_path)}
+    run(out, STEPS, executor="process", workers=2, observables=parent, resume=True)
+    assert not (tmp_path / "die once").exists()
+    same(chains.load(out, list(expected)), expected)
+
+
+class DiesElsewhere(Trap):
+    """A trap for worker processes only."""
+
+    def __call__(self, x):
+        import multiprocessing
+
+        return np.zeros(len(x)) if multiprocessing.parent_process() is None else super().__call__(x)
+
+
+def test_workers_that_always_die_end_the_run_with_advice(tmp_path, monkeypatch):
+    monkeypatch.setattr("refimpl.chains.running.ATTEMPTS", 1)
+    (tmp_path / "die").touch()
+    observables = {**THEORY.recorded, "trap": DiesElsewhere(tmp_path)}
+    with pytest.raises(chains.RunError, match="worker processes died"):
+        run(tmp_path / "run", STEPS, executor="process", workers=2, observables=observables)
+    (tmp_path / "die").unlink()
+    run(tmp_path / "run", STEPS, executor="process", workers=2, observables=observables, resume=True)
+    assert chains.read_manifest(tmp_path / "run")["done"] == STEPS
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 5, 8])
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path, monkeypatch, expected, writes):
+    out, original, left = run(tmp_path / "run", 10, workers=2), folder._write, writes
+
+    def full(path, content):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        original(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_write", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(out, STEPS, resume=True, segment_seconds=0.001)
+    assert chains.load(out)["charge"].shape[0] >= 10
+    run(out, STEPS, resume=True)
+    same(chains.load(out), expected)
+
+
+def test_stopping_returns_what_is_done():
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), np.random.SeedSequence(3))
+    task = work.Task(KERNEL, THEORY.recorded, ())
+    assert work.advance(task, position, 1000, 1e9, lambda: True).position.step == 1
+    with executors.opened("thread", 1) as pool:
+        future = pool.submit(task, position, 10**9, 1e9)
+        pool.stop()
+        assert future.result().position.step >= 1
+
+
+def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
+    from refimpl.chains import running as module
+
+    calls = []
+
+    def interrupted(futures, **options):
+        calls.append(options)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(futures, **options)
+
+    original = module.wait
+    monkeypatch.setattr(module, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", 10**6, segment_seconds=0.05)
+    monkeypatch.undo()
+    done = chains.read_manifest(tmp_path / "run")["done"]
+    assert 0 < done < 10**6
+    same(chains.load(tmp_path / "run", steps=slice(0, 5)), by_hand(5)[0])
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    pytest.importorskip("fcntl", reason="this system has no such locks")
+    out = run(tmp_path / "run", 4)
+    with folder.locked(out), pytest.raises(ValueError, match="another process runs in"):
+        run(out, 8, resume=True)
+    run(out, 8, resume=True)
+
+
+BAD = [
+    ({"n_chains": 0}, "n_chains: got 0, expected an integer of at least 1"),
+    ({"n_steps": 0}, "n_steps: got 0"),
+    ({"n_steps": 1.5}, "n_steps: got 1.5"),
+    ({"seed": -1}, "seed: got -1"),
+    ({"record_every": 0}, "record_every: got 0"),
+    ({"save_every": -1}, "save_every: got -1"),
+    ({"segment_seconds": -1}, "segment_seconds: got -1"),
+    ({"workers": 0}, "workers: got 0, expected an integer of at least 1"),
+    ({"workers": 6}, "workers: got 6, expected at most 5"),
+    ({"executor": "cluster"}, "executor: got 'cluster', expected process, thread"),
+    ({"observables": {}, "record": ()}, "nothing to record"),
+    ({"observables": {"file": np.size}}, "got the name 'file'"),
+    ({"observables": {"fields": np.size}}, "got the name 'fields'"),
+    ({"observables": {"accepted": np.size}}, "'accepted', which is recorded"),
+    (
+        {"executor": "process", "observables": {"q": lambda x: x[:, 0, 0, 0]}},
+        r"observables\['q'\]: got what cannot be sent",
+    ),
+    ({"configuration": {"a": np.nan}}, "configuration: got"),
+    ({"configuration": {"a": {1, 2}}}, "configuration: got"),
+    ({"resume": True}, "got no manifest.json, expected the folder of a run"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_arguments_are_refused_before_there_is_a_folder(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "run", options.pop("n_steps", 5), **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("observable", "message"),
+    [
+        (lambda x: 1.0, "got float64 of shape (), expected one real number per chain"),
+        (lambda x: x, "expected one real number per chain, shape (1,)"),
+        (lambda x: np.array(["a"] * len(x)), "expected one real number per chain"),
+        (lambda x: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_observables_are_tried_before_there_is_a_folder(tmp_path, observable, message):
+    with pytest.raises(chains.RunError, match=re.escape(message)):
+        run(tmp_path / "run", 5, observables={"bad": observable})
+    assert not list(tmp_path.iterdir())
+
+
+def test_starts(tmp_path):
+    x = THEORY.start(np.random.default_rng(5), N_CHAINS)
+    options = {"n_chains": N_CHAINS, "n_steps": 3, "seed": 1, "observables": {}, "executor": "thread"}
+    out = chains.run(KERNEL, x, out=tmp_path / "array", **options)
+    with np.load(out / "start.npz", allow_pickle=False) as archive:
+        assert np.array_equal(archive["x"], x)
+    for start, message in ((None, "start: got None"), (x[:2], "start: got 2 fields, expected n_chains = 5")):
+        with pytest.raises(ValueError, match=message):
+            chains.run(KERNEL, start, out=tmp_path / "bad", **options)
+
+
+def test_another_run_is_refused_with_the_difference(tmp_path):
+    out = run(tmp_path / "run", 5, configuration={"model": "a"})
+    for options, lines in (
+        ({"kernel": HMC(THEORY.action, 0.25, 4)}, ["kernel.step_size: the run has 0.3, got 0.25"]),
+        ({"seed": 12, "n_chains": 6}, ["n_chains: the run has 5, got 6", "seed: the run has 11, got 12"]),
+        ({"configuration": {"model": "b"}}, ["configuration.model: the run has 'a', got 'b'"]),
+        ({"record": ("accepted",)}, ["series: the run has ['plaquette'"]),
+        (
+            {"record_every": 2, "save_every": 1},
+            ["record_every: the run has 1, got 2", "save_every: the run has 0, got 1"],
+        ),
+    ):
+        with pytest.raises(ValueError, match="another one") as caught:
+            run(out, 5, resume=True, **{"configuration": {"model": "a"}, **options})
+        assert all(line in str(caught.value) for line in lines)
+    with pytest.raises(ValueError, match="n_steps: got 3, expected at least 5"):
+        run(out, 3, resume=True, configuration={"model": "a"})
+    with pytest.raises(ValueError, match="exists already"):
+        run(out, 5)
+
+
+def test_reading_what_is_not_there_is_refused(tmp_path, finished):
+    for call, message in (
+        (lambda: chains.load(tmp_path), "got no manifest.json"),
+        (lambda: chains.load(finished, ["q"]), "names: got 'q', expected some of plaquette"),
+        (lambda: chains.load(finished, chains=slice(0, 4, 2)), "expected a slice of step 1"),
+        (lambda: chains.load_fields(run(tmp_path / "no", 2)), "saves no fields"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    other = tmp_path / "other"
+    other.mkdir()
+    manifest = json.loads((finished / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "format": "refimpl-run-9"}))
+    with pytest.raises(ValueError, match="got format 'refimpl-run-9'"):
+        chains.load(other)
+
+
+def test_the_manifest_says_what_was_run(finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["kernel"] == description(KERNEL)
+    assert manifest["series"] == {
+        "plaquette": "float64", "sine_charge": "float64", "charge": "int64", "accepted": "bool", "delta_h": "float64",
+    }  # fmt: skip
+    assert manifest["versions"]["numpy"] == np.__version__
+    assert set(manifest["machine"]) == {"system", "processor", "processors"}
+
+
+def test_descriptions_see_every_parameter():
+    model = NOISY
+    assert description(L2HMC(model)) == description(L2HMC(model.replace(params=dict(model.params))))
+    assert json.loads(json.dumps(description(L2HMC(model)))) == description(L2HMC(model))
+    changed = model.replace(params={**model.params, "eps_x": np.nextafter(model.params["eps_x"], 1)})
+    assert len(differences(description(L2HMC(model)), description(L2HMC(changed)))) == 1
+
+
+def test_blocks_share_the_chains():
+    for n_chains, size, workers in ((5, 32, 2), (64, 128, 2), (3, 128, 8), (256, 8192, 2), (100, 10**6, 3)):
+        blocks = chains_blocks(n_chains, size, workers)
+        assert [a for a, _ in blocks] == [0, *(b for _, b in blocks)][:-1]
+        assert blocks[-1][1] == n_chains
+        sizes = [b - a for a, b in blocks]
+        assert max(sizes) - min(sizes) <= 1
+        assert len(blocks) == n_chains or len(blocks) % workers == 0
+
+
+def chains_blocks(*arguments):
+    from refimpl.chains import running as module
+
+    return module._blocks(*arguments)
+
+
+def test_processes_have_one_blas_thread_and_the_parent_its_environment_back(monkeypatch):
+    import os
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with executors.opened("process", 1) as pool:
+        pool.submit(work.Task(KERNEL, {}, ()), None, 0, 0.0)  # starts the process
+        assert pool.executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_missing_engines_say_what_to_install(tmp_path, monkeypatch):
+    import sys
+
+    for name, executor in (("distributed", "dask:tcp://127.0.0.1:1"), ("mpi4py", "mpi")):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ImportError, match=r"pip install 'refimpl\[distributed\]'"):
+            run(tmp_path / "run", 5, executor=executor)
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"pip install 'refimpl\[arviz\]'"):
+        chains.to_arviz(tmp_path)
+
+
+def test_arviz_sees_the_same_numbers(finished):
+    pytest.importorskip("arviz", reason="arviz is an extra of its own")
+    data = chains.to_arviz(finished, ["plaquette", "charge"])
+    assert np.array_equal(data["posterior"]["charge"].values, chains.load(finished)["charge"].T)
+
+
+def test_threads_run_side_by_side(tmp_path):
+    seen, barrier = [], threading.Barrier(2, timeout=30)
+
+    def both(x):
+        if len(x) > 1 and len(seen) < 2:
+            seen.append(threading.get_ident())
+            barrier.wait()
+        return np.zeros(len(x))
+
+    run(tmp_path / "run", 2, observables={"both": both}, workers=2)
+    assert len(set(seen)) == 2
