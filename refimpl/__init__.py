@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 __all__ = ["actions", "exact", "groups", "kernels", "lattice", "maps", "observables", "statistics", "theories"]
 
 # What loads autograd, or much of the rest, waits until it is asked for.
-_LATER = ("chains", "nets", "training", "reproduce", "validation")
+_LATER = ("analysis", "chains", "nets", "training", "reproduce", "validation")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -37,6 +37,15 @@ def autocovariance(series: ArrayLike) -> Array:
     return np.fft.irfft(spectrum.mean(axis=1))[:n] / np.arange(n, 0, -1)
 
 
+def autocorrelation(series: ArrayLike) -> Array:
+    """``rho(t) = Gamma(t) / Gamma(0)`` for ``t = 0, ..., steps - 1``; NaN for a series without fluctuation."""
+    data = _series(series)
+    gamma = autocovariance(data)
+    if gamma[0] <= (1e-14 * float(np.max(np.abs(data)))) ** 2:  # rounding of a constant series
+        return np.full(len(gamma), np.nan)
+    return gamma / gamma[0]
+
+
 def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 1.5) -> AutocorrelationTime:
     """Integrated autocorrelation time in the convention ``1/2 + sum_{t >= 1} rho(t)``: 1/2 for independent data.
 
@@ -47,13 +56,12 @@ def integrated_autocorrelation_time(series: ArrayLike, stretch: float = 1.5) -> 
     no window is found (the series is too short) half of the lags are summed and the error is infinite.
     """
     data = _series(series)
-    gamma = autocovariance(data)
+    rho = autocorrelation(data)[1:]
     n = data.size
-    if gamma[0] <= (1e-14 * float(np.max(np.abs(data)))) ** 2:  # rounding of a constant series
+    if np.isnan(rho[0]):
         return AutocorrelationTime(0.5, 0.0, 0)
-    rho = gamma[1:] / gamma[0]
     signed, size = 0.5 + np.cumsum(rho), 0.5 + np.cumsum(np.abs(rho))
-    half = max(1, len(gamma) // 2)
+    half = max(1, len(data) // 2)
     for window in range(1, half + 1):
         reach = float(signed[window - 1] if signed[window - 1] > 0.5 else size[window - 1])
         scale = stretch / math.log((2 * reach + 1) / (2 * reach - 1)) if reach > 0.5 else 1e-9
@@ -70,6 +78,76 @@ def mean(series: ArrayLike) -> Mean:
     tau = integrated_autocorrelation_time(data)
     variance = autocovariance(data)[0] * (1 + 2 * tau.tau / data.size)  # the mean was taken from the same data
     return Mean(float(data.mean()), math.sqrt(2 * tau.tau * variance / data.size), tau)
+
+
+def effective_sample_size(series: ArrayLike) -> float:
+    """``n / (2 tau_int)``: the number of independent values with an error of the mean as large, n in all chains."""
+    data = _series(series)
+    return data.size / (2 * integrated_autocorrelation_time(data).tau)
+
+
+def rank_normalised(series: ArrayLike) -> Array:
+    """Normal scores of the ranks among all values, ``Phi^-1((rank - 3/8) / (n + 1/4))``, in the shape ``(step, chain)``.
+
+    Equal values share their mean rank. Vehtari et al. 2021 (arXiv:1903.08008), with the fractional offset of Blom.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    data = _series(series)
+    ranks = rankdata(data).reshape(data.shape)
+    return np.asarray(ndtri((ranks - 0.375) / (data.size + 0.25)), dtype=np.float64)
+
+
+def potential_scale_reduction(series: ArrayLike) -> float:
+    """``sqrt(((n - 1) W + B) / (n W))`` of n steps: W the mean variance in a chain, B/n the variance of the chain means.
+
+    Gelman and Rubin 1992, in the form of Vehtari et al. 2021. Infinite for constant chains that differ, NaN for equal ones.
+    """
+    data = _series(series)
+    if data.shape[1] < 2:
+        raise ValueError(f"series: got {data.shape[1]} chain, expected at least two to compare")
+    data = data - data[:1, :1]  # the rounding of a mean must not give a constant a variance
+    n, means = len(data), data.mean(axis=0)
+    within = float((data - data[:1]).var(axis=0, ddof=1).mean())
+    between = float((means - means[0]).var(ddof=1))
+    if within == 0:
+        return math.inf if between > 0 else math.nan
+    return math.sqrt((n - 1) / n + between / within)
+
+
+def r_hat(series: ArrayLike) -> float:
+    """Rank-normalised split R-hat: 1 where the chains, and their halves, agree; above 1.01 they do not yet.
+
+    The larger of `potential_scale_reduction` of `rank_normalised` half chains (do they agree about the location) and of their
+    distances from the median (about the spread); Vehtari et al. 2021, arXiv:1903.08008. A step in the middle of an odd number
+    is left out. Needs four steps; one chain is two halves. Infinite where all chains are constant and not all the same, NaN
+    where all values are.
+    """
+    data = _series(series)
+    half = len(data) // 2
+    if half < 2:
+        raise ValueError(f"series: got {len(data)} steps, expected at least four")
+    halves = np.concatenate([data[:half], data[-half:]], axis=1)
+    folded = np.abs(halves - np.median(halves))
+    # Two values at equal distances have a folded series without fluctuation, which says nothing: fmax drops its NaN.
+    bulk, spread = (potential_scale_reduction(rank_normalised(part)) for part in (halves, folded))
+    return float(np.fmax(bulk, spread))
+
+
+def thermalisation_cut(series: ArrayLike) -> int:
+    """Number of steps to drop at the start: the d, up to half of the run, with the smallest squared error of the mean.
+
+    MSER (White 1997, Simulation 69, 323): the minimum of ``sum_(i >= d) (y_i - mean_(i >= d) y)^2 / (n - d)^2``, for y the
+    mean over chains. It falls as long as what is dropped lies further out than noise. A cut of half of the run is the
+    bound, not a minimum: the run is too short.
+    """
+    y = _series(series).mean(axis=1)
+    y = y - y[-1]  # against cancellation, and exactly zero for a constant
+    left = np.arange(len(y), 0, -1)
+    sums, squares = np.cumsum(y[::-1])[::-1], np.cumsum(y[::-1] ** 2)[::-1]
+    squared_error = (squares - sums**2 / left) / left**2
+    return int(np.argmin(squared_error[: len(y) // 2 + 1]))
 
 
 def jackknife(data: ArrayLike, statistic: Callable[[Array], float], bins: int = 50) -> tuple[float, float]:

@@ -22,6 +22,7 @@ LEVELS = {
     "maps": 2,
     "kernels": 3,
     "theories": 3,
+    "analysis": 4,
     "training": 4,
     "chains": 4,
     "reproduce": 5,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 from scipy.stats import chi2
 
@@ -223,7 +227,18 @@ def test_the_mean_of_an_anticorrelated_series_has_an_error():
 
 
 @pytest.mark.parametrize(
-    "function", [statistics.autocovariance, statistics.integrated_autocorrelation_time, statistics.mean]
+    "function",
+    [
+        statistics.autocovariance,
+        statistics.autocorrelation,
+        statistics.integrated_autocorrelation_time,
+        statistics.mean,
+        statistics.effective_sample_size,
+        statistics.rank_normalised,
+        statistics.potential_scale_reduction,
+        statistics.r_hat,
+        statistics.thermalisation_cut,
+    ],
 )
 @pytest.mark.parametrize(
     ("series", "match"),
@@ -470,3 +485,160 @@ def test_tests_refuse_what_is_not_a_number():
         statistics.permutation_test([1.0, math.nan], [1.0, 2.0], np.random.default_rng(0))
     with pytest.raises(ValueError, match="got 0 permutations"):
         statistics.permutation_test([1.0], [2.0], np.random.default_rng(0), 0)
+
+
+# --- autocorrelation function and effective samples ------------------------------------------------------------------
+def test_the_autocorrelation_function_is_one_at_lag_zero_and_that_of_ar1():
+    rho = statistics.autocorrelation(ar1(0.8, 2**14, 4, seed=40))
+    assert rho[0] == 1
+    # Bartlett: the variance of rho(t) is at most (1 + 2 sum phi^(2t))/n = (1 + phi^2)/(1 - phi^2)/n.
+    noise = math.sqrt(1.64 / 0.36 / 2**16)
+    np.testing.assert_allclose(rho[:20], 0.8 ** np.arange(20), rtol=0, atol=5 * noise)
+
+
+def test_the_autocorrelation_function_of_a_constant_is_not_a_number():
+    rho = statistics.autocorrelation(np.full((9, 2), 0.1))
+    assert rho.shape == (9,)
+    assert np.all(np.isnan(rho))
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
+def test_effective_samples_of_ar1(phi):
+    series = ar1(phi, 2**13, 4, seed=41)
+    tau = statistics.integrated_autocorrelation_time(series)
+    # n / (2 tau): the relative error of tau, to first order, and its square for the rest.
+    relative = 5 * tau.error / tau.tau
+    expected = 2**15 / (2 * ar1_tau(phi))
+    assert abs(statistics.effective_sample_size(series) / expected - 1) < relative + relative**2
+    assert relative < 0.5  # so that the convention 1 + 2 sum rho, a factor of two, fails
+
+
+# --- R-hat -----------------------------------------------------------------------------------------------------------
+def test_rank_normalised_scores_are_normal_quantiles_and_ties_share_theirs():
+    quantile = NormalDist().inv_cdf
+    got = statistics.rank_normalised([[10.0, -3.0], [10.0, 500.0]])
+    # Ranks 2.5, 1, 2.5, 4 of 4: (rank - 3/8)/(17/4).
+    expected = [[0.0, quantile(2.5 / 17)], [0.0, quantile(14.5 / 17)]]
+    np.testing.assert_allclose(got, expected, rtol=1e-13, atol=4 * U)  # two implementations of the quantile
+
+
+def test_potential_scale_reduction_by_hand():
+    # Means 2 and 6, variances 1 and 4: W = 5/2, B/n = 8, n = 3.
+    got = statistics.potential_scale_reduction([[1.0, 4.0], [2.0, 6.0], [3.0, 8.0]])
+    assert got == pytest.approx(math.sqrt(2 / 3 + 8 / 2.5), rel=4 * U)
+
+
+def test_r_hat_by_hand():
+    # Ranks of one chain 1 2 | 3 4: scores -b -a | a b, means apart by a + b, variance (b - a)^2/2 in either half.
+    a, b = (NormalDist().inv_cdf((rank - 0.375) / 4.25) for rank in (3, 4))
+    expected = math.sqrt(1 / 2 + ((a + b) ** 2 / 2) / ((b - a) ** 2 / 2))
+    assert statistics.r_hat([1.0, 2.0, 30.0, 400.0]) == pytest.approx(expected, rel=1e-12)  # quantiles as above
+
+
+def test_r_hat_sees_a_spread_that_differs():
+    rng = np.random.default_rng(42)
+    series = rng.standard_normal((500, 4)) * [1.0, 1.0, 1.0, 5.0]
+    # Same medians: the bulk sees nothing (expected 1 + 1/(2 250)), the folded ranks do.
+    halves = np.concatenate([series[:250], series[250:]], axis=1)
+    assert statistics.potential_scale_reduction(statistics.rank_normalised(halves)) < 1.02
+    assert statistics.r_hat(series) > 1.1
+
+
+def test_r_hat_sees_a_trend_in_one_chain():
+    assert statistics.r_hat(np.arange(100.0)) > 1.5
+    assert statistics.r_hat(np.tile([0.0, 1.0, 5.0], 40)) < 1.02
+
+
+def test_r_hat_leaves_the_middle_of_an_odd_number_out():
+    series = np.random.default_rng(43).standard_normal((7, 3))
+    assert statistics.r_hat(series) == statistics.r_hat(np.delete(series, 3, axis=0))
+
+
+def test_r_hat_of_chains_without_fluctuation():
+    assert statistics.r_hat(np.tile([0.1, 0.1, 0.3], (6, 1))) == math.inf
+    assert math.isnan(statistics.r_hat(np.full((6, 3), 0.1)))
+    # Two values at the same distance from the median: the folded series is constant, and only the bulk speaks.
+    assert 0.5 < statistics.r_hat(np.tile([-1.0, 1.0], 8)) < 1.1
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (100, 4), (51, 7)])
+@pytest.mark.parametrize("digits", [0, 12])
+def test_arviz_agrees_about_r_hat(shape, digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces its next version when it is imported
+        arviz = pytest.importorskip("arviz", reason="arviz, which has R-hat too, is not installed")
+    series = np.random.default_rng(44).normal(size=shape).round(digits) + 0.3 * np.arange(shape[1])
+    # The same formula: scores and sums of some 400 numbers.
+    assert statistics.r_hat(series) == pytest.approx(float(arviz.rhat(series.T, method="rank")), rel=1e-12)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(st.integers(4, 40), st.integers(1, 5)))
+def test_r_hat_does_not_depend_on_order_sign_unit_or_origin(seed, shape):
+    rng = np.random.default_rng(seed)
+    series = rng.integers(-3, 4, shape) + rng.integers(0, 3, shape[1])  # integers: exact under all that follows
+    expected = statistics.r_hat(series)
+    shuffled = rng.permutation(series, axis=1)
+    for same in (shuffled, -series, series * 4.0, series + 1024.0, series[::-1]):
+        # Sums of 200 scores in another order; constant half chains keep what they are.
+        assert statistics.r_hat(same) == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_scores_do_not_depend_on_a_monotone_transformation(seed):
+    series = np.random.default_rng(seed).standard_normal((20, 3))
+    np.testing.assert_array_equal(statistics.rank_normalised(np.exp(series)), statistics.rank_normalised(series))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(10, 60))
+def test_chains_shifted_apart_raise_r_hat(seed, steps):
+    series = np.random.default_rng(seed).standard_normal((2 * steps, 2))
+    far = statistics.r_hat(series + 100.0 * np.arange(2))
+    # The ranks of the two chains are disjoint, the lower half and the upper half of a normal law: means -+0.8, and
+    # variance 1 - 2/pi inside: sqrt(1 + (4/3) (2/pi)/(1 - 2/pi)) = 1.83, less some noise of the halves.
+    assert far > 1.5
+    assert far > statistics.r_hat(series)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_r_hat_names_too_few_steps(steps):
+    with pytest.raises(ValueError, match=f"series: got {steps} steps, expected at least four"):
+        statistics.r_hat(np.zeros((steps, 4)))
+
+
+def test_potential_scale_reduction_names_a_single_chain():
+    with pytest.raises(ValueError, match="series: got 1 chain, expected at least two to compare"):
+        statistics.potential_scale_reduction([1.0, 2.0, 3.0])
+
+
+# --- thermalisation --------------------------------------------------------------------------------------------------
+def test_the_cut_is_the_smallest_squared_error_of_the_rest():
+    series = ar1(0.7, 60, 3, seed=45) + 4 * np.exp(-np.arange(60) / 5)[:, None]
+    y = series.mean(axis=1)
+    errors = [np.var(y[d:]) / (60 - d) for d in range(31)]
+    assert statistics.thermalisation_cut(series) == int(np.argmin(errors))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_a_step_is_cut_where_it_is(offset):
+    series = np.random.default_rng(46).standard_normal((400, 4)) + offset
+    series[:70] += 100.0
+    # Dropping ten more of 330 loses a tenth of 30 %; noise pays for less.
+    assert 70 <= statistics.thermalisation_cut(series) <= 80
+
+
+def test_nothing_or_little_of_an_equilibrium_is_cut():
+    cuts = [statistics.thermalisation_cut(ar1(0.5, 1000, 4, seed=seed)) for seed in range(40)]
+    # Cutting d raises the squared error by d/n and noise lowers it by sqrt(2 d 2 tau_2)/n: some d of 4 tau_2 = 3.
+    assert np.median(cuts) <= 10
+
+
+def test_a_trend_is_cut_to_the_bound():
+    assert statistics.thermalisation_cut(np.arange(101.0)) == 50
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+def test_nothing_of_a_constant_is_cut(value):
+    assert statistics.thermalisation_cut(np.full((31, 3), value)) == 0

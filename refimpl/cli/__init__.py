@@ -1,4 +1,4 @@
-"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | bench | train | reproduce``."""
+"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from . import answers, oracle, sampling, training
+from . import analysis, answers, oracle, sampling, training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,5 +44,6 @@ def _parser() -> argparse.ArgumentParser:
     oracle.add(commands)
     answers.add(commands)
     sampling.add(commands)
+    analysis.add(commands)
     training.add(commands)
     return parser

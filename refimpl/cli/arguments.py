@@ -56,19 +56,23 @@ def emit(text: str, out: str | None) -> None:
     """To the terminal, or whole into a file."""
     if out is None:
         print(text)
-        return
-    path = Path(out)
+    else:
+        write(Path(out), (text + "\n").encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file with this content, whole, or what was there before."""
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_bytes(content)
         return
     with whole_file(path) as file:
-        file.write((text + "\n").encode())
+        file.write(content)
 
 
-def writable(out: str | None) -> None:
+def writable(out: str | None, option: str = "--out") -> None:
     """Refuse an output that cannot be written before work is done for it."""
     if out is not None and (Path(out).is_dir() or not Path(out).resolve().parent.is_dir()):
-        raise ValueError(f"--out: got {out!r}, expected a file in a folder that exists")
+        raise ValueError(f"{option}: got {out!r}, expected a file in a folder that exists")
 
 
 def command(
