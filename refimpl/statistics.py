@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+FFT_NUMBERS = 1 << 20  # of a series that are transformed at a time: long runs would need many times their own memory
+
 
 class AutocorrelationTime(NamedTuple):
     """``tau = 1/2 + sum_t rho(t)`` with its standard error, and the window (last lag summed)."""
@@ -31,10 +33,13 @@ class Mean(NamedTuple):
 def autocovariance(series: ArrayLike) -> Array:
     """``Gamma(t)`` for ``t = 0, ..., steps - 1``: averaged over chains, about the mean over all of them (Wolff 2004, eq. 31)."""
     data = _series(series)
-    n = len(data)
-    centred = data - data.mean()
-    spectrum = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
-    return np.fft.irfft(spectrum.mean(axis=1))[:n] / np.arange(n, 0, -1)
+    n, n_chains = data.shape
+    centre, few = data.mean(), max(1, FFT_NUMBERS // n)
+    spectrum = np.zeros(n + 1)
+    for first in range(0, n_chains, few):
+        transform = np.fft.rfft(data[:, first : first + few] - centre, 2 * n, axis=0)
+        spectrum += (transform.real**2 + transform.imag**2).sum(axis=1)
+    return np.fft.irfft(spectrum / n_chains)[:n] / np.arange(n, 0, -1)
 
 
 def autocorrelation(series: ArrayLike) -> Array:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import command, emit, number, writable, write
+
+if TYPE_CHECKING:
+    from refimpl.analysis import Analysis
 
 PLOTS = (".png", ".html")
 
@@ -38,8 +41,7 @@ def thermalisation(text: str) -> float | str:
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
-    from refimpl import analysis, theories
-    from refimpl.chains import load, read_manifest
+    from refimpl import analysis
 
     writable(arguments.out)
     writable(arguments.plot, "--plot")
@@ -47,24 +49,32 @@ def _analyse(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--plot: got {arguments.plot!r}, expected a name that ends with {' or '.join(PLOTS)}")
     if not Path(arguments.folder).is_dir():
         raise ValueError(f"DIR: got {arguments.folder!r}, expected the folder of a run")
-    series, manifest = load(arguments.folder), read_manifest(arguments.folder)
-    configuration = manifest["configuration"]
-    theory = (
-        theories.by_name(configuration["theory"], **configuration["parameters"]) if "theory" in configuration else None
-    )
-    cut = arguments.thermalisation
-    if cut is None:
-        cut = 0.0 if configuration.get("start") == "exact" else "auto"
-    result = analysis.analyse(
-        series,
-        theory,
-        thermalisation=cut,
-        record_every=manifest["record_every"],
-        non_finite=manifest["non_finite"],
-    )
+    result, series = analysed(Path(arguments.folder), arguments.thermalisation)
     if arguments.plot is not None:
         picture = analysis.png(result, series)
         page = arguments.plot.endswith(".html")
         write(Path(arguments.plot), analysis.as_html(result, picture).encode() if page else picture)
     emit(analysis.as_json(result) if arguments.format == "json" else analysis.as_text(result), arguments.out)
     return 0
+
+
+def analysed(folder: Path, thermalisation: float | str | None = None) -> tuple[Analysis, dict[str, Any]]:
+    """The analysis of a run, and the series it is of; by default nothing is cut after an exact start."""
+    from refimpl import analysis, chains, theories
+
+    manifest = chains.read_manifest(folder)
+    configuration = manifest["configuration"]
+    theory = (
+        theories.by_name(configuration["theory"], **configuration["parameters"]) if "theory" in configuration else None
+    )
+    series = chains.load(folder, [name for name in manifest["series"] if not name.startswith("delta_h")])
+    if thermalisation is None:
+        thermalisation = 0.0 if configuration.get("start") == "exact" else "auto"
+    result = analysis.analyse(
+        series,
+        theory,
+        thermalisation=thermalisation,
+        record_every=manifest["record_every"],
+        non_finite=manifest["non_finite"],
+    )
+    return result, series

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .analysis import analysed
 from .arguments import command, count, new_folder, positive, seed
 from .theories import OWN, theory_from, theory_parsers
 
@@ -126,7 +127,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         stopped = isinstance(error, KeyboardInterrupt)
         print(f"refimpl: {'interrupted' if stopped else error}{again}", file=sys.stderr)
         return 130 if stopped else 2
-    print(_summary(theory, out))
+    print(_summary(out))
     return 0
 
 
@@ -240,23 +241,13 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _summary(theory: Theory, out: Path) -> str:
-    """What was done, and means with errors beside the exact values."""
-    from refimpl import chains, statistics
+def _summary(out: Path) -> str:
+    """How far the run is, and, unless it is long, what `refimpl analyse` says."""
+    from refimpl import analysis, chains
 
     manifest = chains.read_manifest(out)
-    shown = manifest["n_chains"] * manifest["done"] * len(manifest["series"]) <= SUMMARY_NUMBERS
-    lines = [
-        f"{manifest['done']} trajectories of {manifest['n_chains']} chains, {manifest['non_finite']} non-finite; in {out}"
-    ]
-    if not shown:
-        return "\n".join([*lines, f"refimpl analyse {out} shows what is in it"])
-    series = chains.load(out)
-    for name, exact in theory.exact.items():
-        values = series[name.removesuffix("^2")] ** (2 if name.endswith("^2") else 1)
-        if len(values) > 1:
-            m = statistics.mean(values)
-            lines.append(
-                f"  {name:<14}{m.value:>12.6f}{m.error:>10.1e}{m.tau.tau:>10.2f}{m.tau.error:>9.1e}{exact:>14.8f}"
-            )
-    return "\n".join(lines)
+    done, n_chains, series = manifest["done"], manifest["n_chains"], manifest["series"]
+    line = f"{done} trajectories of {n_chains} chains; in {out}"
+    if not 2 * manifest["record_every"] <= done <= SUMMARY_NUMBERS // (n_chains * len(series)):
+        return f"{line}; refimpl analyse {out} shows what is in it"
+    return f"{line}\n\n{analysis.as_text(analysed(out)[0])}"
