@@ -24,6 +24,7 @@ LEVELS = {
     "theories": 3,
     "training": 4,
     "chains": 4,
+    "tuning": 4,
     "reproduce": 5,
     "validation": 5,
     "cli": 6,
