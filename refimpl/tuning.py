@@ -89,7 +89,7 @@ class Trial:
 
     def __str__(self) -> str:
         return (
-            f"{self.kernel.n_steps} steps of {self.kernel.step_size:.4g} ({self.kernel.integrator.name}): "
+            f"{self.kernel.integrator.name}, n_steps {self.kernel.n_steps}, step_size {self.kernel.step_size:.4g}: "
             f"acceptance {self.acceptance:.3f}, tau {self.tau:.4g} +- {self.tau_error:.2g}, cost {self.cost:.4g}"
         )
 

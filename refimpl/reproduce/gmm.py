@@ -72,7 +72,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         tuple(rows),
         (
             f"{n_chains} chains of {n_steps} steps from exact starts; coordinates count from 0: the modes are at x_0 = -2, 2.",
-            f"tau in steps; a step costs 'gradients'. Tuned, and in the cycle: {hmc.n_steps} steps of {hmc.step_size:.3g}.",
+            f"tau in steps; a step costs 'gradients'. Tuned, and in the cycle: step {hmc.step_size:.3g}, gradients as listed.",
             "worst_moment: deviation from the exact value, of x_0, x_1, x_0^2, x_1^2, |x_0|, with the largest significance.",
             "Errors of occupancy and moments come from the scatter of the chains, which are independent.",
         ),
