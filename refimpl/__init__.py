@@ -3,10 +3,21 @@
 import importlib
 from types import ModuleType
 
-from . import actions, exact, groups, kernels, lattice, maps, observables, statistics, theories
+from . import actions, exact, groups, kernels, lattice, maps, observables, statistics, theories, tuning
 
 __version__ = "0.1.0"
-__all__ = ["actions", "exact", "groups", "kernels", "lattice", "maps", "observables", "statistics", "theories"]
+__all__ = [
+    "actions",
+    "exact",
+    "groups",
+    "kernels",
+    "lattice",
+    "maps",
+    "observables",
+    "statistics",
+    "theories",
+    "tuning",
+]
 
 # What loads autograd, or much of the rest, waits until it is asked for.
 _LATER = ("analysis", "chains", "nets", "training", "reproduce", "validation")

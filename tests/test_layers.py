@@ -25,6 +25,7 @@ LEVELS = {
     "analysis": 4,
     "training": 4,
     "chains": 4,
+    "tuning": 4,
     "reproduce": 5,
     "validation": 5,
     "cli": 6,

@@ -9,6 +9,7 @@ import pytest
 from refimpl import exact, reproduce
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
+from refimpl.maps import OMELYAN
 from refimpl.reproduce import freezing, measure, transfer, weights
 from refimpl.reproduce.counterexamples import WrongLeapfrog
 from refimpl.reproduce.table import Table
@@ -54,7 +55,8 @@ def test_the_seed_makes_the_table(tables):
 
 def test_hmc_never_connects_the_modes(tables):
     rows = [row for row in tables["gmm"].where() if row["sampler"].startswith("HMC")]
-    assert len(rows) == 6
+    assert len(rows) == 7
+    assert rows[-1]["sampler"] == "HMC, tuned"
     assert all(row["hops"] == 0 for row in rows)
 
 
@@ -194,6 +196,20 @@ def test_one_step_tau_of_a_two_state_chain():
     assert measure.one_step_tau(np.zeros((100, 50)), 0.25) == (pytest.approx(2 * 0.25 * 5000 / 3 - 0.5), np.inf, True)
 
 
+def test_the_baseline_is_the_cheapest_of_three_and_the_same_wherever_it_is_used():
+    theory = u1(2.0, (4, 4))
+    hmc = measure.tuned_hmc(theory, 3, quick=True)
+    assert hmc.n_steps in (5, 10, 20)
+    assert hmc == measure.tuned_hmc(u1(2.0, (4, 4)), 3, quick=True)
+    assert hmc != measure.tuned_hmc(theory, 4, quick=True)
+    adapted = measure.adapted_hmc(theory, 7, 3)
+    x = theory.sample(np.random.default_rng(1), 4000)
+    _, info = adapted.step(spawn_rngs(2, 4000), adapted.init(x))
+    # Dual averaging of 64 chains: drift 0.05 log(20)/(2 sqrt(100)) = 0.008, noise 5 sqrt(1/4/64) sqrt(4/(2 100^0.75)) = 0.08.
+    assert abs(info.acceptance.mean() - 0.7) < 0.09
+    assert adapted.n_steps == 7
+
+
 def test_gradients_are_what_a_step_costs(monkeypatch):
     theory = u1(2.0, (4, 4))
     calls = []
@@ -215,7 +231,11 @@ def test_gradients_are_what_a_step_costs(monkeypatch):
         return Counted()
 
     monkeypatch.setattr(type(theory.action), "dynamics", counted)
-    for kernel in (HMC(theory.action, 0.1, 7), L2HMC(recipes.scalars(theory, 4)[0])):
+    for kernel in (
+        HMC(theory.action, 0.1, 7),
+        HMC(theory.action, 0.1, 7, OMELYAN),
+        L2HMC(recipes.scalars(theory, 4)[0]),
+    ):
         state = kernel.init(np.zeros((1, 2, 4, 4)))
         calls.clear()
         kernel.step(spawn_rngs(0, 1), state)

@@ -34,6 +34,11 @@ class HMC:
     def __post_init__(self) -> None:
         MolecularDynamics(self.action, self.step_size, self.n_steps, self.integrator)  # checks the arguments
 
+    @property
+    def n_forces(self) -> int:
+        """Gradients of the action that a trajectory costs, the first being known from the step before."""
+        return self.n_steps * (len(self.integrator.coefficients) // 2)
+
     def init(self, x: Array) -> State:
         """The state at field ``x`` (checked by the action)."""
         return initial_state(self.action, x)

@@ -18,7 +18,7 @@ from ..maps.l2hmc import GeneralizedLeapfrog
 from ..statistics import integrated_autocorrelation_time
 from ..theories import Theory
 from ..training import Recipe, fit, start
-from ..training.recipes import tuned_step_size
+from ..tuning import adapted, tune_hmc
 
 Array = NDArray[np.float64]
 
@@ -162,9 +162,34 @@ def how(charge: Charge) -> str:
     return "measured" if charge.direct else "lower bound" if charge.bound else "one-step"
 
 
-def tuned_hmc(theory: Theory, n_steps: int = 10) -> HMC:
-    """HMC of U(1) with the step size of `refimpl.training.recipes.tuned_step_size`."""
-    return HMC(theory.action, tuned_step_size(theory.parameters["beta"]), n_steps)
+def tuned_hmc(theory: Theory, seed: int, quick: bool = False) -> HMC:
+    """HMC of U(1) with the least gradients per independent charge, among 5, 10 and 20 steps: the baseline.
+
+    The charge is measured by `charge_of`, because it is what the samplers are compared by; where it is frozen the numbers of
+    steps differ by less than the few events can tell, and any of them is the baseline.
+    """
+    n_chains = max(32, (16384 if quick else 131072) // math.prod(theory.field_shape))
+    budget = 500 if quick else 2000  # gradients of a chain
+
+    def tau(kernel: HMC, x: Array, seed: np.random.SeedSequence) -> tuple[float, float]:
+        charge = charge_of(kernel, theory, n_chains, budget // kernel.n_forces, seed)
+        return charge.tau, charge.error
+
+    x, own = _tuning_start(theory, seed)
+    return tune_hmc(theory.action, x, own, tau, adaptation=40 if quick else 100).kernel
+
+
+def adapted_hmc(theory: Theory, n_steps: int, seed: int, quick: bool = False) -> HMC:
+    """HMC with this number of steps, whatever is best, at the step size of the same acceptance as in `tuned_hmc`."""
+    x, own = _tuning_start(theory, seed)
+    return adapted(HMC(theory.action, 0.1, n_steps), x, own, trajectories=40 if quick else 100).kernel
+
+
+def _tuning_start(theory: Theory, seed: int) -> tuple[Array, np.random.SeedSequence]:
+    """Exact configurations of 64 chains, and a seed: the same theory is tuned to the same kernel in every experiment."""
+    first, second = np.random.SeedSequence([seed, 2014]).spawn(2)
+    assert theory.sample is not None
+    return theory.sample(np.random.default_rng(first), 64), second
 
 
 def gradients(kernel: Kernel) -> int:
@@ -172,7 +197,7 @@ def gradients(kernel: Kernel) -> int:
     if isinstance(kernel, Cycle):
         return sum(gradients(part) for part in kernel.kernels)
     if isinstance(kernel, HMC):
-        return kernel.n_steps * (len(kernel.integrator.coefficients) // 2)
+        return kernel.n_forces
     if isinstance(kernel, L2HMC):
         return kernel.map.n_forces
     if isinstance(kernel, Winding | FluxHeatBath):

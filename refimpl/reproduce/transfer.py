@@ -47,14 +47,15 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     scalars, cost = trained(small, *recipes.scalars(small, 16, 20 if quick else 500), seed, progress)
     rescaled = stretched(on_lattice(scalars, large), LAYERS, STEP_FACTOR, HEAT_FACTOR)
     tuned, more = fine_tuned(rescaled, large, 3 if quick else 540, 1.2e-3, seed, progress)
+    hmc = tuned_hmc(large, seed, quick)
     stages: list[tuple[str, Theory, Kernel, int | None, float | None]] = [
-        ("HMC", small, tuned_hmc(small), None, None),
-        ("HMC", large, tuned_hmc(large), None, None),
+        ("HMC", small, tuned_hmc(small, seed, quick), None, None),
+        ("HMC", large, hmc, None, None),
         ("scalars", small, L2HMC(scalars), 16, cost),
         ("scalars, as they are", large, L2HMC(on_lattice(scalars, large)), 16, 0.0),
         ("scalars, rescaled", large, L2HMC(rescaled), LAYERS, 0.0),
         ("scalars, rescaled and fine-tuned", large, L2HMC(tuned), LAYERS, more),
-        ("scalars, fine-tuned + HMC", large, Cycle([L2HMC(tuned), tuned_hmc(large)]), LAYERS, more),
+        ("scalars, fine-tuned + HMC", large, Cycle([L2HMC(tuned), hmc]), LAYERS, more),
     ]
     if not quick:
         conv, conv_cost = trained_convolutions(small, seed, progress=progress)

@@ -20,7 +20,7 @@ from ..maps.l2hmc import GeneralizedLeapfrog
 from ..statistics import mean
 from ..theories import Theory, u1
 from ..training import recipes
-from .measure import charge_of, gradients, how, run_chains, trained, tuned_hmc
+from .measure import adapted_hmc, charge_of, gradients, how, run_chains, trained, tuned_hmc
 from .table import Cell, Panel, Table, bar, check_effort, finish
 
 Array = NDArray[np.float64]
@@ -40,15 +40,15 @@ def trained_scalars(
 
 
 def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
-    """Tunnelling events of four chains at beta = 5: trained scalars, tuned HMC of as many gradients, and of ten steps."""
+    """Tunnelling events of four chains at beta = 5: trained scalars, HMC of as many gradients, and tuned HMC."""
     quick = check_effort(effort)
     theory = u1(5.0, SHAPE)
     n_chains, n_steps = 4, 200 if quick else 2000
     model, _ = trained_scalars(theory, 20 if quick else 300, seed, progress=progress)
     samplers: dict[str, Kernel] = {
         "trained scalars": L2HMC(model),
-        "HMC, 32 steps": tuned_hmc(theory, 32),
-        "HMC, 10 steps": tuned_hmc(theory),
+        "HMC, 32 steps": adapted_hmc(theory, 32, seed, quick),
+        "HMC, tuned": tuned_hmc(theory, seed, quick),
     }
     rows: list[tuple[Cell, ...]] = []
     histories = {}
@@ -139,7 +139,7 @@ def step_size(seed: int = 0, out: Path | None = None, progress: bool = False, ef
 
 
 def length(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
-    """tau_int of Q against the length of the trajectory: tuned HMC, and scalars trained with 4, 8 and 16 layers."""
+    """tau_int of Q against the length of the trajectory: HMC of adapted step size, and scalars trained with 4, 8 and 16 layers."""
     quick = check_effort(effort)
     betas = (4.0,) if quick else (4.0, 5.0, 6.0, 7.0)
     numbers = (4,) if quick else (4, 8, 16)
@@ -151,7 +151,7 @@ def length(seed: int = 0, out: Path | None = None, progress: bool = False, effor
         first, second = np.random.SeedSequence([seed, 5, int(beta), n]).spawn(2)
         model, seconds = trained_scalars(theory, 20 if quick else 300, seed, n, progress)
         kernels: list[tuple[str, Kernel, int, float | None]] = [
-            ("HMC", tuned_hmc(theory, 2 * n), 60 if quick else 400, None),
+            ("HMC", adapted_hmc(theory, 2 * n, seed, quick), 60 if quick else 400, None),
             ("trained scalars", L2HMC(model), 60 if quick else 200, seconds),
         ]
         for (name, kernel, n_steps, cost), own in zip(kernels, (first, second), strict=True):
