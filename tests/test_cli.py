@@ -223,6 +223,27 @@ def test_sample_writes_a_run_that_is_resumed_and_extended(capsys, tmp_path):
     assert "exists already" in err
 
 
+@pytest.mark.parametrize(
+    "theory",
+    [["u1", "--beta", "2", "--shape", "4", "4"], ["o2", "--beta", "2", "--length", "6"], ["gmm", "--start", "hot"]],
+    ids=lambda argv: argv[0],
+)
+def test_sample_with_a_tuned_hmc(capsys, tmp_path, theory):
+    argv = ["sample", *theory, "--chains", "4", "--trajectories", "8", "--executor", "thread", "--tune"]
+    code, _, err = run(capsys, *argv, "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert err.count("-> leapfrog, n_steps") == 1
+    steps, size = re.search(r"-> leapfrog, n_steps (\d+), step_size ([\d.]+):", err).groups()
+    kernel = chains.read_manifest(tmp_path / "run")["kernel"]
+    assert kernel["n_steps"] == int(steps)
+    assert kernel["step_size"] == pytest.approx(float(size), rel=1e-3)  # printed with four digits
+    assert run(capsys, "sample", "--resume", str(tmp_path / "run"), "--trajectories", "9")[0] == 0
+    assert (
+        "--tune: got it with --resume" in run(capsys, "sample", *theory, "--tune", "--resume", str(tmp_path / "run"))[2]
+    )
+    assert "--steps: got it with --tune" in run(capsys, *argv, "--steps", "3", "--out", str(tmp_path / "x"))[2]
+
+
 def test_resuming_as_something_else_shows_the_difference(capsys, tmp_path):
     out = tmp_path / "run"
     assert run(capsys, *SAMPLE, "--trajectories", "2", "--out", str(out))[0] == 0

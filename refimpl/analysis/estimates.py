@@ -278,7 +278,7 @@ def _estimate_notes(estimates: tuple[Estimate, ...], kept: Series) -> list[str]:
     notes = {
         "One value in the whole run, which gives no error and no tau_int": constant,
         "Frozen in every chain, at values that differ: tau_int is longer than the run, and gives no error": frozen,
-        f"Fewer than {LEAST_ESS:.0f} effective samples, too few for an error or tau_int": short,
+        f"The run is too short for tau_int and errors (no window found, or fewer than {LEAST_ESS:.0f} effective samples)": short,
         f"R-hat above {R_HAT_BOUND}: the chains disagree, or are too short to tell that they agree": apart,
     }
     return [*(f"{text} ({', '.join(names)})." for text, names in notes.items() if names), *wrong]

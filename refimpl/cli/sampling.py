@@ -25,6 +25,9 @@ KERNELS = {
     "flux": "HMC and a flux heat bath in turn",
 }
 ON_LINKS = ("winding", "flux")
+# What HMC is tuned by: not what topology freezes, which no step size helps. Elsewhere by the squares of the coordinates.
+TUNED_BY = {"u1": ("plaquette",), "o2": ("bond_cosine",)}
+TUNING_CHAINS = 64
 HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
@@ -72,6 +75,10 @@ def _kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
     parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
     parser.add_argument("--step-size", type=positive, help="of HMC (default 0.2)")
     parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
+    what = ", ".join(TUNED_BY[theory]) if theory in TUNED_BY else "the squared coordinates"
+    parser.add_argument(
+        "--tune", action="store_true", help=f"find step size and steps of HMC that cost least per independent {what}"
+    )
 
 
 def _run_options(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -93,7 +100,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         if arguments.out is None:
             raise ValueError("--out: got nothing, expected a new folder")
         out = new_folder(arguments.out)
-        configuration = _configuration(arguments)
+        configuration = _tuned(arguments) if arguments.tune else _configuration(arguments)
         sizes: dict[str, Any] = {name: default if (value := getattr(arguments, option)) is None else value
                  for name, (option, default) in SIZES.items()}  # fmt: skip
         n_steps = arguments.trajectories or 1000
@@ -155,6 +162,34 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"theory": theory.name, "parameters": dict(theory.parameters), **given, "start": arguments.start or "exact"}
 
 
+def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The configuration with a step size and a number of steps of HMC that were found by tuning."""
+    import numpy as np
+
+    from refimpl.maps import INTEGRATORS
+    from refimpl.tuning import largest_tau, tune_hmc
+
+    for option in ("step_size", "steps"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')}: got it with --tune, which finds it; expected one of them")
+    configuration = _configuration(arguments)
+    if "steps" not in configuration:
+        raise ValueError("--tune: got it without HMC, expected --cycle N with it")
+    theory = _theory(configuration)
+    names = TUNED_BY.get(theory.name, [name for name in theory.observables if name.endswith("^2")])
+    seed, start = arguments.seed or 0, configuration["start"]
+    tuned = tune_hmc(
+        theory.action,
+        _start(start, theory)(np.random.default_rng([seed, 2]), TUNING_CHAINS),
+        np.random.SeedSequence([seed, 3]),
+        largest_tau({name: theory.observables[name] for name in names}),
+        integrator=INTEGRATORS[configuration["integrator"]],
+        thermalisation=0 if start == "exact" else 200,
+    )
+    print(f"tuned by {', '.join(names)}:\n{tuned}", file=sys.stderr)
+    return configuration | {"step_size": tuned.kernel.step_size, "steps": tuned.kernel.n_steps}
+
+
 def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the run to go on with; raises `ValueError` where an option that is given says otherwise."""
     from refimpl.chains.description import differences
@@ -165,8 +200,9 @@ def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any])
             f"--resume: got {arguments.resume!r}, a run of refimpl.chains.run, expected one of refimpl sample"
         )
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    if "out" in given:
-        raise ValueError("--out: got it with --resume, expected only the folder that is resumed")
+    for option in ("out", "tune"):
+        if given.get(option):
+            raise ValueError(f"--{option}: got it with --resume, expected only the folder that is resumed")
     if "theory" not in given:
         return configuration
     old = {
