@@ -20,15 +20,26 @@ def charge(x: Array) -> NDArray[np.int64]:
 
     The sum is an integer up to rounding because the unwrapped plaquettes of a torus add up to zero.
     """
-    total = site_sum(wrap(plaquette_angles(check_links(x)))) / TWO_PI
-    if not np.all(np.isfinite(total)):
-        raise ValueError("x: got NaN or infinite links, expected finite ones")
-    return np.rint(total).astype(np.int64)
+    return _charge(plaquette_angles(check_links(x)))
 
 
 def sine_charge(x: Array) -> Array:
     """``Q_sin = sum_P sin(theta_P) / 2 pi``, shape ``(chain,)``: differentiable, not an integer."""
     return site_sum(sincos(plaquette_angles(check_links(x)), "tan")[0]) / TWO_PI
+
+
+def plaquette_and_charges(x: Array) -> tuple[Array, Array, NDArray[np.int64]]:
+    """`mean_plaquette`, `sine_charge` and `charge`, the same bits at half the price of the three."""
+    angles = plaquette_angles(check_links(x))
+    sine, cosine = sincos(angles, "tan")
+    return site_sum(cosine) / angles[0].size, site_sum(sine) / TWO_PI, _charge(angles)
+
+
+def _charge(angles: Array) -> NDArray[np.int64]:
+    total = site_sum(wrap(angles)) / TWO_PI
+    if not np.all(np.isfinite(total)):
+        raise ValueError("x: got NaN or infinite links, expected finite ones")
+    return np.rint(total).astype(np.int64)
 
 
 def wilson_loop(x: Array, extent_t: int, extent_x: int) -> Array:

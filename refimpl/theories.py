@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,8 @@ class Theory:
     start : ``(rng, n) -> x``, the initialisation distribution: uniform angles, or standard normal numbers.
     sector : ``x -> int64 (chain,)``: topological charge, winding number, or index of the nearest component; a change of
         it is a tunnelling event. sector_name : what it is called.
-    observables : name -> ``x -> (chain,)``. answers : their expectations, computed when `exact` is asked for the first time:
+    observables : name -> ``x -> (chain,)``. together : names -> a function that returns as many of them at once, where that is
+        cheaper. answers : their expectations, computed when `exact` is asked for the first time:
         annealing makes a theory at every step, and many digits take as long as a step.
     """
 
@@ -43,12 +44,22 @@ class Theory:
     sector_name: str
     observables: Mapping[str, Callable[[Array], Array]]
     answers: Callable[[], Mapping[str, float]]
+    together: Mapping[tuple[str, ...], Callable[[Array], tuple[NDArray[Any], ...]]] = field(default_factory=dict)
 
     @property
-    def recorded(self) -> dict[str, Callable[[Array], NDArray[Any]]]:
-        """The observables that are not squares of others, and the sector where there is more than one: what a run records."""
-        first = {name: f for name, f in self.observables.items() if not isinstance(f, Squared)}
-        return first if self.sector is _only_sector else {**first, self.sector_name: self.sector}
+    def recorded(self) -> dict[str | tuple[str, ...], Callable[[Array], Any]]:
+        """The observables that are not squares of others, and the sector where there is more than one: what a run records.
+
+        A key of several names belongs to a function that returns as many arrays.
+        """
+        single: dict[str, Callable[[Array], Any]] = {
+            name: f for name, f in self.observables.items() if not isinstance(f, Squared)
+        }
+        if self.sector is not _only_sector:
+            single[self.sector_name] = self.sector
+        covered = {name for names in self.together for name in names}
+        recorded: dict[str | tuple[str, ...], Callable[[Array], Any]] = {**self.together}
+        return recorded | {name: f for name, f in single.items() if name not in covered}
 
     @cached_property
     def exact(self) -> Mapping[str, float]:
@@ -90,6 +101,7 @@ def u1(beta: float, shape: tuple[int, int]) -> Theory:
             "charge^2": volume * exact.u1.charge_susceptibility(beta, shape),
             "sine_charge^2": volume * exact.u1.sine_charge_susceptibility(beta, shape),
         },
+        {("plaquette", "sine_charge", "charge"): observables.plaquette_and_charges},
     )
 
 

@@ -36,7 +36,9 @@ def by_hand(n_steps, kernel=KERNEL, theory=THEORY, record=("accepted", "delta_h"
     series, fields = {}, []
     for _ in range(n_steps):
         state, infos = kernel.step(rngs, state)
-        row = {name: f(state.x) for name, f in theory.recorded.items()}
+        row = {name: f(state.x) for name, f in theory.observables.items() if not name.endswith("^2")}
+        if theory.name != "gaussian":
+            row[theory.sector_name] = theory.sector(state.x)
         for name in record:
             parts = infos if isinstance(infos, tuple) else None
             if hasattr(state, name):

@@ -178,7 +178,7 @@ def test_a_charge_that_changed_once_has_no_error():
     charge[150:, 0] = 1
     result = analysis.analyse({"charge": charge})
     assert by_name(result)["charge"].error is None
-    assert any("Fewer than 10 effective samples" in note for note in result.notes)
+    assert any("fewer than 10 effective samples" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("records", [2, 3, 4])

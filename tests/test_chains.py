@@ -352,11 +352,13 @@ BAD = [
     ({"observables": {}, "record": ()}, "nothing to record"),
     ({"observables": {"file": np.size}}, "got the name 'file'"),
     ({"observables": {"fields": np.size}}, "got the name 'fields'"),
-    ({"observables": {"accepted": np.size}}, "'accepted', which is recorded"),
+    ({"observables": {"accepted": np.size}}, "got 'accepted' twice"),
     (
         {"executor": "process", "observables": {"q": lambda x: x[:, 0, 0, 0]}},
         r"observables\['q'\]: got what cannot be sent",
     ),
+    ({"observables": {3: np.size}}, "observables: got the key 3, expected a name or a tuple of names"),
+    ({"observables": {("a", "b"): np.size, "a": np.size}}, "got 'a' twice"),
     ({"configuration": {"a": np.nan}}, "configuration: got"),
     ({"configuration": {"a": {1, 2}}}, "configuration: got"),
     ({"resume": True}, "got no manifest.json, expected the folder of a run"),
@@ -382,6 +384,8 @@ def test_bad_arguments_are_refused_before_there_is_a_folder(tmp_path, options, m
 def test_observables_are_tried_before_there_is_a_folder(tmp_path, observable, message):
     with pytest.raises(chains.RunError, match=re.escape(message)):
         run(tmp_path / "run", 5, observables={"bad": observable})
+    with pytest.raises(chains.RunError, match=r"observables\[\('a', 'b'\)\]: got 1 arrays, expected 2"):
+        run(tmp_path / "run", 5, observables={("a", "b"): lambda x: (x[:, 0, 0, 0],)})
     assert not list(tmp_path.iterdir())
 
 

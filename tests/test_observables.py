@@ -95,6 +95,18 @@ def test_sine_charge_equals_the_loop_over_plaquettes(x):
 
 @QUICK
 @given(FIELDS)
+def test_three_at_once_are_the_same_bits(x):
+    three = observables.plaquette_and_charges(x)
+    for got, alone in zip(
+        three, (observables.mean_plaquette, observables.sine_charge, observables.charge), strict=True
+    ):
+        expected = alone(x)
+        assert got.dtype == expected.dtype
+        assert np.array_equal(got, expected)
+
+
+@QUICK
+@given(FIELDS)
 def test_charge_equals_the_loop_over_plaquettes(x):
     expected = np.rint([measure.loop_charge(links) for links in x])
     away = away_from_the_cut(x)

@@ -196,7 +196,7 @@ def chains_recording(n_chains: int, extent: int, n_steps: int) -> dict[str, Step
     kernel = HMC(theory.action, 0.2, 10)
     x = u1.sample(np.random.default_rng(1), n_chains, 4.0, (extent, extent))
 
-    def loop(observables: Mapping[str, Callable[..., Any]]) -> Stepper:
+    def loop(observables: Mapping[Any, Callable[..., Any]]) -> Stepper:
         def steps() -> object:
             state, rngs = kernel.init(x), spawn_rngs(1, n_chains)
             for _ in range(n_steps):

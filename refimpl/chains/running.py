@@ -24,7 +24,7 @@ from ..lattice import check_integer, check_number
 from . import folder as files
 from .description import description, differences, machine, versions
 from .executors import Pool, opened
-from .work import Observable, Position, Segment, Task, advance, series_names, start_position
+from .work import Observables, Position, Segment, Task, advance, observable_names, series_names, start_position
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def run(
     n_steps: int,
     seed: int,
     out: str | os.PathLike[str],
-    observables: Mapping[str, Observable],
+    observables: Observables,
     record: Sequence[str] = ("accepted", "delta_h"),
     record_every: int = 1,
     save_every: int = 0,
@@ -68,7 +68,8 @@ def run(
     ----------
     kernel : of `refimpl.kernels`, or of the same shape. start : fields ``(n_chains, ...)``, or a function ``(rng, n) -> x`` of a
         Generator (from the seed); not used, and may be None, with ``resume``.
-    observables : name -> function ``x -> (chain,)`` of the fields. record : attributes of the kernel's `Info` or `State`.
+    observables : name -> function ``x -> (chain,)`` of the fields; or a tuple of names -> function that returns as many arrays.
+    record : attributes of the kernel's `Info` or `State`.
     record_every, save_every : steps between records, and between saved fields (0: none are saved).
     executor : "process", "thread", "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`. workers : default: what there is.
     configuration : what else the caller wants to be the same when the run is resumed; JSON.
@@ -260,7 +261,10 @@ def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _check_names(task: Task) -> None:
-    for name in (*task.observables, *task.record):
+    if bad := [key for key in task.observables if not isinstance(key, str | tuple)]:
+        raise ValueError(f"observables: got the key {bad[0]!r}, expected a name or a tuple of names")
+    names = [*observable_names(task.observables), *task.record]
+    for name in names:
         if (
             not isinstance(name, str)
             or not name.isprintable()
@@ -270,11 +274,9 @@ def _check_names(task: Task) -> None:
             raise ValueError(
                 f"observables, record: got the name {name!r}, expected a word (not 'file' or '{files.FIELDS}')"
             )
-    if twice := set(task.observables) & set(task.record):
-        raise ValueError(
-            f"observables: got {min(twice)!r}, which is recorded of the step under that name; expected another"
-        )
-    if not task.observables and not task.record:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"observables, record: got {twice[0]!r} twice, expected every name once")
+    if not names:
         raise ValueError("observables, record: got nothing to record, expected at least one name")
 
 

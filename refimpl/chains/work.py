@@ -19,7 +19,8 @@ from ..kernels import Cycle, Kernel, State, spawn_rngs
 from ..lattice import chain_last
 
 Array = NDArray[np.float64]
-Observable = Callable[[Array], NDArray[Any]]
+# Under a name: returns one number per chain; under a tuple of names: a tuple of as many such arrays.
+Observables = Mapping[str | tuple[str, ...], Callable[[Array], Any]]
 
 _WORD = 1 << 64
 
@@ -28,13 +29,14 @@ _WORD = 1 << 64
 class Task:
     """What is run, for every block the same.
 
-    ``observables``: name -> function of the field. ``record``: attributes of the step's `Info` (``accepted``, ``delta_h``,
-    ...) or of the `State` (``action``); of a cycle, one series per kernel, named ``accepted/0``, ... Both are recorded after
-    steps ``record_every``, ``2 record_every``, ...; fields after ``save_every``, ..., and never where that is 0.
+    ``observables``: name, or tuple of names -> function of the field. ``record``: attributes of the step's `Info`
+    (``accepted``, ``delta_h``, ...) or of the `State` (``action``); of a cycle, one series per kernel, named ``accepted/0``, ...
+    Both are recorded after steps ``record_every``, ``2 record_every``, ...; fields after ``save_every``, ..., and never where
+    that is 0.
     """
 
     kernel: Kernel
-    observables: Mapping[str, Observable]
+    observables: Observables
     record: Sequence[str]
     record_every: int = 1
     save_every: int = 0
@@ -119,7 +121,15 @@ def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
 
     Raises `ValueError` for an observable that does not return one number per chain.
     """
-    values = {name: np.asarray(observable(state.x)) for name, observable in task.observables.items()}
+    values: dict[str, NDArray[Any]] = {}
+    for names, observable in task.observables.items():
+        found = observable(state.x)
+        if isinstance(names, str):
+            values[names] = np.asarray(found)
+        elif len(found) == len(names):
+            values |= {name: np.asarray(value) for name, value in zip(names, found, strict=True)}
+        else:
+            raise ValueError(f"observables[{names!r}]: got {len(found)} arrays, expected {len(names)}")
     for name, value in values.items():
         if value.shape != (len(state.x),) or value.dtype.kind not in "biuf":
             raise ValueError(
@@ -139,11 +149,16 @@ def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
 def series_names(task: Task) -> list[str]:
     """The names under which `recorded` returns values."""
     parts = task.kernel.kernels if isinstance(task.kernel, Cycle) else ()
-    names = list(task.observables)
+    names = observable_names(task.observables)
     for name in task.record:
         whole = not parts or name in State.__dataclass_fields__
         names += [name] if whole else [f"{name}/{i}" for i in range(len(parts))]
     return names
+
+
+def observable_names(observables: Observables) -> list[str]:
+    """The names of all of them."""
+    return [name for names in observables for name in ([names] if isinstance(names, str) else names)]
 
 
 def packed_rngs(rngs: Sequence[np.random.Generator]) -> NDArray[np.uint64]:
