@@ -81,7 +81,7 @@ def mean(series: ArrayLike) -> Mean:
     """Mean with the error ``sqrt(2 tau var / n)`` of the Gamma method."""
     data = _series(series)
     tau = integrated_autocorrelation_time(data)
-    variance = autocovariance(data)[0] * (1 + 2 * tau.tau / data.size)  # the mean was taken from the same data
+    variance = data.var() * (1 + 2 * tau.tau / data.size)  # the mean was taken from the same data
     return Mean(float(data.mean()), math.sqrt(2 * tau.tau * variance / data.size), tau)
 
 

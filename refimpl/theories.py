@@ -58,8 +58,8 @@ class Theory:
         if self.sector is not _only_sector:
             single[self.sector_name] = self.sector
         covered = {name for names in self.together for name in names}
-        recorded: dict[str | tuple[str, ...], Callable[[Array], Any]] = {**self.together}
-        return recorded | {name: f for name, f in single.items() if name not in covered}
+        left = {name: f for name, f in single.items() if name not in covered}
+        return dict([*self.together.items(), *left.items()])
 
     @cached_property
     def exact(self) -> Mapping[str, float]:

@@ -20,6 +20,7 @@ Series = Mapping[str, NDArray[Any]]
 # say 4.3 samples.
 LEAST_ESS = 10.0
 R_HAT_BOUND = 1.01  # Vehtari et al. 2021, sec. 4
+R_HAT_VALUES = 1 << 20  # it sorts: of longer runs as many as this, evenly spaced, say the same
 SIGMAS = 4.0  # a correct run crosses it once in 16,000 estimates
 SHOWN_PROBABILITY = 1e-3  # sectors at least as likely are listed though the run never saw them
 
@@ -31,8 +32,8 @@ class Estimate:
     Attributes
     ----------
     mean, error : of all chains, by the Gamma method. tau, tau_error : ``1/2 + sum rho``, in trajectories; window : last lag
-    summed, in trajectories. r_hat, ess : see `refimpl.statistics`. exact : expectation; deviation : of the mean from it, in
-    errors.
+    summed, in trajectories. r_hat, ess : see `refimpl.statistics`; of a long run, r_hat is that of a million values. exact :
+    expectation; deviation : of the mean from it, in errors.
     """
 
     name: str
@@ -220,7 +221,8 @@ def _reliable_mean(data: NDArray[Any]) -> tuple[statistics.Mean, bool]:
 
 def _estimate(name: str, data: NDArray[Any], expected: float | None, record_every: int) -> Estimate:
     m, reliable = _reliable_mean(data)
-    r_hat = statistics.r_hat(data) if len(data) >= 4 else math.nan
+    spaced = data[:: 1 + data.size // R_HAT_VALUES]
+    r_hat = statistics.r_hat(spaced) if len(spaced) >= 4 else math.nan
     return Estimate(
         name,
         m.value,
