@@ -400,6 +400,33 @@ def test_starts(tmp_path):
             chains.run(KERNEL, start, out=tmp_path / "bad", **options)
 
 
+def test_a_run_whose_blocks_are_at_different_steps(tmp_path, expected):
+    out = run(tmp_path / "run", 8, workers=2)
+    behind = folder.block_folder(out, 1)
+    for path in behind.iterdir():
+        path.unlink()
+    assert chains.read_manifest(out)["done"] == 0
+    assert chains.load(out)["charge"].shape == (0, N_CHAINS)
+    assert chains.load(out, chains=slice(0, 2))["charge"].shape == (8, 2)  # the other block has all of its steps
+    with pytest.raises(ValueError, match="at different steps"):
+        chains.last_fields(out)
+    with pytest.raises(ValueError, match="n_steps: got 7, expected at least 8"):
+        run(out, 7, resume=True)
+    run(out, STEPS, resume=True)
+    same(chains.load(out), expected)
+
+
+def test_what_is_counted_adds_up(tmp_path):
+    wild = HMC(THEORY.action, 1e160, 2)  # the kinetic energy overflows
+    out = run(tmp_path / "run", 10, wild, workers=2)
+    run(out, 30, wild, resume=True)
+    assert chains.read_manifest(out)["non_finite"] == 30 * N_CHAINS
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 4), np.random.SeedSequence(3))
+    segment = work.advance(work.Task(KERNEL, {}, ("accepted",)), position, 20, 100.0)
+    assert segment.acceptance == pytest.approx(segment.series["accepted"].mean(), abs=1e-12)  # rounding of a sum of 20
+    assert 0 < segment.acceptance < 1
+
+
 def test_another_run_is_refused_with_the_difference(tmp_path):
     out = run(tmp_path / "run", 5, configuration={"model": "a"})
     for options, lines in (
