@@ -303,10 +303,11 @@ def test_stopping_returns_what_is_done():
     position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), np.random.SeedSequence(3))
     task = work.Task(KERNEL, THEORY.recorded, ())
     assert work.advance(task, position, 1000, 1e9, lambda: True).position.step == 1
-    with executors.opened("thread", 1) as pool:
-        future = pool.submit(task, position, 10**9, 1e9)
-        pool.stop()
-        assert future.result().position.step >= 1
+    for kind in ("thread", "process"):
+        with executors.opened(kind, 1) as pool:
+            future = pool.submit(task, position, 10**6, 1e9)  # minutes, if it were not stopped
+            pool.stop()
+            assert 1 <= future.result(timeout=60).position.step < 10**6
 
 
 def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
