@@ -411,7 +411,8 @@ def test_frozen_short_and_constant_series_have_pictures_of_five_rows_at_most(mon
     frozen = {"charge": np.tile([0, 1], (50, 1)), "constant": np.ones((50, 2))}
     assert size(analysis.png(analysis.analyse(frozen, record_every=3), frozen)) == (1210, height(3))
     assert titles[:4] == [
-        "charge: 2 of 2 chains", "charge: the run is too short for tau_int", "constant: 2 of 2 chains", "constant: does not fluctuate",
+        "charge: 2 of 2 chains", "charge: the run is too short for tau_int",
+        "constant: 2 of 2 chains", "constant: does not fluctuate",
     ]  # fmt: skip
     short = {"charge": np.array([[0], [1]]), **{f"x_{i}": np.ones((2, 1)) for i in range(9)}}
     assert size(analysis.png(analysis.analyse(short), short)) == (1210, height(5))
