@@ -1,14 +1,15 @@
 """Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)`` and Hessian products.
 
-Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)``, ``dynamics(x, v)`` for the kicks of one
-trajectory, ``hessian_product(x, w) = sum_j d2S/dx_i dx_j w_j``, and ``definition(x)``: the formula as written, which autograd
-can differentiate.
+Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)`` and ``dynamics(x, v)`` for the kicks of one
+trajectory; actions of the same fields add with ``+``. All but sums have ``hessian_product(x, w) = sum_j d2S/dx_i dx_j w_j``
+and ``definition(x)``: the formula as written, which autograd can differentiate.
 """
 
 from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
+from .sum import Sum, SumDynamics
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Scaled",
     "ScaledDynamics",
     "SmoothAction",
+    "Sum",
+    "SumDynamics",
     "U1Dynamics",
     "WilsonU1",
     "scaled",
