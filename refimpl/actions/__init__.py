@@ -7,6 +7,7 @@ and ``definition(x)``: the formula as written, which autograd can differentiate.
 
 from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
+from .dirac import WilsonDirac, gamma5, wilson_dirac
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
 from .sum import Sum, SumDynamics
@@ -26,9 +27,12 @@ __all__ = [
     "Sum",
     "SumDynamics",
     "U1Dynamics",
+    "WilsonDirac",
     "WilsonU1",
+    "gamma5",
     "scaled",
     "two_gaussians",
     "u1_action_definition",
     "u1_force_definition",
+    "wilson_dirac",
 ]
