@@ -8,6 +8,7 @@ and ``definition(x)``: the formula as written, which autograd can differentiate.
 from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
 from .dirac import WilsonDirac, gamma5, wilson_dirac
+from .dirac_solve import SolverError, solve
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
 from .sum import Sum, SumDynamics
@@ -24,6 +25,7 @@ __all__ = [
     "Scaled",
     "ScaledDynamics",
     "SmoothAction",
+    "SolverError",
     "Sum",
     "SumDynamics",
     "U1Dynamics",
@@ -31,6 +33,7 @@ __all__ = [
     "WilsonU1",
     "gamma5",
     "scaled",
+    "solve",
     "two_gaussians",
     "u1_action_definition",
     "u1_force_definition",
