@@ -67,8 +67,11 @@ def link_response(dirac: WilsonDirac) -> ComplexArray:
     n = dirac.colours
     entries = (_even_odd_entries if has_checkerboard(dirac) else _dense_entries)(dirac)
     blocks = entries.reshape(2, *dirac.shape, len(dirac.links), 2, n, 2, n)
-    turned = np.einsum("myxcsatb,mts->cmyxab", blocks, np.eye(2) - SIGMA)
-    return dirac.links @ turned
+    # The spin trace, written out: 1 - sigma_mu has ones on its diagonal.
+    trace = blocks[..., 0, :, 0, :] + blocks[..., 1, :, 1, :]
+    for s, t in ((0, 1), (1, 0)):
+        trace -= SIGMA[:, t, s][:, None, None, None, None, None] * blocks[..., s, :, t, :]
+    return dirac.links @ trace.transpose(3, 0, 1, 2, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -144,20 +147,18 @@ def _dense_entries(dirac: WilsonDirac) -> ComplexArray:
 
 
 def _even_odd_entries(dirac: WilsonDirac) -> ComplexArray:
-    """As `_dense_entries`, from ``(D^-1)_oe = -D_oe D_sc^-1`` and ``(D^-1)_eo = gamma5 (D^-1)_oe^dag gamma5``."""
+    """As `_dense_entries`, from ``(D^-1)_eo = -D_sc^-1 D_eo`` and ``(D^-1)_oe = gamma5 (D^-1)_eo^dag gamma5``."""
     d_eo, d_oe = even_odd_blocks(dirac)
-    schur = schur_of(d_eo, d_oe)
-    parity, place = checkerboard(dirac.shape)
     n = dirac.colours
-    odd_even = -_solved(schur.swapaxes(1, 2), d_oe.swapaxes(1, 2)).swapaxes(1, 2)
-    odd_even = odd_even.reshape(len(schur), parity.size // 2, 2 * n, -1, 2 * n)
+    parity, place = checkerboard(dirac.shape)
+    half = parity.size // 2
+    inverse = _solved(schur_of(d_eo, d_oe), d_eo).reshape(len(d_eo), half, 2 * n, half, 2 * n)
+    even, odd, ahead = np.flatnonzero(parity == 0), np.flatnonzero(parity), neighbours(dirac.shape)
     signs = np.repeat([1, -1], n)
-    entries = np.empty((2, parity.size, len(schur), 2 * n, 2 * n), np.complex128)
-    for mu, ahead in enumerate(neighbours(dirac.shape)):
-        even, odd = np.flatnonzero(parity == 0), np.flatnonzero(parity)
-        entries[mu, even] = odd_even[:, place[ahead[even]], :, place[even], :]
-        transposed = odd_even[:, place[odd], :, place[ahead[odd]], :].swapaxes(-1, -2)
-        entries[mu, odd] = np.multiply.outer(signs, signs) * transposed.conj()
+    entries = np.empty((2, parity.size, len(d_eo), 2 * n, 2 * n), np.complex128)
+    entries[:, odd] = -inverse[:, place[ahead[:, odd]], :, place[odd], :]
+    transposed = inverse[:, place[even], :, place[ahead[:, even]], :].swapaxes(-1, -2)
+    entries[:, even] = -np.multiply.outer(signs, signs) * transposed.conj()
     return entries
 
 

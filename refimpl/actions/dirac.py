@@ -83,28 +83,32 @@ class WilsonDirac:
         Memory is components first and chains last, behind the same logical shape, and so is that of the result.
         """
         upper, lower = self._components(psi)
+        turned = 1j * lower
+        # Axes (mu, colour, t, x, chain): both directions in one array, as there are few elements on a small lattice.
+        minus, plus = np.empty((2, 2, *upper.shape), np.complex128)
+        minus[0], minus[1] = upper - lower, upper + turned
+        plus[0], plus[1] = upper + lower, upper - turned
+        if adjoint:
+            minus, plus = plus, minus
+        forward, backward = self._hops
+        ahead = _transported(forward, _moved(minus, ahead=True))
+        behind = _moved(_transported(backward, plus), ahead=False)
         out = np.empty((2, *upper.shape), np.complex128)
-        out[0], out[1] = upper, lower
-        for mu, (forward, backward) in enumerate(self._hops):
-            turned = lower if mu == 0 else -1j * lower
-            minus, plus = upper - turned, upper + turned
-            if adjoint:
-                minus, plus = plus, minus
-            ahead = _transported(forward, _moved(minus, mu, ahead=True))
-            behind = _moved(_transported(backward, plus), mu, ahead=False)
-            out[0] -= ahead
-            out[0] -= behind
-            ahead -= behind
-            if mu == 1:
-                ahead *= 1j
-            (np.subtract if adjoint else np.add)(out[1], ahead, out[1])
+        total = ahead + behind
+        np.subtract(upper, total[0], out[0])
+        out[0] -= total[1]
+        ahead -= behind
+        ahead[1] *= 1j
+        step = np.subtract if adjoint else np.add
+        step(lower, ahead[0], out[1])
+        step(out[1], ahead[1], out[1])
         return out.transpose(4, 2, 3, 0, 1).reshape(self.spinor_shape)
 
     @cached_property
-    def _hops(self) -> list[tuple[ComplexArray, ComplexArray]]:
-        """``kappa U_mu`` and ``kappa U_mu^dag`` as ``(a, b, t, x, chain)``, for both directions."""
+    def _hops(self) -> tuple[ComplexArray, ComplexArray]:
+        """``kappa U_mu`` and ``kappa U_mu^dag`` as ``(mu, a, b, t, x, chain)``."""
         links = np.multiply(self.kappa, self.links.transpose(1, 4, 5, 2, 3, 0), order="C")
-        return [(u, np.conj(u.swapaxes(0, 1), order="C")) for u in links]
+        return links, np.conj(links.swapaxes(1, 2), order="C")
 
     def _components(self, psi: ArrayLike) -> ComplexArray:
         """A checked spinor field as ``(spin, colour, t, x, chain)``."""
@@ -189,19 +193,21 @@ def check_spinor(psi: ArrayLike, shape: tuple[int, ...], name: str = "psi") -> C
 
 
 def _transported(u: ComplexArray, half: ComplexArray) -> ComplexArray:
-    """``sum_b u_ab half_b`` at every site, components first; one product for U(1)."""
-    total = u[:, 0] * half[0]
-    for b in range(1, len(half)):
-        total += u[:, b] * half[b]
+    """``sum_b u_ab half_b`` at every site and in both directions; one product for U(1)."""
+    total = u[:, :, 0] * half[:, None, 0]
+    for b in range(1, half.shape[1]):
+        total += u[:, :, b] * half[:, None, b]
     return total
 
 
-def _moved(half: ComplexArray, mu: int, *, ahead: bool) -> ComplexArray:
-    """The values at ``y + mu^`` (``ahead``) or ``y - mu^`` by slices; axes ``(colour, t, x, chain)``."""
+def _moved(half: ComplexArray, *, ahead: bool) -> ComplexArray:
+    """For either direction the values at ``y + mu^`` (``ahead``) or ``y - mu^``, by slices; axes ``(mu, colour, t, x, chain)``."""
     out = np.empty_like(half)
-    source, target = np.moveaxis(half, 1 + mu, 0), np.moveaxis(out, 1 + mu, 0)
+    (time, space), (new_time, new_space) = half, out
     if ahead:
-        target[:-1], target[-1] = source[1:], source[0]
+        new_time[:, :-1], new_time[:, -1] = time[:, 1:], time[:, 0]
+        new_space[:, :, :-1], new_space[:, :, -1] = space[:, :, 1:], space[:, :, 0]
     else:
-        target[1:], target[0] = source[:-1], source[-1]
+        new_time[:, 1:], new_time[:, 0] = time[:, :-1], time[:, -1]
+        new_space[:, :, 1:], new_space[:, :, 0] = space[:, :, :-1], space[:, :, -1]
     return out

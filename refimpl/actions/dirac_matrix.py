@@ -42,8 +42,8 @@ def sparse_matrices(dirac: WilsonDirac) -> list[csc_array]:
     rows, columns, values = [np.arange(n)], [np.arange(n)], [np.ones((len(dirac.links), n), np.complex128)]
     for row_sites, column_sites, block in _hops(dirac):
         r, c = (width * sites[:, None, None] for sites in (row_sites, column_sites))
-        rows.append(np.broadcast_to(r + inside[:, None], (volume, width, width)).ravel())
-        columns.append(np.broadcast_to(c + inside, (volume, width, width)).ravel())
+        rows.append(np.broadcast_to(r + inside[:, None], block[:, 0].shape).ravel())
+        columns.append(np.broadcast_to(c + inside, block[:, 0].shape).ravel())
         values.append(block.swapaxes(0, 1).reshape(len(dirac.links), -1))
     at = np.concatenate(rows), np.concatenate(columns)
     return [csc_array((v, at), (n, n)) for v in np.concatenate(values, axis=1)]
@@ -73,9 +73,7 @@ def even_odd_blocks(dirac: WilsonDirac) -> tuple[ComplexArray, ComplexArray]:
     half, width = len(parity) // 2, _sizes(dirac)[1]
     blocks = np.zeros((2, len(dirac.links), half, width, half, width), np.complex128)
     for rows, columns, block in _hops(dirac):
-        for p in (0, 1):
-            own = parity[rows] == p
-            blocks[p][:, place[rows[own]], :, place[columns[own]], :] += block[own]
+        blocks[parity[rows], :, place[rows], :, place[columns], :] += block
     d_eo, d_oe = blocks.reshape(2, -1, half * width, half * width)
     return d_eo, d_oe
 
@@ -123,15 +121,18 @@ def neighbours(shape: tuple[int, int]) -> Indices:
 
 
 def _hops(dirac: WilsonDirac) -> Iterator[tuple[Indices, Indices, ComplexArray]]:
-    """Rows, columns (sites) and blocks ``(V, chain, 2 N, 2 N)`` of the four hops; no entry occurs twice in one hop."""
+    """Rows, columns (sites) and blocks ``(2 V, chain, 2 N, 2 N)`` of the hops ahead and behind, both directions in one.
+
+    No entry occurs twice among the hops of one sense.
+    """
     volume, width = _sizes(dirac)
-    here = np.arange(volume)
-    for mu, ahead in enumerate(neighbours(dirac.shape)):
-        u = -dirac.kappa * dirac.links[:, mu]
-        forward = np.einsum("st,cyxab->yxcsatb", np.eye(2) - SIGMA[mu], u)
-        yield here, ahead, forward.reshape(volume, -1, width, width)
-        backward = np.einsum("st,cyxba->yxcsatb", np.eye(2) + SIGMA[mu], u.conj())
-        yield ahead, here, backward.reshape(volume, -1, width, width)
+    here, ahead = np.tile(np.arange(volume), 2), neighbours(dirac.shape).ravel()
+    u = -dirac.kappa * dirac.links.transpose(1, 2, 3, 0, 4, 5)
+    for sign, rows, columns, link in ((-1, here, ahead, u), (1, ahead, here, u.conj().swapaxes(-1, -2))):
+        block = np.empty((*u.shape[:4], 2, dirac.colours, 2, dirac.colours), np.complex128)
+        for s, t in np.ndindex(2, 2):
+            block[..., s, :, t, :] = ((s == t) + sign * SIGMA[:, s, t])[:, None, None, None, None, None] * link
+        yield rows, columns, block.reshape(2 * volume, -1, width, width)
 
 
 def _sizes(dirac: WilsonDirac) -> tuple[int, int]:
