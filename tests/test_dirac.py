@@ -124,6 +124,7 @@ def test_the_adjoint_is_gamma5_on_both_sides(n):
     rng = np.random.default_rng(6)
     dirac = wilson_dirac(links(rng, n, 2, (4, 3)), KAPPA)
     psi = spinor(rng, dirac)
+    np.testing.assert_array_equal(gamma5(psi), np.stack([psi[:, :, :, 0], -psi[:, :, :, 1]], 3))
     # The same operations but for signs.
     np.testing.assert_array_equal(dirac.adjoint(psi), gamma5(dirac.apply(gamma5(psi))))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.actions import SolverError, gamma5, solve, wilson_dirac
+from refimpl.actions import SolverError, WilsonDirac, gamma5, solve, wilson_dirac
 from refimpl.actions.dirac_matrix import dense_matrix
 
 from .gauge_fields import links, spinor
@@ -71,6 +71,14 @@ def test_a_singular_operator_is_an_error(shape, method):
     dirac = wilson_dirac(np.zeros((2, 2, *shape)), 0.25, antiperiodic=False)
     with pytest.raises(SolverError, match="singular"):
         solve(dirac, np.ones(dirac.spinor_shape, complex), method)
+
+
+@pytest.mark.parametrize("method", ["dense", "sparse"])
+def test_a_pivot_of_exactly_zero_is_the_same_error(method):
+    links = np.zeros((1, 2, 2, 2, 1, 1), complex)
+    links[:, 0] = 1  # no gauge field: hops in time only, so that D = 1 - (swap of two sites) at kappa = 1/2
+    with pytest.raises(SolverError, match="got a singular operator, expected a regular one"):
+        solve(WilsonDirac(links, 0.5), np.ones((1, 2, 2, 2), complex), method)
 
 
 def test_too_few_iterations_are_an_error_that_names_the_chain():
