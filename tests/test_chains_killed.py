@@ -140,16 +140,33 @@ def test_each_kind_of_kill_in_the_middle_of_a_run(tmp_path, expected, kind):
     same(chains.load(out), by_hand(done + 20)[0])
 
 
+def settle(workers, seconds=60):
+    """Wait until the processes have nothing more to do, or cannot do it."""
+
+    def used():  # user and system time
+        return [Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[11:13] for number in workers]
+
+    end, before = time.monotonic() + seconds, None
+    while before != (before := used()) and time.monotonic() < end:
+        time.sleep(1.0)
+
+
+LARGE = 6000  # three segments or more of 16 MB for each of two workers
+
+
 def test_a_worker_killed_while_it_sends_does_not_hang_the_run(tmp_path):
-    """The parent is stopped, so that a worker that sends megabytes through a pipe would have to wait: it is killed then."""
+    """The parent is stopped, so that workers that send megabytes through a pipe have to wait: they are killed then."""
     out = tmp_path / "run"
-    process = begin(out, "large", 200)
+    process = begin(out, "large", LARGE)
     started(process, out)
+    time.sleep(0.4)  # workers have a second of work again
+    assert process.poll() is None
     os.kill(process.pid, signal.SIGSTOP)
-    time.sleep(2.0)  # workers end their segments
-    for worker in workers_of(process)[:1]:
+    workers = workers_of(process)
+    settle(workers)
+    for worker in workers:
         os.kill(worker, signal.SIGKILL)
     os.kill(process.pid, signal.SIGCONT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error.decode()
-    assert chains.read_manifest(out)["done"] == 200
+    assert chains.read_manifest(out)["done"] == LARGE
