@@ -10,6 +10,7 @@ Sums are done in decimal arithmetic of 50 digits and rounded once: determinants 
 from __future__ import annotations
 
 import decimal
+import itertools
 import math
 from collections.abc import Callable
 from decimal import Decimal
@@ -131,7 +132,8 @@ def _determinant(m: list[list[Decimal]]) -> Decimal:
     if len(m) == 2:
         return m[0][0] * m[1][1] - m[0][1] * m[1][0]
     return sum(
-        ((-1) ** j * m[0][j] * _determinant([row[:j] + row[j + 1 :] for row in m[1:]]) for j in range(len(m))), Decimal(0)
+        ((-1) ** j * m[0][j] * _determinant([row[:j] + row[j + 1 :] for row in m[1:]]) for j in range(len(m))),
+        Decimal(0),
     )
 
 
@@ -142,16 +144,19 @@ def _ratio(r: Rows, beta: float, n: int) -> Decimal:
 
 @lru_cache(maxsize=64)
 def _powers(beta: float, volume: int, n: int) -> list[tuple[Rows, Decimal]]:
-    """The representations that matter, with ``(a_r/a_0)^V``: by the length of the first row, until a length adds nothing."""
+    """The representations that matter, with ``(a_r/a_0)^V``: by the length of the first row, until a length adds nothing.
+
+    Nothing to what the fundamental one adds, that is: a covariance is all of that size.
+    """
     found: list[tuple[Rows, Decimal]] = []
-    length = 0
-    while True:
+    least = _NEGLIGIBLE * _ratio((1,) + (0,) * (n - 1), beta, n) ** volume
+    for length in itertools.count():
         middles = [()] if n == 2 else [(k,) for k in range(length + 1)]
         new = [(r, _ratio(r, beta, n) ** volume) for r in ((length, *middle, 0) for middle in middles)]
         found += [(r, power) for r, power in new if power > 0]
-        if max(power for _, power in new) < _NEGLIGIBLE:
-            return found
-        length += 1
+        if max(power for _, power in new) <= least:
+            break
+    return found
 
 
 def _average(beta: float, volume: int, n: int, value: Callable[[Rows, float, int], Decimal]) -> Decimal:
@@ -162,7 +167,9 @@ def _average(beta: float, volume: int, n: int, value: Callable[[Rows, float, int
 
 
 def _covariance(beta: float, volume: int, n: int) -> Decimal:
-    centre = _slope((0,) * n, beta, n)  # the mean differs from it by little, and by nothing where other weights are tiny
+    centre = _slope(
+        (0,) * n, beta, n
+    )  # the mean differs from it by little, and by nothing where other weights are tiny
     mean = _average(beta, volume, n, lambda r, b, n: _slope(r, b, n) - centre)
     return _average(beta, volume, n, lambda r, b, n: (_slope(r, b, n) - centre) ** 2) - mean**2
 
@@ -201,15 +208,21 @@ def sample(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: i
     All plaquettes but one are independent with the density of a single plaquette, the two holonomies are Haar, and what is left
     of the links is a gauge; the last plaquette follows, and the configuration is kept with probability
     ``exp((beta/n) Re Tr P - beta)``. A gauge transformation by Haar elements ends it. About one candidate in
-    ``exp(beta)/a_0`` is kept, a_0 being the first coefficient of the expansion: 14 for SU(2), 55 for SU(3) at beta = 6.
+    ``exp(beta)/a_0`` is kept, a_0 being the first coefficient of the expansion: 20 for SU(2), 117 for SU(3) at beta = 6. Raises
+    `ValueError` where it would be fewer than one in 10000.
     """
     volume = checked_volume(beta, shape, n)
     if not u1._is_integer(count) or count < 1:
         raise ValueError(f"count: got {count!r}, expected an integer >= 1")
     beta = float(beta)
+    acceptance = float(_coefficient((0,) * n, beta, n))
+    if acceptance < 1e-4:
+        raise ValueError(
+            f"beta: got {beta:g}, where one candidate in {1 / acceptance:.1g} is kept, expected one in 1e4 at least"
+        )
     kept = np.empty((0, 2, *shape, n, n), np.complex128)
     while len(kept) < count:
-        wanted = math.ceil(1.1 * (count - len(kept)) / float(_coefficient((0,) * n, beta, n))) + 10
+        wanted = math.ceil(1.1 * (count - len(kept)) / acceptance) + 10
         candidates = min(wanted, 10 + _CANDIDATE_ELEMENTS // (volume * n * n))
         kept = np.concatenate([kept, _candidates(rng, candidates, beta, shape, n)])
     kept = kept[:count]
