@@ -56,16 +56,19 @@ def wilson_loop(x: Array | Matrices, extent_t: int, extent_x: int) -> Array:
 
     Extents from 1 to those of the lattice; a loop as long as the lattice closes on itself and loses two of its sides.
     """
-    matrices = np.iscomplexobj(x)
-    x = check_matrix_links(x) if matrices else check_links(x)
-    extent_t = check_integer("extent_t", extent_t, 1, x.shape[2])
-    extent_x = check_integer("extent_x", extent_x, 1, x.shape[3])
-    if matrices:
-        return _mean_trace(_matrix_loops(components(x, 2), extent_t, extent_x))
+    if np.iscomplexobj(x):
+        x = check_matrix_links(x)
+        return _mean_trace(_matrix_loops(components(x, 2), *_checked_extents(x, extent_t, extent_x)))
+    x = check_links(x)
+    extent_t, extent_x = _checked_extents(x, extent_t, extent_x)
     side_t = np.sum([shift(x[:, 0], 0, k) for k in range(extent_t)], axis=0)
     side_x = np.sum([shift(x[:, 1], 1, k) for k in range(extent_x)], axis=0)
     angle = side_t + shift(side_x, 0, extent_t) - shift(side_t, 1, extent_x) - side_x
     return site_sum(sincos(angle, "tan")[1]) / angle[0].size
+
+
+def _checked_extents(x: Array | Matrices, extent_t: int, extent_x: int) -> tuple[int, int]:
+    return check_integer("extent_t", extent_t, 1, x.shape[2]), check_integer("extent_x", extent_x, 1, x.shape[3])
 
 
 def _matrix_loops(links: Matrices, extent_t: int, extent_x: int) -> Matrices:

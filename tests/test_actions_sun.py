@@ -136,7 +136,11 @@ GOOD = SUN(3).haar(np.random.default_rng(2), (1, 2, 4, 4))
     [
         (lambda: WilsonSUN(-1.0, 3), ValueError, "beta: got -1.0"),
         (lambda: WilsonSUN(1.0, 1), ValueError, "n: got 1"),
-        (lambda: WilsonSUN(1.0, 3).action(GOOD.real), TypeError, "x: got dtype float64, expected complex128"),
+        (
+            lambda: WilsonSUN(1.0, 3).action(GOOD.astype(np.complex64)),
+            TypeError,
+            "x: got dtype complex64, expected complex128",
+        ),
         (lambda: WilsonSUN(1.0, 2).action(GOOD), ValueError, r"expected \(chain, 2, T, X, 2, 2\)"),
         (lambda: WilsonSUN(1.0, 3).force(GOOD[:, :1]), ValueError, "x: got shape"),
         (lambda: WilsonSUN(1.0, 3).force(GOOD[:0]), ValueError, "x: got zero chains"),
