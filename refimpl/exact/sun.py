@@ -32,13 +32,11 @@ HIGHEST_BETA = 100.0
 # Determinants cancel by some ten digits at that coupling.
 _DIGITS = 70
 _NEGLIGIBLE = Decimal(10) ** -30
-# Entries of the candidates of the sampler at a time: 128 MB of links.
-_CANDIDATE_ELEMENTS = 2**22
 
 
 def log_partition(beta: float, shape: Shape, n: int) -> float:
     """``log Z = log sum_r a_r^V``: zero at ``beta = 0``, positive otherwise, as the action is ``-(beta/n) sum_P Re Tr P``."""
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         trivial = _coefficient((0,) * n, float(beta), n)
         total = sum((w for _, w in _powers(float(beta), volume, n)), Decimal(0))
@@ -47,14 +45,14 @@ def log_partition(beta: float, shape: Shape, n: int) -> float:
 
 def plaquette(beta: float, shape: Shape, n: int) -> float:
     """``<Re Tr P>/n = sum_r w_r a_r'/a_r``."""
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         return float(_average(float(beta), volume, n, _slope))
 
 
 def single_plaquette_variance(beta: float, shape: Shape, n: int) -> float:
     """Variance of ``Re Tr P/n`` of one plaquette: ``sum_r w_r a_r''/a_r - (sum_r w_r a_r'/a_r)^2``."""
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         mean = _average(float(beta), volume, n, _slope)
         return float(_average(float(beta), volume, n, _curvature) - mean**2)
@@ -62,14 +60,14 @@ def single_plaquette_variance(beta: float, shape: Shape, n: int) -> float:
 
 def plaquette_covariance(beta: float, shape: Shape, n: int) -> float:
     """Covariance of ``Re Tr P/n`` of two different plaquettes, the same at any distance: the variance of ``a_r'/a_r``."""
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         return float(_covariance(float(beta), volume, n))
 
 
 def plaquette_variance(beta: float, shape: Shape, n: int) -> float:
     """Variance, over configurations, of the mean plaquette ``sum_P Re Tr P/(n V)``; equals ``(1/V) d<Re Tr P/n>/d beta``."""
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     with decimal.localcontext(u1._context(u1._DIGITS)):
         mean = _average(float(beta), volume, n, _slope)
         single = _average(float(beta), volume, n, _curvature) - mean**2
@@ -82,7 +80,7 @@ def wilson_loop(beta: float, shape: Shape, area: int, n: int) -> float:
     ``(1/nZ) sum_r a_r^(V-A) / d_r sum_s d_s a_s^A`` over the s in ``r x fundamental``: the torus with a hole carries
     ``sum_r a_r^(V-A) chi_r(W)/d_r``, the disc ``sum_s d_s a_s^A chi_s(W)`` (Migdal 1975).
     """
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     if not u1._is_integer(area) or not 0 <= area <= volume:
         raise ValueError(f"area: got {area!r}, expected an integer from 0 to the volume {volume}")
     beta = float(beta)
@@ -103,7 +101,7 @@ def dimension(r: Rows) -> int:
     return math.prod(r[i] - r[j] + j - i for i, j in pairs) // math.prod(j - i for i, j in pairs)
 
 
-def checked_volume(beta: float, shape: Shape, n: int) -> int:
+def _volume(beta: float, shape: Shape, n: int) -> int:
     """The number of plaquettes; raises `ValueError` for a coupling, shape or group that is not covered."""
     if n not in (2, 3):
         raise ValueError(f"n: got {n!r}, expected 2 or 3")
@@ -205,49 +203,102 @@ def _curvature(r: Rows, beta: float, n: int) -> Decimal:
 def sample(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: int) -> Matrices:
     """``count`` independent configurations of links, exactly distributed, complex128 of shape ``(count, 2, T, X, n, n)``.
 
-    All plaquettes but one are independent with the density of a single plaquette, the two holonomies are Haar, and what is left
-    of the links is a gauge; the last plaquette follows, and the configuration is kept with probability
-    ``exp((beta/n) Re Tr P - beta)``. A gauge transformation by Haar elements ends it. About one candidate in
-    ``exp(beta)/a_0`` is kept, a_0 being the first coefficient of the expansion: 20 for SU(2), 117 for SU(3) at beta = 6. Raises
-    `ValueError` where it would be fewer than one in 10000.
+    In a gauge with ``U_1 = 1`` but in the last column and ``U_0 = 1`` in the first column but for the first link, the links follow
+    from the two holonomies and the plaquettes, whose product, row by row from the last, is the commutator of the holonomies:
+    ``R_(T-1) ... R_1 (h_0^dag R_0 h_0) = h_1 h_0^dag h_1^dag h_0`` with ``R_i = P(i, 0) ... P(i, X-1)``. The holonomies are Haar
+    but for the density that this product has. A gauge transformation by Haar elements ends it.
+
+    The last pair of plaquettes takes about ``exp(beta)/a_0`` draws, a_0 being the first coefficient of the expansion: 20 for SU(2),
+    117 for SU(3) at beta = 6. Raises `ValueError` where it would be more than 10000.
     """
-    volume = checked_volume(beta, shape, n)
+    volume = _volume(beta, shape, n)
     if not u1._is_integer(count) or count < 1:
         raise ValueError(f"count: got {count!r}, expected an integer >= 1")
     beta = float(beta)
-    acceptance = float(_coefficient((0,) * n, beta, n))
-    if acceptance < 1e-4:
+    draws = 1 / float(_coefficient((0,) * n, beta, n))
+    if draws > 1e4:
         raise ValueError(
-            f"beta: got {beta:g}, where one candidate in {1 / acceptance:.1g} is kept, expected one in 1e4 at least"
+            f"beta: got {beta:g}, where a pair of plaquettes takes {draws:.1g} draws, expected at most 1e4"
         )
-    kept = np.empty((0, 2, *shape, n, n), np.complex128)
-    while len(kept) < count:
-        wanted = math.ceil(1.1 * (count - len(kept)) / acceptance) + 10
-        candidates = min(wanted, 10 + _CANDIDATE_ELEMENTS // (volume * n * n))
-        kept = np.concatenate([kept, _candidates(rng, candidates, beta, shape, n)])
-    kept = kept[:count]
-    turn = _haar_columns(rng, count * volume, n, special=True).reshape(count, *shape, n, n)
-    return np.stack([turn @ kept[:, mu] @ _dagger(np.roll(turn, -1, 1 + mu)) for mu in (0, 1)], axis=1)
-
-
-def _candidates(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: int) -> Matrices:
-    """Configurations in a gauge, as many as are accepted of so many candidates.
-
-    ``U_1 = 1`` but in the last column, ``U_0 = 1`` in the first but for a holonomy: the other links follow from the plaquettes
-    ``P = U_0(i, j) U_1(i + 1, j) U_0(i, j + 1)^dag U_1(i, j)^dag`` one by one, and Haar measure goes to Haar measure.
-    """
     n_t, n_x = shape
-    p = sample_plaquettes(rng, count * n_t * n_x, beta, n).reshape(count, n_t, n_x, n, n)
+    h_0, h_1 = _holonomies(rng, count, beta, n, volume)
+    commutator = h_1 @ _dagger(h_0) @ _dagger(h_1) @ h_0
+    p = _plaquettes_of_product(rng, commutator, beta, n, volume).reshape(count, n_t, n_x, n, n)[:, ::-1]
+    p[:, 0] = h_0[:, None] @ p[:, 0] @ _dagger(h_0)[:, None]
     links = np.broadcast_to(np.eye(n, dtype=np.complex128), (count, 2, n_t, n_x, n, n)).copy()
     u_0, u_1 = links[:, 0], links[:, 1]
-    u_0[:, 0, 0], u_1[:, 0, -1] = _haar_columns(rng, 2 * count, n, special=True).reshape(2, count, n, n)
+    u_0[:, 0, 0], u_1[:, 0, -1] = h_0, h_1
+    # P = U_0(i, j) U_1(i + 1, j) U_0(i, j + 1)^dag U_1(i, j)^dag, solved for one link after the other.
     for j in range(n_x - 1):
         u_0[:, :, j + 1] = _dagger(p[:, :, j]) @ u_0[:, :, j]
     for i in range(n_t - 1):
         u_1[:, i + 1, -1] = _dagger(u_0[:, i, -1]) @ p[:, i, -1] @ u_1[:, i, -1] @ u_0[:, i, 0]
-    last = u_0[:, -1, -1] @ u_1[:, 0, -1] @ _dagger(u_0[:, -1, 0]) @ _dagger(u_1[:, -1, -1])
-    real_trace = np.einsum("cii->c", last).real
-    return links[rng.random(count) < np.exp(beta / n * (real_trace - n))]
+    turn = _haar_columns(rng, count * volume, n, special=True).reshape(count, n_t, n_x, n, n)
+    return np.stack([turn @ links[:, mu] @ _dagger(np.roll(turn, -1, 1 + mu)) for mu in (0, 1)], axis=1)
+
+
+def _holonomies(rng: np.random.Generator, count: int, beta: float, n: int, volume: int) -> Matrices:
+    """Pairs ``(2, count, n, n)``, Haar times the density of their commutator as a product of all plaquettes."""
+    kept = np.empty((2, 0, n, n), np.complex128)
+    while kept.shape[1] < count:
+        h = _haar_columns(rng, 2 * count, n, special=True).reshape(2, count, n, n)
+        commutator = h[1] @ _dagger(h[0]) @ _dagger(h[1]) @ h[0]
+        kept = np.concatenate([kept, h[:, rng.random(count) < _product_density(commutator, beta, n, volume)]], axis=1)
+    return kept[:, :count]
+
+
+def _plaquettes_of_product(rng: np.random.Generator, product: Matrices, beta: float, n: int, volume: int) -> Matrices:
+    """Matrices of the plaquette density conditioned on their ordered ``product`` ``(count, n, n)``; ``(count, volume, n, n)``.
+
+    A halving tree: of ``m`` matrices left draw half freely, and accept with the density that what is then required of the rest has
+    as a product of so many, over its largest value, at 1. Only what is rejected is drawn again.
+    """
+    matrices = np.empty((len(product), volume, n, n), np.complex128)
+    required = product.copy()
+    filled = 0
+    while (left := volume - filled) > 1:
+        m = left // 2
+        todo = np.arange(len(product))
+        while todo.size:
+            draw = sample_plaquettes(rng, todo.size * m, beta, n).reshape(todo.size, m, n, n)
+            rest = required[todo]
+            for k in range(m):
+                rest = _dagger(draw[:, k]) @ rest
+            accept = rng.random(todo.size) < _product_density(rest, beta, n, left - m)
+            matrices[todo[accept], filled : filled + m] = draw[accept]
+            required[todo[accept]] = rest[accept]
+            todo = todo[~accept]
+        filled += m
+    matrices[:, -1] = required
+    return matrices
+
+
+def _product_density(u: Matrices, beta: float, n: int, m: int) -> Array:
+    """``g_m(u)/g_m(1)``, ``g_m = sum_r d_r (a_r/a_0)^m chi_r``: the density of a product of m plaquette matrices.
+
+    Characters by Jacobi-Trudi from the complete symmetric polynomials of the eigenvalues,
+    ``h_k = t h_(k-1) - t^* h_(k-2) + h_(k-3)`` (SU(2): ``t h_(k-1) - h_(k-2)``), ``t`` the trace.
+    """
+    t = np.einsum("cii->c", u)
+    if m == 1:
+        return np.asarray(np.exp(beta / n * (t.real - n)))
+    terms = _product_terms(beta, n, m)
+    h = [np.zeros_like(t), np.zeros_like(t), np.ones_like(t)]  # h_(-2), h_(-1), h_0
+    for _ in range(max(r[0] for r, _ in terms) + 1):
+        h.append(t * h[-1] - h[-2] if n == 2 else t * h[-1] - t.conj() * h[-2] + h[-3])
+    total = np.zeros(len(u))
+    for r, weight in terms:
+        character = h[r[0] + 2] if n == 2 else h[r[0] + 2] * h[r[1] + 2] - h[r[0] + 3] * h[r[1] + 1]
+        total += weight * character.real
+    return np.asarray(total / sum(weight * dimension(r) for r, weight in terms))
+
+
+@lru_cache(maxsize=64)
+def _product_terms(beta: float, n: int, m: int) -> list[tuple[Rows, float]]:
+    """The representations with ``d_r (a_r/a_0)^m`` that can be seen in `_product_density`."""
+    with decimal.localcontext(u1._context(u1._DIGITS)):
+        terms = [(r, float(power) * dimension(r)) for r, power in _powers(beta, m, n)]
+    return [(r, weight) for r, weight in terms if weight * dimension(r) > 1e-18]
 
 
 def sample_plaquettes(rng: np.random.Generator, count: int, beta: float, n: int) -> Matrices:
@@ -256,6 +307,7 @@ def sample_plaquettes(rng: np.random.Generator, count: int, beta: float, n: int)
     Haar eigenvectors, and eigenphases of density ``exp((beta/n) sum cos) prod |e^(i theta_i) - e^(i theta_j)|^2`` (Weyl) by
     rejection from a bound that is constant on the cells of a grid.
     """
+    _volume(beta, (2, 2), n)  # checks coupling and group
     cumulative, bound, cells = _envelope(beta, n)
     width = 2 * np.pi / cells
     phases = np.empty((0, n))
