@@ -13,7 +13,7 @@ from refimpl.exact import sun
 from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.lattice import chain_last
-from refimpl.maps import LEAPFROG, OMELYAN, MolecularDynamics
+from refimpl.maps import LEAPFROG, OMELYAN, Integrator, MolecularDynamics
 from refimpl.observables import mean_plaquette
 from refimpl.tuning import crossing_step_size
 
@@ -43,7 +43,10 @@ def test_a_trajectory_is_reversible_and_stays_in_the_group(n, integrator, seed, 
     assert np.abs(np.linalg.det(y) - 1).max() < 40 * n * U
 
 
-@pytest.mark.parametrize("integrator", [LEAPFROG, OMELYAN])
+UNEVEN = Integrator("drifts of two lengths", (0.2, 0.3, 0.3, 0.4, 0.3, 0.3, 0.2))
+
+
+@pytest.mark.parametrize("integrator", [LEAPFROG, OMELYAN, UNEVEN])
 @pytest.mark.parametrize("n", [2, 3])
 def test_fast_step_is_the_readable_hmc(n, integrator):
     beta, step_size, n_steps, group = 4.0, 0.1, 6, SUN(n)
