@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -43,11 +42,6 @@ class WilsonSUN:
     def __post_init__(self) -> None:
         check_number("beta", self.beta, 0)
         SUN(self.n)  # checks n
-
-    @cached_property
-    def group(self) -> SUN:
-        """The group of the links."""
-        return SUN(self.n)
 
     def action(self, x: Matrices) -> Array:
         """``S``, shape ``(chain,)``."""
