@@ -1,6 +1,6 @@
 """A small run, and observables that misbehave, at the top level of a module: other processes import them by name.
 
-``python -m tests.runs DIR new|resume STEPS EXECUTOR WORKERS`` runs it as a script does.
+``python -m tests.runs DIR new|resume|large STEPS EXECUTOR WORKERS`` runs it as a script does.
 """
 
 import os
@@ -46,7 +46,8 @@ def by_hand(n_steps, kernel=KERNEL, theory=THEORY, record=("accepted", "delta_h"
             elif parts is None:
                 row[name] = getattr(infos, name)
             else:
-                row |= {f"{name}/{i}": getattr(part, name) for i, part in enumerate(parts)}
+                names = [type(part).__name__ for part in kernel.kernels]
+                row |= {f"{name}/{own}": getattr(part, name) for own, part in zip(names, parts, strict=True)}
         for name, values in row.items():
             series.setdefault(name, []).append(values)
         fields.append(np.array(state.x))
@@ -72,4 +73,7 @@ class Trap:
 
 if __name__ == "__main__":
     folder, how, steps, executor, workers = sys.argv[1:]
-    run(folder, int(steps), resume=how == "resume", executor=executor, workers=int(workers), segment_seconds=0.1)
+    options = {"executor": executor, "workers": int(workers), "segment_seconds": 0.1}
+    if how == "large":  # megabytes of fields in every segment
+        options |= {"n_chains": 64, "save_every": 1, "segment_seconds": 1.0}
+    run(folder, int(steps), resume=how == "resume", **options)

@@ -128,6 +128,13 @@ def test_plaquettes_and_loops_are_those_of_a_walk(n, data):
     )
 
 
+def test_actions_add():
+    x = SUN(3).haar(np.random.default_rng(3), (2, 2, 3, 4))
+    total = WilsonSUN(2.0, 3) + WilsonSUN(1.0, 3)
+    np.testing.assert_allclose(total.force(x), WilsonSUN(3.0, 3).force(x), rtol=0, atol=rounding(x, 3.0))
+    np.testing.assert_allclose(total.action(x), WilsonSUN(3.0, 3).action(x), rtol=0, atol=12 * rounding(x, 3.0))
+
+
 GOOD = SUN(3).haar(np.random.default_rng(2), (1, 2, 4, 4))
 
 

@@ -70,10 +70,43 @@ def test_estimates_are_those_of_the_statistics_after_the_cut():
 
 def test_times_are_in_trajectories():
     series = exact_series(200, 2, seed=3)
+    rows = series["plaquette"]
+    series["plaquette"] = sum(np.roll(rows, k, axis=0) for k in range(5))  # of neighbours: tau_int 2.5 records
     one, ten = (by_name(analysis.analyse(series, record_every=every))["plaquette"] for every in (1, 10))
+    assert one.tau > 1
     assert (ten.tau, ten.tau_error, ten.window) == (10 * one.tau, 10 * one.tau_error, 10 * one.window)
     assert dataclasses.replace(ten, tau=one.tau, tau_error=one.tau_error, window=one.window) == one
     assert "one every 10 trajectories" in analysis.as_text(analysis.analyse(series, record_every=10))
+
+
+def test_records_too_far_apart_give_no_time():
+    series = exact_series(200, 2, seed=3)
+    ten = analysis.analyse(series, record_every=10)
+    assert by_name(ten)["plaquette"].tau is None
+    assert by_name(ten)["plaquette"].error == by_name(analysis.analyse(series))["plaquette"].error
+    assert any("Records 10 trajectories apart are too sparse for tau_int" in note for note in ten.notes)
+    assert not any("too sparse" in note for note in analysis.analyse(series).notes)
+
+
+def test_few_changes_of_the_sector_give_no_errors():
+    rng = np.random.default_rng(5)
+    series = {"plaquette": rng.normal(size=(300, 8)), "sine_charge": rng.normal(size=(300, 8))}
+    for changes, expected in ((8, None), (40, float)):
+        charge = np.zeros((300, 8), dtype=np.int64)
+        for i in range(changes // 2):
+            charge[30 * (i // 8) + 10 : 30 * (i // 8) + 14, i % 8] = 1  # there and back
+        result = analysis.analyse({**series, "charge": charge}, THEORY)
+        assert sum(result.sector.events) == changes
+        assert by_name(result)["plaquette"].error is not None
+        for name in ("charge", "charge^2", "sine_charge"):
+            assert by_name(result)[name].error is None if expected is None else by_name(result)[name].error > 0
+        assert any("only 8 changes, too few" in note for note in result.notes) == (expected is None)
+
+
+def test_a_counter_is_no_sector():
+    result = analysis.analyse({"counter": np.arange(400).reshape(200, 2)})
+    assert result.sector is None
+    assert any("counter: more than 100 values" in note for note in result.notes)
 
 
 def test_events_rate_and_histogram_by_hand():
@@ -378,7 +411,8 @@ def test_frozen_short_and_constant_series_have_pictures_of_five_rows_at_most(mon
     frozen = {"charge": np.tile([0, 1], (50, 1)), "constant": np.ones((50, 2))}
     assert size(analysis.png(analysis.analyse(frozen, record_every=3), frozen)) == (1210, height(3))
     assert titles[:4] == [
-        "charge: 2 of 2 chains", "tau_int: the run is too short", "constant: 2 of 2 chains", "does not fluctuate",
+        "charge: 2 of 2 chains", "charge: the run is too short for tau_int",
+        "constant: 2 of 2 chains", "constant: does not fluctuate",
     ]  # fmt: skip
     short = {"charge": np.array([[0], [1]]), **{f"x_{i}": np.ones((2, 1)) for i in range(9)}}
     assert size(analysis.png(analysis.analyse(short), short)) == (1210, height(5))
@@ -403,6 +437,8 @@ def folder(monkeypatch, tmp_path):
             "configuration": {"theory": "u1", "parameters": {"beta": 2.0, "shape": [4, 4]}, "start": "exact"},
             "record_every": 2,
             "non_finite": 1,
+            "done": 800,
+            "n_steps": 800,
         },
     )
     run.series["plaquette"][:40] -= 1.0
@@ -447,6 +483,16 @@ def test_what_is_cut_depends_on_the_start_unless_it_is_said(capsys, folder, star
     # 40 records far out, and what noise pays for.
     assert 40 <= content["cut"] <= 60 if expected is None else content["cut"] == expected
     assert (content["theory"], content["record_every"], content["non_finite"]) == ("u1", 2, 1)
+
+
+def test_an_unfinished_run_says_so(capsys, folder):
+    folder.manifest["n_steps"] = 1000
+    assert "Unfinished: 800 of 1000 trajectories are done by all chains." in shell(capsys, folder.path)[1]
+    folder.manifest["done"] = 3
+    code, _, err = shell(capsys, folder.path)
+    assert code == 2
+    assert "got 3 trajectories that all chains have done, of 1000" in err
+    assert f"refimpl sample --resume {folder.path} goes on" in err
 
 
 def test_a_run_of_the_library_is_analysed_without_a_theory(capsys, folder):

@@ -136,3 +136,16 @@ def test_table_and_ratios(monkeypatch):
     assert timings[0].ratio == 1.0
     assert timings[1].ratio_low <= timings[1].ratio <= timings[1].ratio_high
     assert "their time / ours" in bench.table(timings)
+
+
+def test_what_runs_are_compared_with_is_the_same_chain_measured_or_not():
+    kernel = HMC(WilsonU1(4.0), 0.2, 10)
+    x = u1.sample(np.random.default_rng(1), 3, 4.0, (4, 4))
+    state, rngs = kernel.init(x), spawn_rngs(1, 3)
+    for _ in range(5):
+        state, _ = kernel.step(rngs, state)
+    for measured in (False, True):
+        assert bench._loop(3, 4, 5, measured) == state.x.sum()
+    for item in ("chains-workers", "chains-recording"):
+        for competitor in bench.ITEMS[item].setup(4, 4, 2).values():
+            assert competitor() is not None

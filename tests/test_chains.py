@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from refimpl.chains.description import description, differences
 from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.training import recipes
-from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
+from tests.runs import KERNEL, N_CHAINS, SEED, THEORY, Trap, by_hand, run
 
 STEPS = 60
 
@@ -154,7 +154,7 @@ def test_loading_a_part_is_a_part_of_loading(finished, chain, step):
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
 def test_a_damaged_segment_is_named_and_the_rest_is_readable(tmp_path, damage):
-    out = run(tmp_path / "run", STEPS, workers=2, segment_seconds=0.003)
+    out = run(tmp_path / "run", 12, workers=2, segment_seconds=0.0)  # a step is a segment
     whole = chains.load(out)
     segments = json.loads((out / "block-0001" / "index.json").read_text())["segments"]
     bad = segments[len(segments) // 2]
@@ -189,11 +189,90 @@ def test_a_damaged_state_is_refused_and_its_chains_can_be_run_again(tmp_path, ex
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "block-0000/index.json", "start.npz"])
-def test_other_damaged_files_are_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "damage", [lambda c: b'{"format": 1', lambda c: c.replace(b"4", b"5", 1), lambda c: b"", lambda c: b"[1]"]
+)
+def test_other_damaged_files_are_named(tmp_path, name, damage):
     out = run(tmp_path / "run", 4)
-    (out / name).write_bytes(b'{"format": 1')
+    (out / name).write_bytes(damage((out / name).read_bytes()))
     with pytest.raises(chains.DamagedError, match=re.escape(name)):
         run(out, 8, resume=True)
+
+
+def resealed(path, **changes):
+    """An index changed by somebody who knows how it is sealed."""
+    record = json.loads(path.read_bytes())
+    del record["sha256"]
+    path.write_bytes(folder._sealed({**record, **changes}))
+    return record
+
+
+def test_an_index_must_fit_its_block_its_run_and_its_segments(tmp_path):
+    out = run(tmp_path / "run", 6, workers=2, segment_seconds=0.0)
+    index = out / "block-0000" / "index.json"
+    good = json.loads(index.read_bytes())
+    segments = good["segments"]
+    for changes in (
+        {"step": 5},
+        {"segments": []},
+        {"segments": segments[:1] + segments[2:]},
+        {"segments": [{**segments[0], "file": "../" + segments[0]["file"]}, *segments[1:]]},
+        {"segments": [{"first": 1}]},
+        {"state": "../../precious.npz"},
+        {"chains": [0, 1]},
+        {"seed": SEED + 1},
+        {"start": "0" * 64},
+        {"more": 1},
+    ):
+        resealed(index, **{**{k: v for k, v in good.items() if k != "sha256"}, **changes})
+        for reader in (lambda: chains.load(out), lambda: run(out, 8, resume=True)):
+            with pytest.raises(chains.DamagedError, match=r"index\.json"):
+                reader()
+    index.write_bytes(b"")
+    index.unlink()
+    with pytest.raises(chains.DamagedError, match="no such file beside segments"):
+        chains.load(out)
+
+
+def test_swapped_blocks_are_refused(tmp_path):
+    out = run(tmp_path / "run", 4, workers=2)
+    first, second = out / "block-0000", out / "block-0001"
+    first.rename(out / "x")
+    second.rename(first)
+    (out / "x").rename(second)
+    with pytest.raises(chains.DamagedError, match="of other chains or of another run"):
+        chains.load(out)
+
+
+def test_an_observable_that_is_no_longer_whole_is_refused(tmp_path):
+    def drifting(x):
+        return np.zeros(len(x), dtype=np.int64) if len(x) == 1 else np.full(len(x), 0.5)
+
+    with pytest.raises(chains.RunError, match="got float64 for 'q', expected int64 as at the first step"):
+        run(tmp_path / "run", 4, observables={"q": drifting})
+
+
+def test_numpy_integers_are_integers(tmp_path):
+    out = run(tmp_path / "run", np.int64(4), n_chains=np.int64(5), seed=np.int64(11), record_every=np.int64(2))
+    assert chains.load(out)["charge"].shape == (2, 5)
+
+
+def test_attachments_are_in_the_folder(tmp_path):
+    out = run(tmp_path / "run", 2, attachments={"model/weights.npz": b"abc"})
+    assert (out / "model" / "weights.npz").read_bytes() == b"abc"
+
+
+def test_segments_survive_the_way_through_a_file():
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), 3)
+    task = work.Task(KERNEL, THEORY.recorded, ("accepted",), save_every=2)
+    segment = work.advance(task, position, 5, 100.0)
+    again = work.segment_from(work.segment_arrays(segment))
+    assert (again.acceptance, again.non_finite, again.failure) == (segment.acceptance, 0, "")
+    assert again.position.step == 5
+    same(again.series, segment.series)
+    assert np.array_equal(again.fields, segment.fields)
+    for name in ("x", "action", "force", "rngs"):
+        assert np.array_equal(getattr(again.position, name), getattr(segment.position, name))
 
 
 def test_what_an_interruption_leaves_behind_is_removed(tmp_path, expected):
@@ -239,7 +318,7 @@ def test_the_steps_before_a_failure_are_kept():
                 raise ArithmeticError("third")
             return x[:, 0, 0, 0]
 
-    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), np.random.SeedSequence(3))
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), 3)
     segment = work.advance(work.Task(KERNEL, {"third": Third()}, ()), position, 10, 100.0)
     assert "ArithmeticError: third" in segment.failure
     assert segment.position.step == 2
@@ -299,14 +378,16 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path, monkeypatch, expec
     same(chains.load(out), expected)
 
 
-def test_stopping_returns_what_is_done():
-    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), np.random.SeedSequence(3))
+def test_stopping_returns_what_is_done(tmp_path):
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), 3)
     task = work.Task(KERNEL, THEORY.recorded, ())
     assert work.advance(task, position, 1000, 1e9, lambda: True).position.step == 1
-    with executors.opened("thread", 1) as pool:
-        future = pool.submit(task, position, 10**9, 1e9)
-        pool.stop()
-        assert future.result().position.step >= 1
+    for kind in ("thread", "process"):
+        with executors.opened(kind, 1) as pool:
+            future = pool.submit(task, position, 10**6, 1e9, tmp_path)  # minutes, if it were not stopped
+            pool.stop()
+            assert not wait([future], timeout=60).not_done
+            assert 1 <= pool.segment(future).position.step < 10**6
 
 
 def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
@@ -323,7 +404,7 @@ def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
     original = module.wait
     monkeypatch.setattr(module, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", 10**6, segment_seconds=0.05)
+        run(tmp_path / "run", 10**6, segment_seconds=0.05, workers=1)
     monkeypatch.undo()
     done = chains.read_manifest(tmp_path / "run")["done"]
     assert 0 < done < 10**6
@@ -351,6 +432,13 @@ BAD = [
     ({"executor": "cluster"}, "executor: got 'cluster', expected process, thread"),
     ({"observables": {}, "record": ()}, "nothing to record"),
     ({"observables": {"file": np.size}}, "got the name 'file'"),
+    ({"observables": {"a.npy": np.size}}, "got the name 'a.npy', expected a word"),
+    ({"observables": {"a" * 101: np.size}}, "expected a word"),
+    ({"observables": ["charge"]}, r"observables: got \['charge'\], expected names and functions"),
+    ({"observables": {"charge": 3}}, "expected names and functions"),
+    ({"record": "accepted"}, "record: got 'accepted', expected a list"),
+    ({"kernel": 3}, "kernel: got 3, expected an object with init and step"),
+    ({"record_every": 6}, "record_every: got 6, expected at most n_steps = 5"),
     ({"observables": {"fields": np.size}}, "got the name 'fields'"),
     ({"observables": {"accepted": np.size}}, "got 'accepted' twice"),
     (
@@ -375,8 +463,8 @@ def test_bad_arguments_are_refused_before_there_is_a_folder(tmp_path, options, m
 @pytest.mark.parametrize(
     ("observable", "message"),
     [
-        (lambda x: 1.0, "got float64 of shape (), expected one real number per chain"),
-        (lambda x: x, "expected one real number per chain, shape (1,)"),
+        (lambda x: 1.0, "got float64 of shape () for 'bad', expected one real number per chain"),
+        (lambda x: x, "got float64 of shape (1, 2, 4, 4) for 'bad', expected one real number per chain, shape (1,)"),
         (lambda x: np.array(["a"] * len(x)), "expected one real number per chain"),
         (lambda x: 1 / 0, "ZeroDivisionError"),
     ],
@@ -384,6 +472,9 @@ def test_bad_arguments_are_refused_before_there_is_a_folder(tmp_path, options, m
 def test_observables_are_tried_before_there_is_a_folder(tmp_path, observable, message):
     with pytest.raises(chains.RunError, match=re.escape(message)):
         run(tmp_path / "run", 5, observables={"bad": observable})
+    for name in ("x", "force", "no_such", "__class__"):
+        with pytest.raises(chains.RunError, match=f"for '{name}', expected one real number per chain"):
+            run(tmp_path / "run", 5, record=(name,))
     with pytest.raises(chains.RunError, match=r"observables\[\('a', 'b'\)\]: got 1 arrays, expected 2"):
         run(tmp_path / "run", 5, observables={("a", "b"): lambda x: (x[:, 0, 0, 0],)})
     assert not list(tmp_path.iterdir())
@@ -395,8 +486,12 @@ def test_starts(tmp_path):
     out = chains.run(KERNEL, x, out=tmp_path / "array", **options)
     with np.load(out / "start.npz", allow_pickle=False) as archive:
         assert np.array_equal(archive["x"], x)
-    for start, message in ((None, "start: got None"), (x[:2], "start: got 2 fields, expected n_chains = 5")):
-        with pytest.raises(ValueError, match=message):
+    for start, message in (
+        (None, "start: got None"),
+        (x[:2], "start: got fields of shape (2, 2, 4, 4), expected (n_chains = 5"),
+        (5.0, "start: got fields of shape ()"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
             chains.run(KERNEL, start, out=tmp_path / "bad", **options)
 
 
@@ -405,6 +500,7 @@ def test_a_run_whose_blocks_are_at_different_steps(tmp_path, expected):
     behind = folder.block_folder(out, 1)
     for path in behind.iterdir():
         path.unlink()
+    behind.rmdir()
     assert chains.read_manifest(out)["done"] == 0
     assert chains.load(out)["charge"].shape == (0, N_CHAINS)
     assert chains.load(out, chains=slice(0, 2))["charge"].shape == (8, 2)  # the other block has all of its steps
@@ -421,7 +517,7 @@ def test_what_is_counted_adds_up(tmp_path):
     out = run(tmp_path / "run", 10, wild, workers=2)
     run(out, 30, wild, resume=True)
     assert chains.read_manifest(out)["non_finite"] == 30 * N_CHAINS
-    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 4), np.random.SeedSequence(3))
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 4), 3)
     segment = work.advance(work.Task(KERNEL, {}, ("accepted",)), position, 20, 100.0)
     assert segment.acceptance == pytest.approx(segment.series["accepted"].mean(), abs=1e-12)  # rounding of a sum of 20
     assert 0 < segment.acceptance < 1
@@ -460,7 +556,8 @@ def test_reading_what_is_not_there_is_refused(tmp_path, finished):
     other = tmp_path / "other"
     other.mkdir()
     manifest = json.loads((finished / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "format": "refimpl-run-9"}))
+    del manifest["sha256"]
+    (other / "manifest.json").write_bytes(folder._sealed({**manifest, "format": "refimpl-run-9"}))
     with pytest.raises(ValueError, match="got format 'refimpl-run-9'"):
         chains.load(other)
 
@@ -493,19 +590,26 @@ def test_blocks_share_the_chains():
         assert len(blocks) == n_chains or len(blocks) % workers == 0
 
 
+def test_there_are_blocks_for_a_larger_machine_where_they_cost_nothing():
+    assert len(chains_blocks(256, 128, 1)) == 8  # of 4096 numbers
+    assert len(chains_blocks(256, 128, 3)) == 6
+    assert len(chains_blocks(16, 128, 1)) == 1
+    assert len(chains_blocks(10**4, 8192, 2)) == 626  # not more than the kernels' blocks of 131072
+
+
 def chains_blocks(*arguments):
     from refimpl.chains import running as module
 
     return module._blocks(*arguments)
 
 
-def test_processes_have_one_blas_thread_and_the_parent_its_environment_back(monkeypatch):
+def test_processes_have_one_blas_thread_and_the_parent_its_environment_back(tmp_path, monkeypatch):
     import os
 
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with executors.opened("process", 1) as pool:
-        pool.submit(work.Task(KERNEL, {}, ()), None, 0, 0.0)  # starts the process
+        pool.submit(work.Task(KERNEL, {}, ()), None, 0, 0.0, tmp_path)  # starts the process
         assert pool.executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ

@@ -102,3 +102,17 @@ def test_the_command_line_runs_under_mpi(tmp_path):
 
     assert main(["sample", "u1", *options, "--executor", "thread", "--out", str(tmp_path / "threads")]) == 0
     same(chains.load(tmp_path / "mpi"), chains.load(tmp_path / "threads"))
+
+
+def test_mpi_without_its_runner_is_refused_and_does_not_wait(tmp_path):
+    pytest.importorskip("mpi4py", reason="mpi4py is in the extra 'distributed'")
+    code = f"from tests.runs import run; run({str(tmp_path / 'run')!r}, 3, executor='mpi')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert (
+        "expected a start with mpiexec -n N python -m mpi4py.futures" in done.stderr
+        or "library is missing" in done.stderr
+    )
+    assert not list(tmp_path.iterdir())

@@ -60,7 +60,8 @@ def gone(numbers, seconds=20):
 
 def started(process, out):
     """Wait until something of the run is on disk, or it has ended."""
-    while process.poll() is None and not list(Path(out).glob("block-*/index.json")):
+    end = time.monotonic() + 60
+    while process.poll() is None and not list(Path(out).glob("block-*/index.json")) and time.monotonic() < end:
         time.sleep(0.01)
 
 
@@ -103,16 +104,18 @@ def test_a_run_that_is_killed_and_resumed_has_the_same_bits(expected, kills):
         assert not list(out.rglob(".partial-*"))
 
 
+ENDLESS = 10**6  # it is killed long before
+
+
 @pytest.mark.parametrize("kind", ["worker", "parent", "interrupt"])
 def test_each_kind_of_kill_in_the_middle_of_a_run(tmp_path, expected, kind):
     out = tmp_path / "run"
-    process = begin(out, "new")
+    process = begin(out, "new", STEPS if kind == "worker" else ENDLESS)
     started(process, out)
     workers = workers_of(process)
-    assert len(workers) == 2
-    assert process.poll() is None
     if kind == "worker":
-        os.kill(workers[1], signal.SIGKILL)
+        if workers:
+            os.kill(workers[-1], signal.SIGKILL)
     elif kind == "parent":
         os.kill(process.pid, signal.SIGKILL)
     else:
@@ -121,13 +124,32 @@ def test_each_kind_of_kill_in_the_middle_of_a_run(tmp_path, expected, kind):
     assert gone(workers)  # also when the parent could not see to it
     if kind == "worker":
         assert process.returncode == 0, error.decode()
-    else:
-        assert process.returncode != 0
-        assert 0 < max(chains.folder.read_block(out, i).step for i in range(2)) < STEPS
+        same(chains.load(out), expected)
+        return
+    assert len(workers) == 2
+    assert process.returncode != 0
+    manifest = chains.folder.read_manifest(out)
+    done = max(chains.folder.read_block(out, manifest, number).step for number in range(2))
+    assert done > 0
     if kind == "interrupt":
         assert error.decode().count("Traceback (most recent call last)") == 1
         assert "KeyboardInterrupt" in error.decode()
-    process = begin(out, "resume")
+    process = begin(out, "resume", done + 20)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error.decode()
-    same(chains.load(out), expected)
+    same(chains.load(out), by_hand(done + 20)[0])
+
+
+def test_a_worker_killed_while_it_sends_does_not_hang_the_run(tmp_path):
+    """The parent is stopped, so that a worker that sends megabytes through a pipe would have to wait: it is killed then."""
+    out = tmp_path / "run"
+    process = begin(out, "large", 200)
+    started(process, out)
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(2.0)  # workers end their segments
+    for worker in workers_of(process)[:1]:
+        os.kill(worker, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGCONT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error.decode()
+    assert chains.read_manifest(out)["done"] == 200

@@ -289,6 +289,46 @@ def test_a_full_disk_is_a_message_and_the_run_goes_on_later(capsys, tmp_path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_run_keeps_its_own_copy_of_its_model(capsys, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "run"
+    assert main([*TRAIN, "--steps", "3", "--out", str(model)]) == 0
+    argv = ["sample", "u1", "--beta", "2", "--shape", "4", "4", "--kernel", "l2hmc"]
+    sizes = ["--chains", "3", "--trajectories", "4", "--executor", "thread"]
+    assert run(capsys, *argv, *sizes, "--model", str(model), "--out", str(out))[0] == 0
+    model.rename(tmp_path / "moved")
+    out.rename(tmp_path / "elsewhere")
+    resume = ["--resume", str(tmp_path / "elsewhere"), "--executor", "thread"]
+    assert run(capsys, "sample", *resume, "--trajectories", "6")[0] == 0
+    assert run(capsys, *argv, "--model", str(tmp_path / "moved"), *resume)[0] == 0
+    assert main([*TRAIN, "--steps", "4", "--out", str(model)]) == 0
+    code, _, err = run(capsys, *argv, "--model", str(model), *resume)
+    assert code == 2
+    assert "model: the run has 'its own weights', got 'others'" in err
+    assert "expected the folder of a model" in run(capsys, *argv, "--model", str(tmp_path), *resume)[2]
+    code, _, err = run(capsys, "sample", *resume, "--trajectories", "5")
+    assert code == 2
+    assert "--trajectories: got 5, expected at least 6, which are done" in err
+
+
+def test_whoever_has_read_enough_gets_no_message():
+    command = f"{sys.executable} -m refimpl exact u1 --beta 2 --shape 4 4 | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == ""
+    assert done.stdout.strip() in ("0", "141")  # 0: it was all written before
+
+
+def test_an_interrupted_training_says_how_to_go_on(capsys, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    from refimpl import training
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    code, _, err = run(capsys, *TRAIN, "--out", str(tmp_path / "m"))
+    assert code == 130
+    assert f"refimpl train l2hmc --resume --out {tmp_path / 'm'} goes on" in err
+
+
 def test_an_interrupted_sample_says_how_to_go_on(capsys, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -322,7 +362,7 @@ def test_train_resume_sample_and_validate_a_model(capsys, tmp_path):
     kernel = ["--kernel", "l2hmc", "--model", str(model), "--cycle", "2", "--out", str(tmp_path / "run")]
     assert main([*sample, *kernel]) == 0
     assert chains.load(tmp_path / "run")["charge"].shape == (5, 3)
-    assert "accepted/2" in chains.load(tmp_path / "run")  # two updates of HMC, and its own
+    assert "accepted/L2HMC" in chains.load(tmp_path / "run")  # two updates of HMC, and its own
     assert main(["validate", f"model:{model}", "-k", "maps.*", "--level", "smoke"]) == 0
     assert "model in" in capsys.readouterr().out
 

@@ -1,19 +1,26 @@
 """Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)`` and Hessian products.
 
 Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)`` and ``dynamics(x, v)`` for the kicks of one
-trajectory; all but `WilsonSUN` have ``hessian_product(x, w) = sum_j d2S/dx_i dx_j w_j`` and ``definition(x)``, the formula as
-written, which autograd can differentiate.
+trajectory; actions of the same fields add with ``+``. All but sums, determinants and `WilsonSUN` have ``hessian_product(x, w) =
+sum_j d2S/dx_i dx_j w_j`` and ``definition(x)``: the formula as written, which autograd can differentiate.
+
+The Wilson-Dirac operator is in `dirac`, its matrices in `dirac_matrix`, solvers in `dirac_solve`, its determinant in `determinant`.
 """
 
 from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
+from .determinant import DeterminantDynamics, WilsonDeterminant, link_response, log_determinant
+from .dirac import WilsonDirac, gamma5, wilson_dirac
+from .dirac_solve import SolverError, solve
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
+from .sum import Sum, SumDynamics
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
 from .wilson_sun import SUNDynamics, WilsonSUN, sun_action_definition, sun_force_definition
 
 __all__ = [
     "Action",
+    "DeterminantDynamics",
     "Dynamics",
     "Gaussian",
     "Mixture",
@@ -24,13 +31,23 @@ __all__ = [
     "Scaled",
     "ScaledDynamics",
     "SmoothAction",
+    "SolverError",
+    "Sum",
+    "SumDynamics",
     "U1Dynamics",
+    "WilsonDeterminant",
+    "WilsonDirac",
     "WilsonSUN",
     "WilsonU1",
+    "gamma5",
+    "link_response",
+    "log_determinant",
     "scaled",
+    "solve",
     "sun_action_definition",
     "sun_force_definition",
     "two_gaussians",
     "u1_action_definition",
     "u1_force_definition",
+    "wilson_dirac",
 ]

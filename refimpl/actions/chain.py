@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from ..lattice import chain_last, check_number, site_sum
 from .angles import cosine, half_sine
 from .fields import check_direction, check_rows
+from .sum import Additive
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class O2Chain:
+class O2Chain(Additive):
     """``S(x) = beta sum_i (1 - cos(x_(i+1) - x_i))`` for angles ``x`` of shape ``(chain, N)``, periodic, N at least 2.
 
     The force is ``dS/dx_i = beta [sin(x_i - x_(i-1)) - sin(x_(i+1) - x_i)]``. Two sites have two bonds, both of them

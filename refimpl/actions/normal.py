@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .fields import check_direction, check_rows
+from .sum import Additive
 
 Array = NDArray[np.float64]
 
@@ -22,7 +23,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussian:
+class Gaussian(Additive):
     """``S(x) = (x - mean)^T covariance^(-1) (x - mean)/2``, without the constant that normalises ``exp(-S)``.
 
     Fields are real, of shape ``(chain, D)``. Exact answers: `refimpl.exact.gaussian`.
@@ -82,7 +83,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(Additive):
     """Mixture of normal distributions, ``S(x) = -log sum_m weights_m N(x; means_m, covariances_m)`` (Foreman 2020, (38)).
 
     The density is normalised. With responsibilities ``r_m = p(m | x)`` and ``f_m = covariances_m^(-1) (x - means_m)`` the

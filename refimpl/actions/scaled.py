@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from ..lattice import check_number
 from .base import Dynamics, SmoothAction
 from .chain import O2Chain
+from .sum import Additive
 from .wilson import WilsonU1
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Additive):
     """``factor`` times an action; every method is the one of ``base`` times ``factor``.
 
     Parameters

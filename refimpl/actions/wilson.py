@@ -21,12 +21,13 @@ from ..lattice import (
 )
 from .angles import cosine, half_sine
 from .fields import check_direction
+from .sum import Additive
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class WilsonU1:
+class WilsonU1(Additive):
     """Wilson action of two-dimensional U(1): ``S(theta) = beta sum_P (1 - cos theta_P)``.
 
     The SU(N) form ``-(beta/N) sum_P Re Tr P`` at N = 1 is this minus the constant ``beta V``. The force of a link is

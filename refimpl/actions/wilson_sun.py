@@ -12,13 +12,14 @@ from ..groups import SUN
 from ..groups.links import check_matrix_links, plaquettes, plaquettes_definition
 from ..groups.matrices import components, coordinates, dagger, product, trace
 from ..lattice import chain_last, check_number, site_sum
+from .sum import Additive
 
 Array = NDArray[np.float64]
 Matrices = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
-class WilsonSUN:
+class WilsonSUN(Additive):
     """Wilson action of two-dimensional SU(n): ``S(U) = -(beta/n) sum_P Re Tr P``.
 
     `WilsonU1` is the form for n = 1 plus the constant ``beta V``. Links are complex128 ``(chain, 2, T, X, n, n)``; the force has

@@ -21,6 +21,8 @@ Series = Mapping[str, NDArray[Any]]
 LEAST_ESS = 10.0
 R_HAT_BOUND = 1.01  # Vehtari et al. 2021, sec. 4
 R_HAT_VALUES = 1 << 20  # it sorts: of longer runs as many as this, evenly spaced, say the same
+LEAST_EVENTS = 30  # an error from k rare events is itself known to 1/sqrt(2 k), and less than that from skewed ones
+MOST_SECTORS = 100  # an integer with more values is no sector
 SIGMAS = 4.0  # a correct run crosses it once in 16,000 estimates
 SHOWN_PROBABILITY = 1e-3  # sectors at least as likely are listed though the run never saw them
 
@@ -131,8 +133,13 @@ def analyse(
         raise ValueError(f"series: got {records} records and a cut of {cut}, expected at least two records to be left")
     kept = {name: values[cut:] for name, values in recorded.items()}
     known = _expectations(theory, sector)
-    estimates = tuple(_estimate(name, values, known.get(name), record_every) for name, values in kept.items())
-    tunnelling = None if sector is None else _sector(sector, kept[sector], theory)
+    many = sector is not None and len(np.unique(kept[sector])) > MOST_SECTORS
+    tunnelling = None if sector is None or many else _sector(sector, kept[sector], theory)
+    rare = tunnelling is not None and 0 < sum(tunnelling.events) < LEAST_EVENTS
+    estimates = tuple(
+        _estimate(name, values, known.get(name), record_every, rare and _is_of(name, sector))
+        for name, values in kept.items()
+    )
     acceptance = {
         name: tuple(values[cut:].mean(axis=0).tolist())
         for name, values in updates.items()
@@ -140,8 +147,9 @@ def analyse(
     }
     notes = [
         *_cut_notes(automatic and cut == records // 2),
-        *_estimate_notes(estimates, kept),
+        *_estimate_notes(estimates, kept, record_every),
         *([] if tunnelling is None else _tunnelling_notes(tunnelling, kept[tunnelling.name], record_every)),
+        *([f"{sector}: more than {MOST_SECTORS} values, of which no table is made."] if many else []),
         *([f"{non_finite} proposals were rejected because a value was not finite."] if non_finite else []),
     ]
     return Analysis(
@@ -219,17 +227,25 @@ def _reliable_mean(data: NDArray[Any]) -> tuple[statistics.Mean, bool]:
     return m, 0 < m.tau.error < math.inf and data.size >= LEAST_ESS * max(1.0, 2 * m.tau.tau)
 
 
-def _estimate(name: str, data: NDArray[Any], expected: float | None, record_every: int) -> Estimate:
+def _is_of(name: str, sector: str | None) -> bool:
+    """Whether an observable is a function of the sector, such as its square, or follows it, as the sine charge does the charge."""
+    return sector is not None and name.removesuffix("^2").endswith(sector)
+
+
+def _estimate(name: str, data: NDArray[Any], expected: float | None, record_every: int, rare: bool = False) -> Estimate:
     m, reliable = _reliable_mean(data)
+    reliable = reliable and not rare
+    # Records that far apart hardly know of one another: tau_int is anything up to about their distance.
+    timed = reliable and (record_every == 1 or m.tau.tau >= 1)
     spaced = data[:: 1 + data.size // R_HAT_VALUES]
     r_hat = statistics.r_hat(spaced) if len(spaced) >= 4 else math.nan
     return Estimate(
         name,
         m.value,
         m.error if reliable else None,
-        record_every * m.tau.tau if reliable else None,
-        record_every * m.tau.error if reliable else None,
-        record_every * m.tau.window if reliable else None,
+        record_every * m.tau.tau if timed else None,
+        record_every * m.tau.error if timed else None,
+        record_every * m.tau.window if timed else None,
         None if math.isnan(r_hat) else r_hat,
         data.size / (2 * m.tau.tau) if reliable else None,
         expected,
@@ -265,12 +281,13 @@ def _cut_notes(at_bound: bool) -> list[str]:
     ]
 
 
-def _estimate_notes(estimates: tuple[Estimate, ...], kept: Series) -> list[str]:
+def _estimate_notes(estimates: tuple[Estimate, ...], kept: Series, record_every: int) -> list[str]:
     """Why numbers are missing, and which numbers should worry."""
     constant = [e.name for e in estimates if np.ptp(kept[e.name]) == 0]
     missing = [e for e in estimates if e.error is None and e.name not in constant]
     frozen = [e.name for e in missing if np.all(kept[e.name] == kept[e.name][0])]
     short = [e.name for e in missing if e.name not in frozen]
+    sparse = [e.name for e in estimates if e.error is not None and e.tau is None]
     apart = [f"{e.name} {e.r_hat:.4g}" for e in estimates if e.r_hat is not None and e.r_hat > R_HAT_BOUND]
     wrong = [
         f"{e.name}: {e.deviation:+.1f} errors from the exact value."
@@ -281,6 +298,7 @@ def _estimate_notes(estimates: tuple[Estimate, ...], kept: Series) -> list[str]:
         "One value in the whole run, which gives no error and no tau_int": constant,
         "Frozen in every chain, at values that differ: tau_int is longer than the run, and gives no error": frozen,
         f"The run is too short for tau_int and errors (no window found, or fewer than {LEAST_ESS:.0f} effective samples)": short,
+        f"Records {record_every} trajectories apart are too sparse for tau_int, which is about that or less": sparse,
         f"R-hat above {R_HAT_BOUND}: the chains disagree, or are too short to tell that they agree": apart,
     }
     return [*(f"{text} ({', '.join(names)})." for text, names in notes.items() if names), *wrong]
@@ -292,6 +310,10 @@ def _tunnelling_notes(sector: Sector, data: NDArray[Any], record_every: int) -> 
         n = (len(data) - 1) * data.shape[1]
         # (1 - p)^n = 0.05 at p = 3/n
         notes = [f"{sector.name}: no change in {n} steps; fewer than one in {max(1, n // 3)}, with 95 % confidence."]
+    elif sum(sector.events) < LEAST_EVENTS:
+        notes = [
+            f"{sector.name}: only {sum(sector.events)} changes, too few for errors and tau_int of what follows it."
+        ]
     elif record_every > 1:
         notes = [
             f"{sector.name}: changes are counted from record to record; those there and back between are not seen."

@@ -35,16 +35,17 @@ def png(analysis: Analysis, series: Series) -> bytes:
     FigureCanvasAgg(figure)
     figure.suptitle(heading(analysis), fontsize=11, wrap=True)
     grid = figure.add_gridspec(rows, 2, width_ratios=[3, 2])
+    labels: dict[str, Any] = {}
     for i, estimate in enumerate(shown):
         data = np.asarray(series[estimate.name], dtype=np.float64)
         trace = figure.add_subplot(grid[i, 0])
         _trace(trace, analysis, estimate, data)
-        if i == 0:
-            figure.legend(*trace.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
+        labels |= dict(zip(*reversed(trace.get_legend_handles_labels()), strict=True))
         _autocorrelation(figure.add_subplot(grid[i, 1]), analysis, estimate, data[analysis.cut :])
     if sector is not None:
         _histogram(figure.add_subplot(grid[-1, 0]), analysis)
         _events(figure.add_subplot(grid[-1, 1]), analysis)
+    figure.legend(labels.values(), labels.keys(), fontsize=8, loc="outside lower center", ncols=3)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png")
     return buffer.getvalue()
@@ -54,13 +55,15 @@ def _trace(axes: Any, analysis: Analysis, estimate: Estimate, data: Any) -> None
     every = analysis.record_every
     stride = -(-len(data) // MOST_POINTS)
     steps = every * np.arange(1, len(data) + 1)[::stride]
-    for chain in data.T[:MOST_TRACES]:
+    spread = np.unique(np.linspace(0, data.shape[1] - 1, MOST_TRACES).astype(int))
+    for chain in data.T[spread]:
         axes.plot(steps, chain[::stride], linewidth=0.7, alpha=0.5)
     axes.plot(steps, data.mean(axis=1)[::stride], color="black", linewidth=0.9, label="mean of all chains")
     if estimate.exact is not None:
         axes.axhline(estimate.exact, color="C3", linestyle="--", linewidth=1.2, label="exact")
-    axes.axvspan(0, every * analysis.cut, color="grey", alpha=0.25, linewidth=0, label="thermalisation, cut")
-    axes.set_title(f"{estimate.name}: {min(MOST_TRACES, data.shape[1])} of {data.shape[1]} chains", fontsize=10)
+    if analysis.cut:
+        axes.axvspan(0, every * analysis.cut, color="grey", alpha=0.25, linewidth=0, label="thermalisation, cut")
+    axes.set_title(f"{estimate.name}: {len(spread)} of {data.shape[1]} chains", fontsize=10)
     axes.set_xlabel("trajectory")
     axes.margins(x=0)
 
@@ -68,19 +71,19 @@ def _trace(axes: Any, analysis: Analysis, estimate: Estimate, data: Any) -> None
 def _autocorrelation(axes: Any, analysis: Analysis, estimate: Estimate, data: Any) -> None:
     every = analysis.record_every
     rho = statistics.autocorrelation(data)
-    window = len(rho) // 2 if estimate.window is None else estimate.window // every
-    shown = rho[: max(3 * window, 10)]
+    window = len(rho) // 12 if estimate.window is None else estimate.window // every
+    shown = rho[: max(2 * window, 10)]
     axes.plot(every * np.arange(len(shown)), shown, marker="." if len(shown) < 60 else "", linewidth=1)
     axes.axhline(0, color="black", linewidth=0.6)
     if np.isnan(rho[0]):
         title = "does not fluctuate"
     elif estimate.tau is None or estimate.window is None:
-        title = "tau_int: the run is too short"
+        title = "no tau_int" if estimate.error is not None else "the run is too short for tau_int"
     else:
         title = f"tau_int = {with_error(estimate.tau, estimate.tau_error)}"
         axes.axvline(estimate.window, color="C1", linestyle="--", linewidth=1, label=f"window {estimate.window}")
         axes.legend(fontsize=7, loc="upper right")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(f"{estimate.name}: {title}", fontsize=10)
     axes.set_xlabel("lag in trajectories")
     axes.set_ylabel("rho")
 

@@ -6,16 +6,21 @@ import functools
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..files import PARTIAL
 from ..lattice import check_integer
-from .work import Position, Segment, Task, advance
+from .work import Position, Segment, Task, advance, segment_arrays, segment_from
 
 NAMES = "process, thread, dask:ADDRESS, mpi, or a concurrent.futures.Executor"
 # What BLAS libraries read when they are loaded; more threads than processors slow all workers down.
@@ -29,8 +34,9 @@ _stop: Any = None
 class Pool:
     """An executor with so many workers.
 
-    ``work``: what they do. ``stop``: makes running workers return after the step they are in, where they can be told.
-    ``renew``: makes another executor when the processes behind this one have died, where that is possible.
+    ``stop``: makes running workers return after the step they are in, where they can be told. ``renew``: makes another executor
+    when the processes behind this one have died, where that is possible. ``by_file``: workers return their segment in a file
+    of the run folder: one that dies while it sends megabytes through the pipe of its pool would leave all others waiting.
     """
 
     executor: Executor
@@ -38,11 +44,25 @@ class Pool:
     work: Callable[..., Segment] = advance
     stop: Callable[[], None] | None = None
     renew: Callable[[], Executor] | None = None
+    by_file: bool = False
 
-    def submit(self, task: Task, position: Position, n_steps: int, seconds: float) -> Future[Segment]:
-        """Ask for `advance` in a worker."""
-        with _one_blas_thread():  # processes are started here
+    def submit(self, task: Task, position: Position, n_steps: int, seconds: float, folder: Path) -> Future[Any]:
+        """Ask for `advance` in a worker; what the future has is for `segment`."""
+        with _one_blas_thread(), _interrupts_later():  # processes are started here
+            if self.by_file:
+                return self.executor.submit(_advance, task, position, n_steps, seconds, folder)
             return self.executor.submit(self.work, task, position, n_steps, seconds)
+
+    def segment(self, future: Future[Any]) -> Segment:
+        """What a finished worker has done; raises what it raised."""
+        result = future.result()
+        if not self.by_file:
+            assert isinstance(result, Segment)
+            return result
+        with np.load(result, allow_pickle=False) as archive:
+            segment = segment_from({key: archive[key] for key in archive.files})
+        os.unlink(result)
+        return segment
 
     def replace(self) -> None:
         """New processes for those that died."""
@@ -74,7 +94,7 @@ def opened(executor: str | Executor | None, workers: int | None) -> Iterator[Poo
         def make() -> Executor:
             return ProcessPoolExecutor(number, context, _start_worker, (flag,))
 
-        pool = Pool(make(), number, _advance, functools.partial(setattr, flag, "value", 1), make)
+        pool = Pool(make(), number, advance, functools.partial(setattr, flag, "value", 1), make, by_file=True)
         try:
             yield pool
         finally:
@@ -122,16 +142,25 @@ def _mpi() -> Iterator[tuple[Executor, int]]:
         raise ImportError(
             f"executor: mpi4py or an MPI library is missing ({error}): pip install 'refimpl[distributed]', and an MPI"
         ) from error
+    from mpi4py import MPI
+    from mpi4py.futures import _core
+
+    # Without its runner mpi4py starts processes of its own, and waits for ever where it cannot.
+    if MPI.COMM_WORLD.Get_size() < 2 or getattr(_core, "SharedPool", True) is None:
+        raise ValueError(
+            "executor: got no MPI workers, expected a start with mpiexec -n N python -m mpi4py.futures -m refimpl ..., N at least 2"
+        )
     with futures.MPIPoolExecutor() as ranks:
-        if ranks.num_workers < 1:
-            raise ValueError(
-                "executor: got no MPI workers, expected mpiexec -n N python -m mpi4py.futures -m refimpl ..., N at least 2"
-            )
         yield ranks, ranks.num_workers
 
 
-def _advance(task: Task, position: Position, n_steps: int, seconds: float) -> Segment:
-    return advance(task, position, n_steps, seconds, lambda: bool(_stop.value))
+def _advance(task: Task, position: Position, n_steps: int, seconds: float, folder: Path) -> str:
+    """In a worker process: the segment in a new file, whose name is returned."""
+    segment = advance(task, position, n_steps, seconds, lambda: bool(_stop.value))
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=".npz", dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        np.savez(file, allow_pickle=False, **segment_arrays(segment))
+    return name
 
 
 def _start_worker(stop: Any) -> None:
@@ -147,6 +176,19 @@ def _end_with_parent() -> None:
     assert parent is not None
     connection.wait([parent.sentinel])
     os._exit(1)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits: processes that are started meanwhile never see one, not even before they are ready to ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -13,7 +13,7 @@
 A block is a range of chains (``blocks`` in the manifest). Row i of a series is the state after step ``(i + 1)
 record_every``; saved field i that after step ``(i + 1) save_every``. Integers are stored in the smallest type that holds them;
 ``series`` in the manifest names the type they are. Replacing ``index.json`` is what makes a segment count: files that it does not
-name are left over from an interruption.
+name are left over from an interruption. Both JSON files end with the sha256 of themselves without it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from ..files import PARTIAL, whole_file, whole_folder
 from .work import Position, Segment
 
 FORMAT = "refimpl-run-1"
-MANIFEST, START, INDEX, FIELDS = "manifest.json", "start.npz", "index.json", "fields"
+MANIFEST, START, INDEX, FIELDS, SEAL = "manifest.json", "start.npz", "index.json", "fields", "sha256"
 
 
 class DamagedError(ValueError):
@@ -79,8 +80,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Block:
-    """What ``index.json`` of a block holds; ``step`` is how far it is, ``state`` the file of its state with its sha256."""
+    """What ``index.json`` of a block holds.
 
+    ``chains``: its chains, first and one past the last. ``seed``, ``start``: of the run it belongs to. ``step``: how far it is.
+    ``state``: the file of its state, with its sha256.
+    """
+
+    chains: tuple[int, int]
+    seed: int
+    start: str
     step: int = 0
     state: str = ""
     state_sha256: str = ""
@@ -88,19 +96,32 @@ class Block:
     segments: tuple[Entry, ...] = ()
 
 
-def create(folder: Path, manifest: Manifest, x: NDArray[Any]) -> Manifest:
-    """Make the folder of a new run; returns the manifest with the checksum of its start. Raises `OSError`."""
+def create(
+    folder: Path, manifest: Manifest, x: NDArray[Any], attachments: Mapping[str, bytes] = MappingProxyType({})
+) -> Manifest:
+    """Make the folder of a new run, with other files in it; returns the manifest with the checksum of its start.
+
+    Raises `OSError`, and `ValueError` where meanwhile there is a folder of that name.
+    """
     content = npz_bytes({"x": x})
     manifest = replace(manifest, start=_sha256(content))
-    with whole_folder(folder) as partial:
-        (partial / START).write_bytes(content)
-        write_manifest(partial, manifest)
+    try:
+        with whole_folder(folder) as partial:
+            (partial / START).write_bytes(content)
+            for name, attached in attachments.items():
+                (partial / name).parent.mkdir(exist_ok=True)
+                (partial / name).write_bytes(attached)
+            write_manifest(partial, manifest)
+    except OSError as error:
+        if folder.exists():
+            raise ValueError(f"out: got {str(folder)!r}, which another process has made meanwhile") from error
+        raise
     return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write or replace ``manifest.json``."""
-    _write(folder / MANIFEST, (json.dumps(asdict(manifest), indent=1) + "\n").encode())
+    _write(folder / MANIFEST, _sealed(asdict(manifest)))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -108,13 +129,13 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{folder}: got no {MANIFEST}, expected the folder of a run")
+    record = _unsealed(path)
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{path}: got format {record.get('format')!r}, expected {FORMAT!r}")
     try:
-        manifest = Manifest(**json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise DamagedError(f"{path}: got something else ({error}), expected the manifest of a run") from error
-    if manifest.format != FORMAT:
-        raise ValueError(f"{path}: got format {manifest.format!r}, expected {FORMAT!r}")
-    return manifest
+        return Manifest(**record)
+    except TypeError as error:
+        raise DamagedError(f"{path}: {_NOT_WRITTEN} ({error})") from error
 
 
 def read_start(folder: Path, manifest: Manifest) -> NDArray[np.float64]:
@@ -126,27 +147,49 @@ def block_folder(folder: Path, number: int) -> Path:
     return folder / f"block-{number:04d}"
 
 
-def read_block(folder: Path, number: int) -> Block:
-    """How far a block is; step 0 where it has not begun. Raises `DamagedError`."""
+def read_block(folder: Path, manifest: Manifest, number: int) -> Block:
+    """How far a block is; step 0 where it has not begun.
+
+    Raises `DamagedError` for an index that is damaged or of another block or run, or missing where there are segments.
+    """
     path = block_folder(folder, number) / INDEX
-    if not path.exists():
-        return Block()
+    first, last = manifest.blocks[number]
+    fresh = Block((first, last), manifest.seed, manifest.start)
     try:
-        record = json.loads(path.read_bytes())
-        block = Block(**{**record, "segments": tuple(Entry(**entry) for entry in record["segments"])})
-    except (ValueError, TypeError, KeyError) as error:
+        if not path.exists():
+            if len(list(path.parent.glob("[0-9]*.npz"))) > 1:  # an interrupted first write leaves one
+                raise DamagedError(f"{path}: got no such file beside segments, expected it")
+            return fresh
+        record = _unsealed(path)
+        record["segments"] = tuple(Entry(**entry) for entry in record["segments"])
+        block = Block(**{**record, "chains": tuple(record["chains"])})
+        if (block.chains, block.seed, block.start) != (fresh.chains, fresh.seed, fresh.start):
+            raise DamagedError(f"{path}: got the index of other chains or of another run")
+        if not _consistent(block):
+            raise DamagedError(f"{path}: {_NOT_WRITTEN}")
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {_REPAIR.format(path.parent)}") from error
+    except (TypeError, KeyError) as error:
         raise DamagedError(f"{path}: {_NOT_WRITTEN} ({error}); {_REPAIR.format(path.parent)}") from error
     return block
 
 
+def _consistent(block: Block) -> bool:
+    """Whether the segments are all steps up to that of the state, each in the file of its name."""
+    firsts = [1, *(entry.last + 1 for entry in block.segments)]
+    return (
+        bool(block.segments)
+        and all(entry.first == first <= entry.last for entry, first in zip(block.segments, firsts, strict=False))
+        and all(entry.file == f"{entry.first:06d}-{entry.last:06d}.npz" for entry in block.segments)
+        and block.step == block.segments[-1].last
+        and block.state == f"state-{block.step:06d}.npz"
+    )
+
+
 def read_position(folder: Path, number: int, block: Block) -> Position:
     """Where the chains of a block that has begun are; raises `DamagedError`."""
-    path = block_folder(folder, number) / block.state
-    try:
-        arrays = _read_npz(path, block.state_sha256)
-    except DamagedError as error:
-        raise DamagedError(f"{error}; {_REPAIR.format(path.parent)}") from error
-    return Position(block.step, **arrays)
+    own = block_folder(folder, number)
+    return Position(block.step, **_read_npz(own / block.state, block.state_sha256, own))
 
 
 def write_segment(folder: Path, number: int, block: Block, segment: Segment) -> Block:
@@ -165,15 +208,16 @@ def write_segment(folder: Path, number: int, block: Block, segment: Segment) -> 
     entry = Entry(f"{first:06d}-{position.step:06d}.npz", first, position.step, _sha256(content))
     _write(own / entry.file, content)
     state = npz_bytes({name: getattr(position, name) for name in ("x", "action", "force", "rngs")})
-    new = Block(
-        position.step,
-        f"state-{position.step:06d}.npz",
-        _sha256(state),
-        block.non_finite + segment.non_finite,
-        (*block.segments, entry),
+    new = replace(
+        block,
+        step=position.step,
+        state=f"state-{position.step:06d}.npz",
+        state_sha256=_sha256(state),
+        non_finite=block.non_finite + segment.non_finite,
+        segments=(*block.segments, entry),
     )
     _write(own / new.state, state)
-    _write(own / INDEX, json.dumps(asdict(new), indent=1).encode())
+    _write(own / INDEX, _sealed(asdict(new)))
     if block.state:
         (own / block.state).unlink(missing_ok=True)
     return new
@@ -181,7 +225,14 @@ def write_segment(folder: Path, number: int, block: Block, segment: Segment) -> 
 
 def read_segment(folder: Path, number: int, entry: Entry) -> dict[str, NDArray[Any]]:
     """The arrays of a segment; raises `DamagedError` for one that is missing or has another checksum."""
-    return _read_npz(block_folder(folder, number) / entry.file, entry.sha256)
+    own = block_folder(folder, number)
+    return _read_npz(own / entry.file, entry.sha256, own)
+
+
+def verify(folder: Path, number: int, block: Block) -> None:
+    """Raises `DamagedError` for a segment of a block that is missing or has another checksum."""
+    for entry in block.segments:
+        _read_bytes(block_folder(folder, number) / entry.file, entry.sha256, block_folder(folder, number))
 
 
 def clean(folder: Path, blocks: Sequence[Block]) -> None:
@@ -228,15 +279,38 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_npz(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
+def _read_npz(path: Path, sha256: str, block: Path | None = None) -> dict[str, NDArray[Any]]:
+    with np.load(io.BytesIO(_read_bytes(path, sha256, block)), allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def _read_bytes(path: Path, sha256: str, block: Path | None) -> bytes:
+    """The content of a file with this checksum; ``block``: the folder whose removal repairs it."""
+    repair = "" if block is None else f"; {_REPAIR.format(block)}"
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DamagedError(f"{path}: cannot be read: {error.strerror}{repair}") from error
     if _sha256(content) != sha256:
+        raise DamagedError(f"{path}: {_NOT_WRITTEN}: its sha256 is another{repair}")
+    return content
+
+
+def _sealed(record: dict[str, Any]) -> bytes:
+    """JSON with, at its end, the sha256 of what it is without it."""
+    return (json.dumps({**record, SEAL: _sha256(json.dumps(record).encode())}, indent=1) + "\n").encode()
+
+
+def _unsealed(path: Path) -> dict[str, Any]:
+    """The inverse of `_sealed`; raises `DamagedError`."""
+    try:
+        record = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError, OSError) as error:
+        raise DamagedError(f"{path}: {_NOT_WRITTEN} ({error})") from error
+    seal = record.pop(SEAL, None)
+    if seal != _sha256(json.dumps(record).encode()):
         raise DamagedError(f"{path}: {_NOT_WRITTEN}: its sha256 is another")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+    return record
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import folder as files
+from .work import Position
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder)
     manifest = files.read_manifest(path)
-    blocks = [files.read_block(path, number) for number in range(len(manifest.blocks))]
+    blocks = [files.read_block(path, manifest, number) for number in range(len(manifest.blocks))]
     return {
         **asdict(manifest),
         "done": min(block.step for block in blocks),
@@ -76,12 +77,24 @@ def last_fields(folder: str | os.PathLike[str]) -> Array:
     """The fields of all chains where the run is now, ``(chain, ...)``; raises `ValueError` where blocks are at different steps."""
     path = Path(folder)
     manifest = files.read_manifest(path)
-    blocks = [files.read_block(path, number) for number in range(len(manifest.blocks))]
+    x = files.read_start(path, manifest)
+    blocks = [files.read_block(path, manifest, number) for number in range(len(manifest.blocks))]
     if len({block.step for block in blocks}) > 1:
         raise ValueError(f"{folder}: got a run whose chains are at different steps, expected it to be resumed first")
     if blocks[0].step == 0:
-        return files.read_start(path, manifest)
-    return np.concatenate([files.read_position(path, number, block).x for number, block in enumerate(blocks)])
+        return x
+    return np.concatenate([_position(path, manifest, number).x for number in range(len(blocks))])
+
+
+def _position(path: Path, manifest: files.Manifest, number: int) -> Position:
+    """Where the chains of a block are, also while the run goes on, which replaces states that are about to be read."""
+    while True:
+        block = files.read_block(path, manifest, number)
+        try:
+            return files.read_position(path, number, block)
+        except files.DamagedError:
+            if files.read_block(path, manifest, number) == block:
+                raise
 
 
 def to_arviz(folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> Any:
@@ -112,7 +125,7 @@ def _read(
     """The arrays of these names, which have a row every so many steps, of some chains and rows."""
     first, last = _range("chains", chains, manifest.n_chains)
     numbers = [i for i, (a, b) in enumerate(manifest.blocks) if a < last and first < b]
-    blocks = {number: files.read_block(path, number) for number in numbers}
+    blocks = {number: files.read_block(path, manifest, number) for number in numbers}
     begin, end = _range("steps", steps, min(block.step for block in blocks.values()) // every)
     shape = () if files.FIELDS not in dtypes else files.read_start(path, manifest).shape[1:]
     out = {name: np.empty((end - begin, last - first, *shape), dtype) for name, dtype in dtypes.items()}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import pickle
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from .work import Observables, Position, Segment, Task, advance, observable_name
 Array = NDArray[np.float64]
 
 SEGMENT_BYTES = 1 << 24  # of records in a segment: what one worker holds in memory before it is written
+LEAST_ELEMENTS, MOST_SPARE = 4096, 32  # numbers of the fields in a block; blocks beyond the number of workers
+LOGGER = logging.getLogger(__name__)
 ATTEMPTS = 3  # how often processes are replaced that die without having got anywhere
 
 
@@ -52,6 +56,7 @@ def run(
     workers: int | None = None,
     resume: bool = False,
     configuration: Mapping[str, Any] | None = None,
+    attachments: Mapping[str, bytes] | None = None,
     segment_seconds: float = 60.0,
     progress: bool = False,
 ) -> Path:
@@ -72,47 +77,56 @@ def run(
     record : attributes of the kernel's `Info` or `State`.
     record_every, save_every : steps between records, and between saved fields (0: none are saved).
     executor : "process", "thread", "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`. workers : default: what there is.
-    configuration : what else the caller wants to be the same when the run is resumed; JSON.
+    configuration : what else the caller wants to be the same when the run is resumed; JSON. With the keys ``theory``,
+        ``parameters`` and ``start`` of the command line, `refimpl analyse` knows the exact values.
+    attachments : files to be put into the folder when it is made, by name.
     segment_seconds : the longest time between two saves of a block. progress : a bar on the standard error of a terminal.
 
     Raises
     ------
     ValueError : bad arguments; a folder that exists (without ``resume``), that is in use, or whose run was another (the message
-    shows the difference). DamagedError : a state that is not what was written. RunError : a kernel that raised, with the traceback
-    of the worker; workers that keep dying. OSError : a folder that cannot be written. KeyboardInterrupt : after all was saved.
+    shows the difference). DamagedError : a file of the run that is not what was written. RunError : a kernel that raised, with the
+    traceback of the worker; workers that keep dying. OSError : a folder that cannot be written. KeyboardInterrupt : after what
+    processes or threads had done was saved.
     """
-    folder = Path(out)
-    for name, value, least in (("n_chains", n_chains, 1), ("n_steps", n_steps, 1), ("seed", seed, 0),
-                               ("record_every", record_every, 1), ("save_every", save_every, 0)):  # fmt: skip
+    n_chains, n_steps, seed, record_every, save_every = (
         check_integer(name, value, least)
+        for name, value, least in (
+            ("n_chains", n_chains, 1), ("n_steps", n_steps, 1), ("seed", seed, 0),
+            ("record_every", record_every, 1), ("save_every", save_every, 0),
+        )
+    )  # fmt: skip
     check_number("segment_seconds", segment_seconds, 0)
-    task = Task(kernel, dict(observables), tuple(record), record_every, save_every)
+    folder, task = _checked(kernel, observables, record, record_every, save_every, out)
     configuration = _as_json(configuration or {})
-    _check_names(task)
-    if not resume and (folder.exists() or folder.is_symlink()):
-        raise ValueError(f"out: got {str(out)!r}, which exists already; expected a new folder, or resume")
-    with opened(executor, workers) as pool:
+    with ExitStack() as stack:
         if resume:
+            files.read_manifest(folder)  # is there one?
+            stack.enter_context(files.locked(folder))
             manifest, x = _old(folder, task, n_chains, seed, configuration)
+        elif folder.exists() or folder.is_symlink():
+            raise ValueError(f"out: got {str(out)!r}, which exists already; expected a new folder, or resume")
+        elif record_every > n_steps:
+            raise ValueError(f"record_every: got {record_every}, expected at most n_steps = {n_steps}")
         else:
             manifest, x = None, _start(start, n_chains, seed)
-        begin = start_position(kernel, x, np.random.SeedSequence([seed, 0]))
-        series = _trial(task, begin.chains(slice(0, 1)))
+        pool = stack.enter_context(opened(executor, workers))
+        series = _trial(task, start_position(kernel, x[:1], seed))
         if executor != "thread" and not isinstance(executor, ThreadPoolExecutor):
             _check_picklable(task)
         if manifest is None:
-            blocks = _blocks(n_chains, begin.x[0].size, pool.workers)
+            blocks = _blocks(n_chains, x[0].size, pool.workers)
+            _check_workers(workers, len(blocks))
             manifest = files.Manifest(
                 n_chains, n_steps, seed, record_every, save_every, description(kernel), configuration, series,
                 blocks, versions(), machine(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "",
             )  # fmt: skip
-        _check_workers(workers, len(manifest.blocks))
-        if not resume:
-            manifest = files.create(folder, manifest, x)
-        with files.locked(folder):
-            if resume:
-                manifest = _extended(folder, manifest, n_steps)
-            _Run(folder, manifest, task, begin, pool, segment_seconds, progress).go()
+            manifest = files.create(folder, manifest, x, attachments or {})
+            stack.enter_context(files.locked(folder))
+        else:
+            _check_workers(workers, len(manifest.blocks))
+            manifest = _extended(folder, manifest, n_steps)
+        _Run(folder, manifest, task, x, pool, segment_seconds, progress).go()
     return folder
 
 
@@ -124,23 +138,28 @@ class _Run:
         folder: Path,
         manifest: files.Manifest,
         task: Task,
-        begin: Position,
+        x: Array,
         pool: Pool,
         limit: float,
         progress: bool,
     ) -> None:
         self.folder, self.manifest, self.task, self.pool, self.limit = folder, manifest, task, pool, limit
-        self.blocks = [files.read_block(folder, number) for number in range(len(manifest.blocks))]
-        self.positions = [
-            files.read_position(folder, number, block) if block.step else begin.chains(slice(*chains))
-            for number, (block, chains) in enumerate(zip(self.blocks, manifest.blocks, strict=True))
-        ]
+        self.blocks = [files.read_block(folder, manifest, number) for number in range(len(manifest.blocks))]
+        for number, block in enumerate(self.blocks):
+            files.verify(folder, number, block)
+        self.positions = {
+            number: files.read_position(folder, number, block)
+            if block.step
+            else start_position(task.kernel, x[slice(*block.chains)], manifest.seed, block.chains[0])
+            for number, block in enumerate(self.blocks)
+            if block.step < manifest.n_steps
+        }
         files.clean(folder, self.blocks)
-        self.pending: dict[Future[Segment], int] = {}
+        self.pending: dict[Future[Any], int] = {}
         self.begun = time.monotonic()
         self.bar = tqdm(
             total=manifest.n_chains * manifest.n_steps,
-            initial=sum(block.step * self._size(number) for number, block in enumerate(self.blocks)),
+            initial=sum(block.step * _size(block) for block in self.blocks),
             desc="chains", unit=" trajectories", disable=None if progress else True, file=sys.stderr, delay=2,
         )  # fmt: skip
 
@@ -148,18 +167,20 @@ class _Run:
         """Run all blocks to the end; on an error or a Ctrl-C let the workers return, and keep what they have done."""
         deaths = 0
         try:
-            for number in range(len(self.blocks)):
-                self._submit(number)
-            while self.pending:
-                done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+            while True:
                 try:
-                    for future in done:
-                        self._submit(self._collect(future))
+                    for number in set(self.positions) - set(self.pending.values()):
+                        self._submit(number)
+                    if not self.pending:
+                        return
+                    for future in wait(self.pending, return_when=FIRST_COMPLETED).done:
+                        self._collect(future)
                         deaths = 0
                 except BrokenExecutor as error:
                     deaths += 1
                     if self.pool.renew is None or deaths > ATTEMPTS:
                         raise RunError(_DEATHS.format(error)) from error
+                    LOGGER.warning("a worker process died: the work since the last segments is repeated")
                     self._replace_workers()
         except BaseException:
             self._finish()
@@ -168,36 +189,49 @@ class _Run:
             self.bar.close()
 
     def _submit(self, number: int) -> None:
-        position = self.positions[number]
-        if left := self.manifest.n_steps - position.step:
-            row = self._size(number) * sum(np.dtype(kind).itemsize for kind in self.manifest.series.values())
-            steps = max(1, SEGMENT_BYTES // row) * self.manifest.record_every
-            if self.manifest.save_every:
-                steps = min(steps, max(1, SEGMENT_BYTES // position.x.nbytes) * self.manifest.save_every)
-            # Often at first, for those who watch; later a twentieth of what is done may be lost.
-            seconds = min(self.limit, max(1.0, (time.monotonic() - self.begun) / 20))
-            self.pending[self.pool.submit(self.task, position, min(left, steps), seconds)] = number
+        position, size = self.positions[number], _size(self.blocks[number])
+        row = size * sum(np.dtype(kind).itemsize for kind in self.manifest.series.values())
+        steps = max(1, SEGMENT_BYTES // max(row, 1)) * self.manifest.record_every
+        if self.manifest.save_every:
+            steps = min(steps, max(1, SEGMENT_BYTES // position.x.nbytes) * self.manifest.save_every)
+        # Often at first, for those who watch; later a twentieth of what is done may be lost.
+        seconds = min(self.limit, max(1.0, (time.monotonic() - self.begun) / 20))
+        left = self.manifest.n_steps - position.step
+        future = self.pool.submit(self.task, position, min(left, steps), seconds, self.folder)
+        self.pending[future] = number
 
-    def _collect(self, future: Future[Segment]) -> int:
-        """Write the segment of a finished future; returns the number of its block."""
+    def _collect(self, future: Future[Any]) -> None:
+        """Write the segment of a finished future."""
         try:
-            segment = future.result()
-        except BrokenExecutor:
+            segment = self.pool.segment(future)
+        except (BrokenExecutor, OSError):
             raise
         except Exception as error:
-            raise RunError(f"the executor failed: {type(error).__name__}: {error}") from error
+            raise RunError(f"the executor failed ({type(error).__name__} {error}); was it stopped?") from error
         number = self.pending.pop(future)
-        if segment.position.step > self.positions[number].step:
-            self.blocks[number] = files.write_segment(self.folder, number, self.blocks[number], segment)
-            self.bar.update((segment.position.step - self.positions[number].step) * self._size(number))
+        block = self.blocks[number]
+        if segment.position.step > block.step:
+            self._check_dtypes(segment)
+            self.blocks[number] = files.write_segment(self.folder, number, block, segment)
+            self.bar.update((segment.position.step - block.step) * _size(block))
             self.bar.set_postfix(acceptance=f"{segment.acceptance:.2f}", refresh=False)
             self.positions[number] = segment.position
         if segment.failure:
-            a, b = self.manifest.blocks[number]
+            a, b = block.chains
             raise RunError(
                 f"step {segment.position.step + 1} of chains {a} to {b - 1} raised, in the worker:\n{segment.failure}"
             )
-        return number
+        if segment.position.step >= self.manifest.n_steps:
+            del self.positions[number]
+
+    def _check_dtypes(self, segment: Segment) -> None:
+        """An observable that was a whole number at first and is none later would lose what is behind the point."""
+        for name, values in segment.series.items():
+            expected = np.dtype(self.manifest.series[name])
+            if len(values) and not np.can_cast(values.dtype, expected, "safe"):
+                raise RunError(
+                    f"observables: got {values.dtype} for {name!r}, expected {expected} as at the first step"
+                )
 
     def _replace_workers(self) -> None:
         """After the death of a worker, which takes the others of its pool along: keep what is done, begin the rest again."""
@@ -206,8 +240,6 @@ class _Run:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._collect(future)
         self.pending = {}
-        for number in range(len(self.blocks)):
-            self._submit(number)
 
     def _finish(self) -> None:
         """Take what workers still return, if nothing else goes wrong."""
@@ -220,9 +252,9 @@ class _Run:
             except (RunError, BrokenExecutor, OSError):
                 continue  # the first error is the one that is reported
 
-    def _size(self, number: int) -> int:
-        a, b = self.manifest.blocks[number]
-        return b - a
+
+def _size(block: files.Block) -> int:
+    return block.chains[1] - block.chains[0]
 
 
 _DEATHS = (
@@ -231,12 +263,32 @@ _DEATHS = (
 )
 
 
+def _checked(
+    kernel: Any, observables: Any, record: Any, record_every: int, save_every: int, out: Any
+) -> tuple[Path, Task]:
+    """Folder and task; raises `ValueError` for what they cannot be made of."""
+    for name in ("init", "step"):
+        if not callable(getattr(kernel, name, None)):
+            raise ValueError(f"kernel: got {kernel!r:.80}, expected an object with init and step")
+    if not isinstance(observables, Mapping) or not all(map(callable, observables.values())):
+        raise ValueError(f"observables: got {observables!r:.80}, expected names and functions of the fields")
+    if not isinstance(record, list | tuple):
+        raise ValueError(f"record: got {record!r:.80}, expected a list of names")
+    if not isinstance(out, str | os.PathLike) or not str(out):
+        raise ValueError(f"out: got {out!r}, expected the name of a folder")
+    if not Path(out).resolve().parent.is_dir():
+        raise ValueError(f"out: got {str(out)!r}, expected a folder inside one that exists")
+    task = Task(kernel, dict(observables), tuple(record), record_every, save_every)
+    _check_names(task)
+    return Path(out), task
+
+
 def _start(start: Any, n_chains: int, seed: int) -> Array:
     if start is None:
         raise ValueError("start: got None, expected fields, or a function (rng, n) -> x; None goes with resume only")
     x = np.asarray(start(np.random.default_rng([seed, 1]), n_chains) if callable(start) else start)
-    if len(x) != n_chains:
-        raise ValueError(f"start: got {len(x)} fields, expected n_chains = {n_chains}")
+    if x.ndim < 2 or len(x) != n_chains:
+        raise ValueError(f"start: got fields of shape {x.shape}, expected (n_chains = {n_chains}, ...)")
     return x
 
 
@@ -264,16 +316,12 @@ def _check_names(task: Task) -> None:
     if bad := [key for key in task.observables if not isinstance(key, str | tuple)]:
         raise ValueError(f"observables: got the key {bad[0]!r}, expected a name or a tuple of names")
     names = [*observable_names(task.observables), *task.record]
+    taken = ("file", "allow_pickle", files.FIELDS)
     for name in names:
-        if (
-            not isinstance(name, str)
-            or not name.isprintable()
-            or not name
-            or name in ("file", "allow_pickle", files.FIELDS)
-        ):
-            raise ValueError(
-                f"observables, record: got the name {name!r}, expected a word (not 'file' or '{files.FIELDS}')"
-            )
+        if not isinstance(name, str) or not 0 < len(name) <= 100 or not name.isprintable() or name.endswith(".npy"):
+            raise ValueError(f"observables, record: got the name {name!r:.120}, expected a word")
+        if name in taken:
+            raise ValueError(f"observables, record: got the name {name!r}, expected another than {', '.join(taken)}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"observables, record: got {twice[0]!r} twice, expected every name once")
     if not names:
@@ -294,13 +342,17 @@ def _check_picklable(task: Task) -> None:
 def _check_workers(workers: int | None, n_blocks: int) -> None:
     if workers is not None and workers > n_blocks:
         raise ValueError(
-            f"workers: got {workers}, expected at most {n_blocks}, the blocks of chains that can be run at a time"
+            f"workers: got {workers}, expected at most {n_blocks}: into so many blocks of chains the run was divided when it began"
         )
 
 
 def _blocks(n_chains: int, size: int, workers: int) -> list[list[int]]:
-    """Ranges of chains: as many for every worker, none larger than the kernels' own blocks, so large as that allows."""
-    rounds = max(1, -(-n_chains * size // (workers * BLOCK_ELEMENTS)))
+    """Ranges of chains: as many for every worker, and more than there are workers, for a larger machine, where that costs nothing.
+
+    Blocks of fewer than `LEAST_ELEMENTS` numbers waste time in NumPy calls; the kernels themselves work on `BLOCK_ELEMENTS`.
+    """
+    spare = min(MOST_SPARE, n_chains * size // LEAST_ELEMENTS)
+    rounds = max(1, -(-n_chains * size // (workers * BLOCK_ELEMENTS)), spare // workers)
     number = min(n_chains, workers * rounds)
     edges = [n_chains * i // number for i in range(number + 1)]
     return [list(edge) for edge in itertools.pairwise(edges)]
@@ -327,7 +379,7 @@ def _old(
 
 def _extended(folder: Path, manifest: files.Manifest, n_steps: int) -> files.Manifest:
     """The manifest with another number of steps, written."""
-    done = max(files.read_block(folder, number).step for number in range(len(manifest.blocks)))
+    done = max(files.read_block(folder, manifest, number).step for number in range(len(manifest.blocks)))
     if n_steps < done:
         raise ValueError(f"n_steps: got {n_steps}, expected at least {done}: so many steps are done")
     if n_steps != manifest.n_steps:

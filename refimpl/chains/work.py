@@ -5,6 +5,7 @@ Everything here is a pure function of its arguments, so that a block can be run 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import traceback
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import Cycle, Kernel, State, spawn_rngs
+from ..kernels import Cycle, Kernel, State
 from ..lattice import chain_last
 
 Array = NDArray[np.float64]
@@ -30,7 +31,7 @@ class Task:
     """What is run, for every block the same.
 
     ``observables``: name, or tuple of names -> function of the field. ``record``: attributes of the step's `Info`
-    (``accepted``, ``delta_h``, ...) or of the `State` (``action``); of a cycle, one series per kernel, named ``accepted/0``, ...
+    (``accepted``, ``delta_h``, ...) or of the `State` (``action``); of a cycle, one series per kernel: ``accepted/HMC``, ...
     Both are recorded after steps ``record_every``, ``2 record_every``, ...; fields after ``save_every``, ..., and never where
     that is 0.
     """
@@ -55,10 +56,6 @@ class Position:
     force: Array
     rngs: NDArray[np.uint64]
 
-    def chains(self, block: slice) -> Position:
-        """The position of some of the chains."""
-        return Position(self.step, self.x[block], self.action[block], self.force[block], self.rngs[block])
-
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -76,10 +73,12 @@ class Segment:
     failure: str = ""
 
 
-def start_position(kernel: Kernel, x: Array, seed: np.random.SeedSequence) -> Position:
-    """Step 0 at the fields ``x``, with a Generator per chain spawned from the seed."""
+def start_position(kernel: Kernel, x: Array, seed: int, first: int = 0) -> Position:
+    """Step 0 at the fields ``x`` of the chains from number ``first`` on; chain i has the i-th Generator spawned from the seed."""
     state = kernel.init(x)
-    return Position(0, state.x, state.action, state.force, packed_rngs(spawn_rngs(seed, len(x))))
+    children = (np.random.SeedSequence([seed, 0], spawn_key=(first + i,)) for i in range(len(x)))
+    rngs = [np.random.Generator(np.random.PCG64(child)) for child in children]
+    return Position(0, state.x, state.action, state.force, packed_rngs(rngs))
 
 
 def advance(
@@ -130,29 +129,43 @@ def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
             values |= {name: np.asarray(value) for name, value in zip(names, found, strict=True)}
         else:
             raise ValueError(f"observables[{names!r}]: got {len(found)} arrays, expected {len(names)}")
+    parts = part_names(task.kernel)
+    for name in task.record:
+        if name in State.__dataclass_fields__:
+            values[name] = np.asarray(getattr(state, name))
+        elif parts:
+            owners = zip(parts, infos, strict=True)
+            values |= {f"{name}/{part}": np.asarray(getattr(info, name, None)) for part, info in owners}
+        else:
+            values[name] = np.asarray(getattr(infos, name, None))
     for name, value in values.items():
         if value.shape != (len(state.x),) or value.dtype.kind not in "biuf":
             raise ValueError(
-                f"observables[{name!r}]: got {value.dtype} of shape {value.shape}, expected one real number per chain, "
-                f"shape {(len(state.x),)}"
+                f"observables, record: got {value.dtype} of shape {value.shape} for {name!r}, expected one real number per "
+                f"chain, shape {(len(state.x),)}"
             )
-    for name in task.record:
-        if hasattr(state, name):
-            values[name] = getattr(state, name)
-        elif isinstance(infos, tuple):
-            values |= {f"{name}/{i}": getattr(info, name) for i, info in enumerate(infos)}
-        else:
-            values[name] = getattr(infos, name)
     return values
 
 
 def series_names(task: Task) -> list[str]:
     """The names under which `recorded` returns values."""
-    parts = task.kernel.kernels if isinstance(task.kernel, Cycle) else ()
-    names = observable_names(task.observables)
+    names, parts = observable_names(task.observables), part_names(task.kernel)
     for name in task.record:
-        whole = not parts or name in State.__dataclass_fields__
-        names += [name] if whole else [f"{name}/{i}" for i in range(len(parts))]
+        whole = name in State.__dataclass_fields__ or not parts
+        names += [name] if whole else [f"{name}/{part}" for part in parts]
+    return names
+
+
+def part_names(kernel: Kernel) -> list[str]:
+    """Names of the kernels of a `Cycle`: of their classes, numbered where there are several; none for other kernels."""
+    if not isinstance(kernel, Cycle):
+        return []
+    classes = [type(part).__name__ for part in kernel.kernels]
+    seen: dict[str, int] = {}
+    names = []
+    for own in classes:
+        seen[own] = seen.get(own, 0) + 1
+        names.append(own if classes.count(own) == 1 else f"{own}-{seen[own]}")
     return names
 
 
@@ -192,3 +205,26 @@ def _state(position: Position) -> State:
     force = chain_last(*position.force.shape)
     x[...], force[...] = position.x, position.force
     return State(x, position.action.copy(), force)
+
+
+def segment_arrays(segment: Segment) -> dict[str, NDArray[Any]]:
+    """A segment as arrays that an npz can hold."""
+    position = segment.position
+    about = [position.step, segment.acceptance, segment.non_finite, segment.failure]
+    return {
+        "about": np.array(json.dumps(about)),
+        "fields": segment.fields,
+        **{f"position/{name}": getattr(position, name) for name in ("x", "action", "force", "rngs")},
+        **{f"series/{name}": values for name, values in segment.series.items()},
+    }
+
+
+def segment_from(arrays: Mapping[str, NDArray[Any]]) -> Segment:
+    """The inverse of `segment_arrays`."""
+    step, acceptance, non_finite, failure = json.loads(arrays["about"].item())
+
+    def group(name: str) -> dict[str, NDArray[Any]]:
+        return {key.removeprefix(name): values for key, values in arrays.items() if key.startswith(name)}
+
+    position = Position(step, **group("position/"))
+    return Segment(position, group("series/"), arrays["fields"], acceptance, non_finite, failure)

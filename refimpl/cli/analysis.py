@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,12 @@ def analysed(folder: Path, thermalisation: float | str | None = None) -> tuple[A
     theory = (
         theories.by_name(configuration["theory"], **configuration["parameters"]) if "theory" in configuration else None
     )
-    series = chains.load(folder, [name for name in manifest["series"] if not name.startswith("delta_h")])
+    if manifest["done"] // manifest["record_every"] < 2:
+        raise ValueError(
+            f"{folder}: got {manifest['done']} trajectories that all chains have done, of {manifest['n_steps']}, expected two "
+            f"records or more; refimpl sample --resume {folder} goes on"
+        )
+    series = chains.load(folder, [name for name in manifest["series"] if name.split("/")[0] != "delta_h"])
     if thermalisation is None:
         thermalisation = 0.0 if configuration.get("start") == "exact" else "auto"
     result = analysis.analyse(
@@ -77,4 +83,7 @@ def analysed(folder: Path, thermalisation: float | str | None = None) -> tuple[A
         record_every=manifest["record_every"],
         non_finite=manifest["non_finite"],
     )
+    if manifest["done"] < manifest["n_steps"]:
+        unfinished = f"Unfinished: {manifest['done']} of {manifest['n_steps']} trajectories are done by all chains."
+        result = replace(result, notes=(unfinished, *result.notes))
     return result, series

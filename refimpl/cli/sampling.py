@@ -28,6 +28,7 @@ ON_LINKS = ("winding", "flux")
 # What HMC is tuned by: not what topology freezes, which no step size helps. Elsewhere by the squares of the coordinates.
 TUNED_BY = {"u1": ("plaquette",), "o2": ("bond_cosine",)}
 TUNING_CHAINS = 64
+MODEL = "model"  # where a run keeps its copy of the weights
 HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
@@ -104,17 +105,23 @@ def _sample(arguments: argparse.Namespace) -> int:
         sizes: dict[str, Any] = {name: default if (value := getattr(arguments, option)) is None else value
                  for name, (option, default) in SIZES.items()}  # fmt: skip
         n_steps = arguments.trajectories or 1000
+        model = Path(configuration.get("model", ""))
     else:
         out = Path(arguments.resume)
         manifest = chains.read_manifest(out)
         configuration = _same_configuration(arguments, manifest)
         sizes = {name: manifest[name] for name in SIZES}
         n_steps = arguments.trajectories or manifest["n_steps"]
+        model = out / MODEL
+        if n_steps < manifest["done"]:
+            raise ValueError(f"--trajectories: got {n_steps}, expected at least {manifest['done']}, which are done")
     theory = _theory(configuration)
+    kernel = _kernel(configuration, theory, model)
+    weights = {f"{MODEL}/weights.npz": _weights(model)} if "model" in configuration else {}
     try:
         with _terminated_as_interrupted():
             chains.run(
-                _kernel(configuration, theory),
+                kernel,
                 _start(configuration["start"], theory),
                 **sizes,
                 n_steps=n_steps,
@@ -124,16 +131,16 @@ def _sample(arguments: argparse.Namespace) -> int:
                 workers=arguments.workers,
                 resume=arguments.resume is not None,
                 configuration=configuration,
+                attachments=weights,
                 progress=True,
             )
-    except chains.RunError as error:
-        print(f"refimpl: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, OSError) as error:
-        again = f"; what was done is in {out}, refimpl sample --resume {out} goes on" if out.is_dir() else ""
+    except (KeyboardInterrupt, OSError, chains.RunError) as error:
+        again = f"; refimpl sample --resume {out} goes on" if out.is_dir() else ""
         stopped = isinstance(error, KeyboardInterrupt)
-        print(f"refimpl: {'interrupted' if stopped else error}{again}", file=sys.stderr)
-        return 130 if stopped else 2
+        print(f"refimpl: {(str(error) or 'interrupted') if stopped else error}{again}", file=sys.stderr)
+        if stopped:
+            return 143 if error.args else 130
+        return 1 if isinstance(error, chains.RunError) else 2
     print(_summary(out))
     return 0
 
@@ -195,7 +202,7 @@ def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any])
     from refimpl.chains.description import differences
 
     configuration: dict[str, Any] = manifest["configuration"]
-    if "theory" not in configuration:
+    if "kernel" not in configuration:
         raise ValueError(
             f"--resume: got {arguments.resume!r}, a run of refimpl.chains.run, expected one of refimpl sample"
         )
@@ -212,11 +219,19 @@ def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any])
     }
     names = ("theory", *OWN[given["theory"]], "kernel", "model", "cycle", *HMC_DEFAULTS, "start")
     new = {name: given[name] for name in (*names, *(option for option, _ in SIZES.values())) if name in given}
-    if "model" in new:
-        new["model"] = os.path.abspath(new["model"])
+    if "model" in new and "model" in old:  # it may have moved: what counts are the weights
+        mine, given_weights = (_weights(Path(folder)) for folder in (Path(arguments.resume) / MODEL, new["model"]))
+        old["model"], new["model"] = ("its own weights", "others") if mine != given_weights else ("", "")
     if lines := differences({name: old.get(name) for name in new}, new):
         raise ValueError(f"{arguments.resume}: the run is another one, expected the same:\n  " + "\n  ".join(lines))
     return configuration
+
+
+def _weights(folder: Path) -> bytes:
+    path = folder / "weights.npz"
+    if not path.is_file():
+        raise ValueError(f"--model: got {str(folder)!r}, expected the folder of a model, with weights.npz")
+    return path.read_bytes()
 
 
 def _theory(configuration: dict[str, Any]) -> Theory:
@@ -225,8 +240,8 @@ def _theory(configuration: dict[str, Any]) -> Theory:
     return by_name(configuration["theory"], **configuration["parameters"])
 
 
-def _kernel(configuration: dict[str, Any], theory: Theory) -> Any:
-    """The update that a configuration names."""
+def _kernel(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
+    """The update that a configuration names, with the model in a folder."""
     from refimpl.kernels import HMC, Cycle, FluxHeatBath, Kernel, Winding
     from refimpl.maps import INTEGRATORS
 
@@ -244,7 +259,6 @@ def _kernel(configuration: dict[str, Any], theory: Theory) -> Any:
     from refimpl.kernels.l2hmc import L2HMC
     from refimpl.training import load_model
 
-    folder = Path(configuration["model"])
     model, _, _ = load_model(folder, theory)
     trained_for = dict(load_model(folder)[1].parameters)
     if trained_for != dict(theory.parameters):
@@ -268,7 +282,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, with which a batch system ends a job, is as Ctrl-C: what is done is saved first."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("terminated")
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

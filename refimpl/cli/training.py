@@ -121,6 +121,9 @@ def _train(arguments: argparse.Namespace) -> int:
     except training.TrainingError as error:
         print(f"refimpl: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"refimpl: interrupted; refimpl train l2hmc --resume --out {out} goes on", file=sys.stderr)
+        return 130
     save(done)
     window = done.history[-50:].mean(axis=0)
     if theory.name != "gaussian" and window[2] < 1e-3:

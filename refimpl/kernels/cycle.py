@@ -63,7 +63,9 @@ class Cycle:
 
 
 def _same(a: object, b: object) -> bool:
-    """Equality that sees into dataclasses, whose ``==`` fails on arrays."""
+    """Equality that sees into dataclasses and tuples of them, whose ``==`` fails on arrays."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
     if a is b or not (is_dataclass(a) and is_dataclass(b)):
         return a is b or bool(np.array_equal(a, b))  # type: ignore[arg-type]
     return type(a) is type(b) and all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))

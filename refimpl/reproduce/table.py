@@ -82,7 +82,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: lines ``(label, x, y, error or None, style)``, horizontal lines ``(label, y)``."""
+    """One plot: lines ``(label, x, y, error or None, style)``, horizontal lines ``(label, y)``; ``x_names`` of x = 0, 1, ..."""
 
     title: str
     x_label: str
@@ -92,6 +92,7 @@ class Panel:
     log_x: bool = False
     log_y: bool = False
     legend: bool = True
+    x_names: Sequence[str] = ()
 
 
 def finish(table: Table, out: Path | None, panels: Callable[[], Sequence[Panel]]) -> Table:
@@ -132,7 +133,8 @@ def _figure(title: str, panels: Sequence[Panel]) -> Any:
         raise ImportError("No figure: it needs matplotlib, pip install 'refimpl[plot]'.") from error
     columns = min(len(panels), 3)
     n_rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(max(7.5, 5.2 * columns), 3.9 * n_rows), layout="constrained")
+    room = 2.5 if any(panel.x_names for panel in panels) else 0.0
+    figure = Figure(figsize=(max(7.5, 5.2 * columns), 3.9 * n_rows + room), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     for i, panel in enumerate(panels):
@@ -146,6 +148,8 @@ def _figure(title: str, panels: Sequence[Panel]) -> Any:
             axes.set_xscale("log")
         if panel.log_y:
             axes.set_yscale("log")
+        if panel.x_names:
+            axes.set_xticks(range(len(panel.x_names)), panel.x_names, rotation=60, ha="right", fontsize=7)
         axes.set_title(panel.title, fontsize=10)
         axes.set_xlabel(panel.x_label)
         axes.set_ylabel(panel.y_label)

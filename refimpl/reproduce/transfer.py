@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,15 +93,24 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     )
 
     def panels() -> list[Panel]:
-        y = [row["tau"] for row in table.where()]
-        labels = [f"{row['sampler']} {row['lattice']}" for row in table.where()]
-        lines = [(label, [i], [tau], None, "o") for i, (label, tau) in enumerate(zip(labels, y, strict=True))]
+        found = table.where()
+        names = [f"{row['sampler']}, {row['lattice']}" for row in found]
+        taus, errors = ([row[name] for row in found] for name in ("tau", "tau_error"))
+        bars = [error if math.isfinite(error) else 0.0 for error in errors]
         profile = [
             (label, np.arange(m.architecture.n_layers) / m.architecture.n_layers, m.params["v/scalar/s"], None, "o-")
             for label, m in (("8x8", scalars), ("16x16, rescaled", rescaled), ("16x16, fine-tuned", tuned))
         ]
         return [
-            Panel("tau_int of Q (lower bounds for HMC)", "sampler", "tau_int, steps", lines, log_y=True),
+            Panel(
+                "tau_int of Q",
+                "",
+                "tau_int, steps",
+                [("", range(len(taus)), taus, bars, "o")],
+                log_y=True,
+                legend=False,
+                x_names=names,
+            ),
             Panel("profile of the heat", "layer / layers", "s_v", profile),
         ]
 
