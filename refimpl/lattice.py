@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.float64]
 Program = list[tuple[np.ufunc, Array, Array, Array]]
@@ -195,6 +196,11 @@ def site_sum(field: Array) -> Array:
     return total[0].copy()
 
 
-def chain_last(n_chains: int, *shape: int) -> Array:
-    """Uninitialised float64 array ``(chain, *shape)`` whose chain axis is fastest in memory."""
-    return np.moveaxis(np.empty((*shape, n_chains)), -1, 0)
+def chain_last(n_chains: int, *shape: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    """Uninitialised array ``(chain, *shape)`` whose chain axis is fastest in memory.
+
+    Axes behind ``(chain, mu, t, x)``, the components of matrices and of their momenta, are slowest.
+    """
+    memory = np.empty((*shape[3:], *shape[:3], n_chains), dtype)
+    sites = memory.ndim - len(shape[3:])
+    return np.moveaxis(memory, (-1, *range(len(shape[3:]))), (0, *range(sites, memory.ndim)))

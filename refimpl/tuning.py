@@ -221,7 +221,7 @@ def crossing_step_size(kernel: HMC, x: Array, seed: Seed) -> float:
     `ValueError` where a hundred factors of two are not enough.
     """
     state = kernel.init(x)
-    noise = kernel.noise(spawn_rngs(seed, len(x)), state.x.shape)
+    noise = kernel.noise(spawn_rngs(seed, len(x)), state.force.shape)
 
     def acceptance(step_size: float) -> float:
         return float(replace(kernel, step_size=step_size).propose(state, *noise)[2].acceptance.mean())

@@ -11,7 +11,7 @@ import pytest
 
 from refimpl import chains
 from refimpl.cli import main
-from refimpl.exact import u1
+from refimpl.exact import sun, u1
 from tests.runs import run as by_library_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -425,6 +425,20 @@ def test_exact_answers_of_every_theory(capsys):
     ):
         assert main(["exact", *argv]) == 0
         assert shown in capsys.readouterr().out
+
+
+def test_exact_answers_of_sun(capsys):
+    code, out, _ = run(capsys, "exact", "su3", "--beta", "6", "--shape", "8", "8", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["plaquette"] == content["wilson_loop_1x1"] == sun.plaquette(6.0, (8, 8), 3)
+    assert content["shape"] == [8, 8]
+    code, out, _ = run(capsys, "exact", "su2", "--beta", "6", "--shape", "8", "8")
+    assert code == 0
+    assert "two-dimensional SU(2): beta = 6.0" in out
+    assert "plaquette                   0.762726077181649" in out
+    assert run(capsys, "exact", "su3", "--beta", "600", "--shape", "8", "8")[0] == 2
+    assert "expected at most 100" in run(capsys, "exact", "su3", "--beta", "600", "--shape", "8", "8")[2]
 
 
 def test_reproduce_lists_and_runs(capsys, tmp_path):

@@ -1,7 +1,7 @@
 """Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)`` and Hessian products.
 
 Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)`` and ``dynamics(x, v)`` for the kicks of one
-trajectory; actions of the same fields add with ``+``. All but sums and determinants have ``hessian_product(x, w) =
+trajectory; actions of the same fields add with ``+``. All but sums, determinants and `WilsonSUN` have ``hessian_product(x, w) =
 sum_j d2S/dx_i dx_j w_j`` and ``definition(x)``: the formula as written, which autograd can differentiate.
 
 The Wilson-Dirac operator is in `dirac`, its matrices in `dirac_matrix`, solvers in `dirac_solve`, its determinant in `determinant`.
@@ -16,6 +16,7 @@ from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .scaled import Scaled, ScaledDynamics, scaled
 from .sum import Sum, SumDynamics
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
+from .wilson_sun import SUNDynamics, WilsonSUN, sun_action_definition, sun_force_definition
 
 __all__ = [
     "Action",
@@ -26,6 +27,7 @@ __all__ = [
     "NormalDynamics",
     "O2Chain",
     "O2Dynamics",
+    "SUNDynamics",
     "Scaled",
     "ScaledDynamics",
     "SmoothAction",
@@ -35,12 +37,15 @@ __all__ = [
     "U1Dynamics",
     "WilsonDeterminant",
     "WilsonDirac",
+    "WilsonSUN",
     "WilsonU1",
     "gamma5",
     "link_response",
     "log_determinant",
     "scaled",
     "solve",
+    "sun_action_definition",
+    "sun_force_definition",
     "two_gaussians",
     "u1_action_definition",
     "u1_force_definition",

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 class Action(Protocol):
     """Negative log density up to a constant, of fields with the chain axis first; where ``angular`` they are angles.
 
+    Complex fields are SU(N) links ``(chain, mu, t, x, a, b)``: their force and momenta ``v`` are ``(chain, mu, t, x, generator)``.
+
     ``action_and_force`` and ``dynamics`` take their arrays as checked; the other methods raise `TypeError` or `ValueError`
     where dtype or shape is wrong, but for ``definition``, which only computes.
     """

@@ -69,7 +69,8 @@ def load_fields(folder: str | os.PathLike[str], chains: slice | None = None, ste
     manifest = files.read_manifest(path)
     if not manifest.save_every:
         raise ValueError(f"{folder}: got a run that saves no fields, expected one with save_every")
-    return _read(path, manifest, {files.FIELDS: np.dtype(np.float64)}, manifest.save_every, chains, steps)[files.FIELDS]
+    dtype = files.read_start(path, manifest).dtype
+    return _read(path, manifest, {files.FIELDS: dtype}, manifest.save_every, chains, steps)[files.FIELDS]
 
 
 def last_fields(folder: str | os.PathLike[str]) -> Array:

@@ -109,7 +109,7 @@ def advance(
     return Segment(
         Position(position.step + done, state.x, state.action, state.force, packed_rngs(rngs)),
         {name: np.array(values) if values else np.empty((0, len(position.x))) for name, values in rows.items()},
-        np.array(fields) if fields else np.empty((0, *position.x.shape)),
+        np.array(fields) if fields else np.empty((0, *position.x.shape), position.x.dtype),
         accepted / max(done, 1),
         non_finite,
     )
@@ -201,7 +201,8 @@ def unpacked_rngs(states: NDArray[np.uint64]) -> list[np.random.Generator]:
 
 def _state(position: Position) -> State:
     """The state of the kernels, in the memory order that is fast for them."""
-    x, force = chain_last(*position.x.shape), chain_last(*position.x.shape)
+    x = chain_last(*position.x.shape, dtype=position.x.dtype)
+    force = chain_last(*position.force.shape)
     x[...], force[...] = position.x, position.force
     return State(x, position.action.copy(), force)
 

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, positive
-from .theories import THEORIES, per_theory, theory_from
+from .arguments import command, extent, non_negative, positive
+from .theories import THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    for parser in per_theory(commands, "exact", "exact answers", _exact):
+    text = "exact answers"
+    theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
+    parsers = theory_parsers(theories, text, _exact)
+    for n in (2, 3):
+        parser = command(theories, f"su{n}", _exact_sun, f"two-dimensional SU({n}): {text}")
+        parser.set_defaults(n=n)
+        parser.add_argument("--beta", type=non_negative, required=True, help="inverse coupling")
+        parser.add_argument("--shape", type=extent, nargs=2, required=True, metavar=("T", "X"), help="lattice extents")
+        parsers.append(parser)
+    for parser in parsers:
         parser.add_argument("--json", action="store_true", help="as JSON, every digit")
 
     bench = command(commands, "bench", _bench, "speed, as ratios to other implementations in one interleaved run")
@@ -29,20 +38,42 @@ def _exact(arguments: argparse.Namespace) -> int:
     theory = theory_from(arguments, arguments.theory)
     parameters = dict(theory.parameters)
     answers, distribution = _answers(theory)
-    if arguments.json:
+    _print(arguments.json, THEORIES[theory.name].partition(" (default")[0], parameters, answers, distribution)
+    return 0
+
+
+def _exact_sun(arguments: argparse.Namespace) -> int:
+    from refimpl.exact import sun
+
+    beta, shape, n = arguments.beta, tuple(arguments.shape), arguments.n
+    volume = shape[0] * shape[1]
+    sides = [side for side in range(1, min(*shape, 4) + 1) if side**2 < volume]
+    answers = {
+        "log_partition": sun.log_partition(beta, shape, n),
+        "plaquette": sun.plaquette(beta, shape, n),
+        "plaquette_variance": sun.plaquette_variance(beta, shape, n),
+        "single_plaquette_variance": sun.single_plaquette_variance(beta, shape, n),
+        "plaquette_covariance": sun.plaquette_covariance(beta, shape, n),
+        **{f"wilson_loop_{side}x{side}": sun.wilson_loop(beta, shape, side**2, n) for side in sides},
+    }
+    _print(arguments.json, f"two-dimensional SU({n})", {"beta": beta, "shape": list(shape)}, answers, {})
+    return 0
+
+
+def _print(
+    as_json: bool, what: str, parameters: dict[str, Any], answers: dict[str, float], distribution: dict[str, float]
+) -> None:
+    if as_json:
         record = {**parameters, **answers}
         print(json.dumps({**record, "charge_distribution": distribution} if distribution else record, indent=1))
-        return 0
-    print(
-        f"{THEORIES[theory.name].partition(' (default')[0]}: " + ", ".join(f"{k} = {v}" for k, v in parameters.items())
-    )
+        return
+    print(f"{what}: " + ", ".join(f"{k} = {v}" for k, v in parameters.items()))
     for name, value in answers.items():
         print(f"  {name:<28}{value:.15g}")
     for q, p in distribution.items():
         if int(q) >= 0 and (p > 1e-12 or int(q) < 2):
             label = f"p(Q = {'+-' if int(q) else ''}{q})"
             print(f"  {label:<28}{p:.15g}")
-    return 0
 
 
 def _answers(theory: Theory) -> tuple[dict[str, float], dict[str, float]]:

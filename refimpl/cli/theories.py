@@ -46,12 +46,6 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
             parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=text)
 
 
-def per_theory(commands: Any, name: str, text: str, function: Any) -> list[argparse.ArgumentParser]:
-    """The parsers of a command with a theory as its first argument, which have the options with the theory's parameters."""
-    theories = commands.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="THEORY")
-    return theory_parsers(theories, text, function)
-
-
 def theory_parsers(theories: Any, text: str, function: Any) -> list[argparse.ArgumentParser]:
     """One parser per theory, added to the subparsers of a command."""
     parsers = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import Action
-from ..groups import wrap
+from ..groups import representative
 from ..lattice import chain_last, site_sum
 from ..maps import LEAPFROG, Integrator, MolecularDynamics, trajectory
 from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
@@ -44,7 +44,7 @@ class HMC:
         return initial_state(self.action, x)
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Momenta of this field shape and the Metropolis uniforms, each chain's from its own Generator."""
+        """Momenta of this shape, that of the force, and the Metropolis uniforms, each chain's from its own Generator."""
         check_rngs(rngs, shape[0])
         from scipy.special import ndtr
 
@@ -60,7 +60,7 @@ class HMC:
 
     def propose(self, state: State, v: Array, u: Array) -> tuple[State, Array, Info]:
         """The deterministic heart of a step: proposed state, its momenta and the decision, for given ``v`` and ``u``."""
-        x, momenta = chain_last(*state.x.shape), chain_last(*state.x.shape)
+        x, momenta = chain_last(*state.x.shape, dtype=state.x.dtype), chain_last(*state.force.shape)
         x[...], momenta[...] = state.x, v
         v_squared = momenta * momenta
         with np.errstate(invalid="ignore", over="ignore"):
@@ -68,6 +68,5 @@ class HMC:
                 self.action, self.integrator, self.step_size, self.n_steps, x, momenta, state.force
             )
             delta_h = (action - state.action) + 0.5 * site_sum(momenta * momenta - v_squared)
-            if self.action.angular:
-                x = wrap(x)
+            x = representative(x, self.action.angular)
         return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import Action
-from ..groups import wrap
+from ..groups import representative
 from ..lattice import chain_last, check_integer
 
 Array = NDArray[np.float64]
@@ -24,7 +24,7 @@ BLOCK_ELEMENTS = 131072
 
 @dataclass(frozen=True)
 class State:
-    """What the next step needs: field ``x``, its action ``(chain,)`` and force (the shape of ``x``)."""
+    """What the next step needs: field ``x``, its action ``(chain,)`` and force (the shape of ``x``, or that of its momenta)."""
 
     x: Array
     action: Array
@@ -49,7 +49,7 @@ class Info:
 class Proposer(Protocol):
     """What `accept_reject` needs of a kernel.
 
-    ``noise(rngs, shape)``: all random numbers of a step for a field of this shape, as arrays whose first axis is the
+    ``noise(rngs, shape)``: all random numbers of a step for a force of this shape, as arrays whose first axis is the
     chain, each chain's from its own Generator. ``propose(state, *noise)``: the proposed state in new arrays, its
     momenta (or other auxiliary variables) and the decision; deterministic.
     """
@@ -73,12 +73,12 @@ def check_rngs(rngs: Generators, n_chains: int) -> None:
 
 
 def initial_state(action: Action, x: Array) -> State:
-    """The state at field ``x``, which the action checks; angles are wrapped."""
+    """The state at field ``x``, which the action checks; angles are wrapped, matrices made unitary to rounding."""
     energy, force = action.action(x), action.force(x)
     if not np.all(np.isfinite(energy)):
         raise ValueError(f"x: got a field of action {energy[~np.isfinite(energy)][0]}, expected a finite action")
-    state = State(chain_last(*x.shape), energy, chain_last(*x.shape))
-    state.x[...] = wrap(x) if action.angular else x
+    state = State(chain_last(*x.shape, dtype=x.dtype), energy, chain_last(*force.shape))
+    state.x[...] = representative(x, action.angular)
     state.force[...] = force
     return state
 
@@ -99,7 +99,7 @@ def accept_reject(kernel: Proposer, rngs: Generators, state: State) -> tuple[Sta
     states, infos = [], []
     for block in blocks(state.x.shape):
         old = State(state.x[block], state.action[block], state.force[block])
-        proposal, _, info = kernel.propose(old, *kernel.noise(rngs[block], old.x.shape))
+        proposal, _, info = kernel.propose(old, *kernel.noise(rngs[block], old.force.shape))
         for candidate, current in zip(_parts(proposal), _parts(old), strict=True):
             np.copyto(candidate, current, where=~_over(info.accepted, candidate.ndim))
         states.append(proposal)

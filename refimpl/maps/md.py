@@ -1,7 +1,8 @@
 """Maps ``forward(z) -> (z', logdet)`` and their inverses: symplectic integrators of the molecular dynamics.
 
-With ``H = S(x) + v.v/2`` an integrator alternates kicks ``v -= c eps dS/dx`` and drifts ``x += c eps v``. It is a list
-of coefficients, kick first, that reads the same backwards; a palindrome of shears is reversible and has Jacobian 1.
+With ``H = S(x) + v.v/2`` an integrator alternates kicks ``v -= c eps dS/dx`` and drifts ``x += c eps v``, for SU(N) links
+``U -> exp(i c eps v_a T_a) U``. It is a list of coefficients, kick first, that reads the same backwards; a
+palindrome of shears is reversible and has Jacobian 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import Action
-from ..groups import wrap
+from ..groups import drift, representative
 from ..lattice import check_integer, check_number
 
 Array = NDArray[np.float64]
@@ -52,7 +53,7 @@ def trajectory(
     """Integrate ``n_steps`` steps, changing ``x`` and ``v`` in place; ``force`` is the force at the given ``x``.
 
     The last kick of a step and the first of the next are one, and the momentum is carried as ``eps v`` so that a drift
-    is one addition. Angles are not wrapped. Returns action ``(chain,)`` and force at the end.
+    is one addition. Angles are not wrapped, nor matrices projected. Returns action ``(chain,)`` and force at the end.
     """
     kicks, drifts = integrator.coefficients[::2], integrator.coefficients[1::2]
     unit = step_size * drifts[0]
@@ -62,10 +63,7 @@ def trajectory(
     last = n_steps * len(drifts) - 1
     for stage in range(last + 1):
         k = stage % len(drifts)
-        if drifts[k] == drifts[0]:
-            np.add(x, v, x)
-        else:
-            x += v * (drifts[k] / drifts[0])
+        drift(x, v, drifts[k] / drifts[0])
         if stage < last:
             weight = kicks[k + 1] if k + 1 < len(drifts) else 2 * kicks[0]
             dynamics.kick(weight * step_size * unit)
@@ -81,7 +79,7 @@ class MolecularDynamics:
 
     Parameters
     ----------
-    action : the action whose force drives the momenta; where it is angular the result is wrapped to [-pi, pi).
+    action : the action whose force drives the momenta; the result is wrapped to [-pi, pi) where it is angular.
     step_size : float, positive. n_steps : int, at least 1. integrator : `Integrator`.
     """
 
@@ -99,7 +97,7 @@ class MolecularDynamics:
         x, v = (np.array(part, order="K") for part in z)
         _, force = self.action.action_and_force(x)
         trajectory(self.action, self.integrator, self.step_size, self.n_steps, x, v, force)
-        return (wrap(x) if self.action.angular else x, v), np.zeros(len(x))
+        return (representative(x, self.action.angular), v), np.zeros(len(x))
 
     def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         """The inverse map: flip the momenta, integrate, flip again."""
