@@ -206,7 +206,7 @@ class _Run:
             segment = self.pool.segment(future)
         except (BrokenExecutor, OSError):
             raise
-        except Exception as error:
+        except Exception as error:  # every engine has errors of its own
             raise RunError(f"the executor failed ({type(error).__name__} {error}); was it stopped?") from error
         number = self.pending.pop(future)
         block = self.blocks[number]
@@ -332,7 +332,7 @@ def _check_picklable(task: Task) -> None:
     for name, part in (("kernel", task.kernel), *((f"observables[{k!r}]", f) for k, f in task.observables.items())):
         try:
             pickle.dumps(part)
-        except Exception as error:
+        except Exception as error:  # pickle raises whatever the object does
             raise ValueError(
                 f"{name}: got what cannot be sent to a worker ({error}), expected a function or class at the top level of a "
                 "module; or executor='thread'"
