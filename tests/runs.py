@@ -1,9 +1,10 @@
 """A small run, and observables that misbehave, at the top level of a module: other processes import them by name.
 
-``python -m tests.runs DIR new|resume|large STEPS EXECUTOR WORKERS`` runs it as a script does.
+``python -m tests.runs DIR new|resume|large|many STEPS EXECUTOR WORKERS`` runs it as a script does.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -76,4 +77,7 @@ if __name__ == "__main__":
     options = {"executor": executor, "workers": int(workers), "segment_seconds": 0.1}
     if how == "large":  # megabytes of fields in every segment
         options |= {"n_chains": 64, "save_every": 1, "segment_seconds": 1.0}
+    if how == "many":  # more blocks than workers, and SIGTERM as the command line has it
+        options["n_chains"] = 1024
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     run(folder, int(steps), resume=how == "resume", **options)

@@ -1,8 +1,11 @@
 """Runs: the bits of a plain loop, whoever computes them and however often it stops; and a folder that defends itself."""
 
 import json
+import os
 import re
+import shutil
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
@@ -17,7 +20,7 @@ from refimpl.chains.description import description, differences
 from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.training import recipes
-from tests.runs import KERNEL, N_CHAINS, SEED, THEORY, Trap, by_hand, run
+from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
 
 STEPS = 60
 
@@ -220,8 +223,7 @@ def test_an_index_must_fit_its_block_its_run_and_its_segments(tmp_path):
         {"segments": [{"first": 1}]},
         {"state": "../../precious.npz"},
         {"chains": [0, 1]},
-        {"seed": SEED + 1},
-        {"start": "0" * 64},
+        {"run": "0" * 64},
         {"more": 1},
     ):
         resealed(index, **{**{k: v for k, v in good.items() if k != "sha256"}, **changes})
@@ -232,6 +234,50 @@ def test_an_index_must_fit_its_block_its_run_and_its_segments(tmp_path):
     index.unlink()
     with pytest.raises(chains.DamagedError, match="no such file beside segments"):
         chains.load(out)
+
+
+def test_a_block_of_another_run_is_refused(tmp_path):
+    """Same seed, same start, same chains: another kernel."""
+    other = run(tmp_path / "other", 4, HMC(THEORY.action, 0.1, 4), workers=1)
+    out = run(tmp_path / "run", 4, workers=1)
+    shutil.rmtree(out / "block-0000")
+    shutil.copytree(other / "block-0000", out / "block-0000")
+    with pytest.raises(chains.DamagedError, match="of other chains or of another run"):
+        chains.load(out)
+
+
+def test_the_lock_is_given_back_also_where_workers_were_forked(tmp_path):
+    pytest.importorskip("fcntl", reason="this system has no such locks")
+    out = run(tmp_path / "run", 2)
+    with folder.locked(out):
+        copies = [
+            os.dup(int(fd)) for fd in os.listdir("/dev/fd") if os.path.realpath(f"/dev/fd/{fd}") == str(out.resolve())
+        ]
+    try:
+        assert copies
+        run(out, 4, resume=True)
+    finally:
+        for copy in copies:
+            os.close(copy)
+
+
+def test_an_executor_that_was_shut_down_is_an_error(tmp_path):
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(chains.RunError, match="the executor takes no work"):
+        run(tmp_path / "run", 2, executor=pool, workers=1)
+
+
+def test_a_disk_that_is_full_for_a_worker_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    position = work.start_position(KERNEL, THEORY.start(np.random.default_rng(1), 2), 3)
+    monkeypatch.setattr(executors, "_stop", types.SimpleNamespace(value=0))
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        executors._advance(work.Task(KERNEL, {}, ()), position, 2, 1.0, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_swapped_blocks_are_refused(tmp_path):

@@ -140,6 +140,19 @@ def test_each_kind_of_kill_in_the_middle_of_a_run(tmp_path, expected, kind):
     same(chains.load(out), by_hand(done + 20)[0])
 
 
+def test_a_signal_to_the_whole_group_ends_a_run_with_many_blocks_and_saves_it(tmp_path):
+    """As batch systems do it; more blocks than workers, so that some wait in the queue of the pool."""
+    out = tmp_path / "run"
+    process = begin(out, "many", ENDLESS)
+    started(process, out)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert gone(workers)
+    assert process.returncode == 130, error.decode()
+    assert not list(out.glob(".partial-*"))
+
+
 def settle(workers, seconds=60):
     """Wait until the processes have nothing more to do, or cannot do it."""
 

@@ -29,6 +29,8 @@ BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "V
 # In a worker process: 1 when the run is to end. Shared memory without a lock, which a killed worker would take along.
 _stop: Any = None
 
+_environment = threading.Lock()  # it is one for all runs of this process
+
 
 @dataclass
 class Pool:
@@ -158,8 +160,14 @@ def _advance(task: Task, position: Position, n_steps: int, seconds: float, folde
     """In a worker process: the segment in a new file, whose name is returned."""
     segment = advance(task, position, n_steps, seconds, lambda: bool(_stop.value))
     handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=".npz", dir=folder)
-    with os.fdopen(handle, "wb") as file:
-        np.savez(file, allow_pickle=False, **segment_arrays(segment))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **segment_arrays(segment))
+    except BaseException as error:
+        os.unlink(name)
+        if isinstance(error, OSError):  # it does not say where
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
     return name
 
 
@@ -168,6 +176,8 @@ def _start_worker(stop: Any) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # signals to the whole group of the parent, as batch systems send them, are the parent's affair
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -194,16 +204,17 @@ def _interrupts_later() -> Iterator[None]:
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
     """Processes started meanwhile have one BLAS thread each."""
-    before = {name: os.environ.get(name) for name in BLAS_THREADS}
-    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with _environment:
+        before = {name: os.environ.get(name) for name in BLAS_THREADS}
+        os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def _processors() -> int:

@@ -18,6 +18,7 @@ name are left over from an interruption. Both JSON files end with the sha256 of 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -82,13 +83,12 @@ class Entry:
 class Block:
     """What ``index.json`` of a block holds.
 
-    ``chains``: its chains, first and one past the last. ``seed``, ``start``: of the run it belongs to. ``step``: how far it is.
+    ``chains``: its chains, first and one past the last. ``run``: `identity` of the run it belongs to. ``step``: how far it is.
     ``state``: the file of its state, with its sha256.
     """
 
     chains: tuple[int, int]
-    seed: int
-    start: str
+    run: str
     step: int = 0
     state: str = ""
     state_sha256: str = ""
@@ -107,10 +107,10 @@ def create(
     manifest = replace(manifest, start=_sha256(content))
     try:
         with whole_folder(folder) as partial:
-            (partial / START).write_bytes(content)
+            _write(partial / START, content)
             for name, attached in attachments.items():
                 (partial / name).parent.mkdir(exist_ok=True)
-                (partial / name).write_bytes(attached)
+                _write(partial / name, attached)
             write_manifest(partial, manifest)
     except OSError as error:
         if folder.exists():
@@ -138,6 +138,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise DamagedError(f"{path}: {_NOT_WRITTEN} ({error})") from error
 
 
+def identity(manifest: Manifest) -> str:
+    """A checksum of everything that makes a run this run, and not of how long it is."""
+    return _sha256(json.dumps(asdict(replace(manifest, n_steps=0))).encode())
+
+
 def read_start(folder: Path, manifest: Manifest) -> NDArray[np.float64]:
     """The fields the chains started from."""
     return _read_npz(folder / START, manifest.start)["x"]
@@ -154,7 +159,7 @@ def read_block(folder: Path, manifest: Manifest, number: int) -> Block:
     """
     path = block_folder(folder, number) / INDEX
     first, last = manifest.blocks[number]
-    fresh = Block((first, last), manifest.seed, manifest.start)
+    fresh = Block((first, last), identity(manifest))
     try:
         if not path.exists():
             if len(list(path.parent.glob("[0-9]*.npz"))) > 1:  # an interrupted first write leaves one
@@ -163,7 +168,7 @@ def read_block(folder: Path, manifest: Manifest, number: int) -> Block:
         record = _unsealed(path)
         record["segments"] = tuple(Entry(**entry) for entry in record["segments"])
         block = Block(**{**record, "chains": tuple(record["chains"])})
-        if (block.chains, block.seed, block.start) != (fresh.chains, fresh.seed, fresh.start):
+        if (block.chains, block.run) != (fresh.chains, fresh.run):
             raise DamagedError(f"{path}: got the index of other chains or of another run")
         if not _consistent(block):
             raise DamagedError(f"{path}: {_NOT_WRITTEN}")
@@ -269,6 +274,8 @@ def locked(folder: Path) -> Iterator[None]:
             pass
         yield
     finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # forked workers have this handle too
         os.close(handle)
 
 

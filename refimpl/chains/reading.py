@@ -83,7 +83,10 @@ def last_fields(folder: str | os.PathLike[str]) -> Array:
         raise ValueError(f"{folder}: got a run whose chains are at different steps, expected it to be resumed first")
     if blocks[0].step == 0:
         return x
-    return np.concatenate([_position(path, manifest, number).x for number in range(len(blocks))])
+    positions = [_position(path, manifest, number) for number in range(len(blocks))]
+    if len({position.step for position in positions}) > 1:  # the run went on meanwhile
+        raise ValueError(f"{folder}: got a run whose chains are at different steps, expected it to be resumed first")
+    return np.concatenate([position.x for position in positions])
 
 
 def _position(path: Path, manifest: files.Manifest, number: int) -> Position:

@@ -64,7 +64,8 @@ def run(
 
     Every chain has its own Generator, spawned from the seed: its bits do not depend on executor, workers, blocks, or
     interruptions. What was done when a run is interrupted, in whatever way, is in the folder but for the last segments, and
-    ``resume`` goes on from there; so is a finished run extended. A worker process that dies is replaced.
+    ``resume`` goes on from there; so is a finished run extended. A worker process that dies is replaced (of the executors that
+    are made here; one that is ready made is the caller's to care for).
 
     With processes (the default), MPI or dask, kernel and observables must be picklable, which the package's own are, and a
     script must call this under ``if __name__ == "__main__":``.
@@ -178,7 +179,11 @@ class _Run:
                         deaths = 0
                 except BrokenExecutor as error:
                     deaths += 1
-                    if self.pool.renew is None or deaths > ATTEMPTS:
+                    if self.pool.renew is None:
+                        raise RunError(
+                            f"workers died ({error}), and an executor that is ready made is not renewed"
+                        ) from error
+                    if deaths > ATTEMPTS:
                         raise RunError(_DEATHS.format(error)) from error
                     LOGGER.warning("a worker process died: the work since the last segments is repeated")
                     self._replace_workers()
@@ -197,7 +202,12 @@ class _Run:
         # Often at first, for those who watch; later a twentieth of what is done may be lost.
         seconds = min(self.limit, max(1.0, (time.monotonic() - self.begun) / 20))
         left = self.manifest.n_steps - position.step
-        future = self.pool.submit(self.task, position, min(left, steps), seconds, self.folder)
+        try:
+            future = self.pool.submit(self.task, position, min(left, steps), seconds, self.folder)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            raise RunError(f"the executor takes no work: {error}") from error
         self.pending[future] = number
 
     def _collect(self, future: Future[Any]) -> None:
@@ -240,17 +250,23 @@ class _Run:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._collect(future)
         self.pending = {}
+        files.clean(self.folder, self.blocks)  # what the dead were writing
 
     def _finish(self) -> None:
         """Take what workers still return, if nothing else goes wrong."""
-        if self.pool.stop is not None:
+        if self.pool.stop is None:
+            done = wait([future for future in self.pending if not future.cancel()], timeout=0).done
+        else:  # not future.cancel(): a pool whose worker dies afterwards would leave the other futures waiting
             self.pool.stop()
-        running = [future for future in self.pending if not future.cancel()]
-        for future in wait(running, timeout=0 if self.pool.stop is None else None).done:
+            self.pool.executor.shutdown(wait=True, cancel_futures=True)
+            done = {future for future in self.pending if future.done() and not future.cancelled()}
+        for future in done:
             try:
                 self._collect(future)
             except (RunError, BrokenExecutor, OSError):
                 continue  # the first error is the one that is reported
+        if self.pool.by_file:  # no worker is left
+            files.clean(self.folder, self.blocks)
 
 
 def _size(block: files.Block) -> int:

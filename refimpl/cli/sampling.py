@@ -282,6 +282,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, with which a batch system ends a job, is as Ctrl-C: what is done is saved first."""
 
     def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt("terminated")
 
     before = signal.signal(signal.SIGTERM, interrupt)
