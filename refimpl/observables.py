@@ -67,6 +67,17 @@ def wilson_loop(x: Array | Matrices, extent_t: int, extent_x: int) -> Array:
     return site_sum(sincos(angle, "tan")[1]) / angle[0].size
 
 
+def polyakov_loop(x: Array | Matrices) -> Array:
+    """Cosine (SU(N): ``Re Tr L/n``) of the links along time, all around the lattice, averaged over space; ``(chain,)``."""
+    if np.iscomplexobj(x):
+        links = components(check_matrix_links(x), 2)[:, :, 0]
+        line = links[:, :, 0]
+        for t in range(1, links.shape[2]):
+            line = product(line, links[:, :, t])
+        return np.asarray(np.moveaxis(trace(line).real, -1, 0).mean(axis=1) / len(links))
+    return np.asarray(np.cos(check_links(x)[:, 0].sum(axis=1)).mean(axis=1))
+
+
 def _checked_extents(x: Array | Matrices, extent_t: int, extent_x: int) -> tuple[int, int]:
     return check_integer("extent_t", extent_t, 1, x.shape[2]), check_integer("extent_x", extent_x, 1, x.shape[3])
 

@@ -1,0 +1,46 @@
+"""The target distributions by name: action, exact sampler, observables with their exact values, and what tunnelling means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .base import Squared, Theory
+from .gauge import schwinger, su2, su3, u1
+from .matching import pure_gauge_beta
+from .plain import Coordinate, Nearest, gaussian, gmm, o2
+
+__all__ = [
+    "Coordinate",
+    "Nearest",
+    "Squared",
+    "Theory",
+    "by_name",
+    "gaussian",
+    "gmm",
+    "pure_gauge_beta",
+    "o2",
+    "schwinger",
+    "su2",
+    "su3",
+    "u1",
+]
+
+
+def by_name(name: str, **parameters: Any) -> Theory:
+    """The theory of this name; raises `ValueError` for a name or a parameter that does not exist."""
+    functions: dict[str, Callable[..., Theory]] = {
+        "u1": u1,
+        "schwinger": schwinger,
+        "su2": su2,
+        "su3": su3,
+        "o2": o2,
+        "gaussian": gaussian,
+        "gmm": gmm,
+    }
+    if name not in functions:
+        raise ValueError(f"theory: got {name!r}, expected one of {', '.join(functions)}")
+    try:
+        return functions[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"theory: got parameters {parameters} for {name!r}: {error}") from error

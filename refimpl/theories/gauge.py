@@ -1,0 +1,128 @@
+"""Two-dimensional gauge theories: U(1), SU(2) and SU(3), and two flavours of Wilson fermions on their links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import actions, exact, observables
+from ..groups import SUN
+from ..lattice import check_number, check_shape
+from .base import Array, Squared, Theory, by_sector
+from .matching import pure_gauge_beta
+
+LOOP = 2  # sides of the Wilson loop that is recorded, where the lattice is larger
+
+
+def u1(beta: float, shape: tuple[int, int]) -> Theory:
+    """Two-dimensional U(1), `refimpl.actions.WilsonU1`."""
+    shape = check_shape(shape)
+    volume = shape[0] * shape[1]
+    return Theory(
+        "u1",
+        {"beta": beta, "shape": list(shape)},
+        actions.WilsonU1(beta),
+        (2, *shape),
+        lambda rng, n: exact.u1.sample(rng, n, beta, shape),
+        lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
+        CHARGES,
+        lambda: {
+            "plaquette": exact.u1.plaquette(beta, shape),
+            "sine_charge": 0.0,
+            "charge^2": volume * exact.u1.charge_susceptibility(beta, shape),
+            "sine_charge^2": volume * exact.u1.sine_charge_susceptibility(beta, shape),
+        },
+        observables.charge,
+        "charge",
+        lambda: by_sector(exact.u1.charge_distribution(beta, shape)),
+        TOGETHER,
+        at_beta=lambda other: u1(other, shape),
+    )
+
+
+def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
+    """The Schwinger model: U(1) with two flavours of Wilson fermions, ``WilsonU1(beta) + WilsonDeterminant(kappa)``.
+
+    Fermions are antiperiodic in time. ``kappa`` is above 0: without fermions the theory is `u1`.
+    """
+    shape = check_shape(shape)
+    check_number("kappa", kappa, 0, above=True)
+    return Theory(
+        "schwinger",
+        {"beta": beta, "kappa": kappa, "shape": list(shape)},
+        actions.WilsonU1(beta) + actions.WilsonDeterminant(kappa),
+        (2, *shape),
+        None,
+        lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
+        {**CHARGES, "polyakov": observables.polyakov_loop},
+        lambda: {"sine_charge": 0.0},
+        observables.charge,
+        "charge",
+        together=TOGETHER,
+        near=lambda rng, n: exact.u1.sample(rng, n, pure_gauge_beta(beta, kappa, shape), shape),
+    )
+
+
+def su2(beta: float, shape: tuple[int, int], kappa: float = 0.0) -> Theory:
+    """Two-dimensional SU(2), `refimpl.actions.WilsonSUN`; where kappa is not 0 with two flavours of Wilson fermions."""
+    return _sun(beta, shape, kappa, 2)
+
+
+def su3(beta: float, shape: tuple[int, int], kappa: float = 0.0) -> Theory:
+    """Two-dimensional SU(3), as `su2`."""
+    return _sun(beta, shape, kappa, 3)
+
+
+def _sun(beta: float, shape: tuple[int, int], kappa: float, n: int) -> Theory:
+    shape = check_shape(shape)
+    check_number("kappa", kappa, 0)
+    gauge, group = actions.WilsonSUN(beta, n), SUN(n)
+    found: dict[str, Callable[[Array], Array]] = {"plaquette": observables.mean_plaquette}
+    contractible = min(shape) > LOOP
+    if contractible:
+        found[f"wilson_loop_{LOOP}x{LOOP}"] = WilsonLoop(LOOP, LOOP)
+
+    def answers() -> Mapping[str, float]:
+        if kappa or beta > exact.sun.HIGHEST_BETA:
+            return {}
+        loop = {f"wilson_loop_{LOOP}x{LOOP}": exact.sun.wilson_loop(beta, shape, LOOP**2, n)} if contractible else {}
+        # A centre element on the links of one time slice leaves the action as it is and turns the Polyakov loop.
+        return {"plaquette": exact.sun.plaquette(beta, shape, n), **loop, "polyakov": 0.0}
+
+    return Theory(
+        f"su{n}",
+        {"beta": beta, "shape": list(shape), "kappa": kappa},
+        gauge + actions.WilsonDeterminant(kappa, n) if kappa else gauge,
+        (2, *shape, n, n),
+        None if kappa else lambda rng, count: exact.sun.sample(rng, count, beta, shape, n),
+        lambda rng, count: group.haar(rng, (count, 2, *shape)),
+        {**found, "polyakov": observables.polyakov_loop},
+        answers,
+        near=lambda rng, count: exact.sun.sample(rng, count, pure_gauge_beta(beta, kappa, shape, n), shape, n),
+        at_beta=None if kappa else lambda other: _sun(other, shape, 0.0, n),
+    )
+
+
+# Observables are objects that other processes can be sent, and so no lambdas.
+
+
+@dataclass(frozen=True)
+class WilsonLoop:
+    """`refimpl.observables.wilson_loop` of these extents."""
+
+    extent_t: int
+    extent_x: int
+
+    def __call__(self, x: Array) -> Array:
+        return observables.wilson_loop(x, self.extent_t, self.extent_x)
+
+
+CHARGES: dict[str, Callable[[Array], Array]] = {
+    "plaquette": observables.mean_plaquette,
+    "sine_charge": observables.sine_charge,
+    "charge^2": Squared(observables.charge),
+    "sine_charge^2": Squared(observables.sine_charge),
+}
+TOGETHER = {("plaquette", "sine_charge", "charge"): observables.plaquette_and_charges}
