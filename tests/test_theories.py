@@ -146,7 +146,7 @@ def test_the_default_mixture_is_the_one_of_the_paper():
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("su3", {}, "theory: got 'su3', expected one of u1, o2, gaussian, gmm"),
+        ("phi4", {}, "theory: got 'phi4', expected one of u1, schwinger, su2, su3, o2, gaussian, gmm"),
         ("u1", {"beta": 1.0}, "theory: got parameters .*'shape'"),
         ("u1", {"beta": 1.0, "shape": (4, 4), "mass": 1}, "theory: got parameters .*'mass'"),
         ("u1", {"beta": -1.0, "shape": (4, 4)}, "beta: got -1.0"),

@@ -78,7 +78,7 @@ def map_with_weights(params: Params, record: dict[str, Any], z: PhasePoint, d: i
     names = ("angular", "n_layers", "mask", "encoding", "shared", "time")
     fields = {name: record[name] for name in names}
     architecture = Architecture(tuple(record["field_shape"]), v_net=net, x_net=net, **fields)
-    action = by_name(record["theory"], **record["parameters"]).action
+    action = by_name(record["theory"], **record["parameters"]).smooth_action
     model = GeneralizedLeapfrog(action, architecture, params, merged=record["merged"])
     return model.forward(z) if d > 0 else model.inverse(z)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import exact, observables, statistics
+from .. import observables, statistics
 from ..theories import Theory
 
 Series = Mapping[str, NDArray[Any]]
@@ -170,19 +170,12 @@ def analyse(
 
 def sector_distribution(theory: Theory | None) -> dict[int, float]:
     """Exact ``p(Q)`` of every sector; empty where it is not known."""
-    p = {} if theory is None else theory.parameters
-    if theory is not None and theory.name == "u1":
-        values, probabilities = exact.u1.charge_distribution(p["beta"], tuple(p["shape"]))
-    elif theory is not None and theory.name == "o2":
-        values, probabilities = exact.o2.winding_distribution(p["beta"], p["length"])
-    else:
-        return {}
-    return dict(zip(values.tolist(), probabilities.tolist(), strict=True))
+    return {} if theory is None else dict(theory.sector_probabilities())
 
 
 def _sector_name(series: Series, theory: Theory | None) -> str | None:
-    if theory is not None:  # a Gaussian has one sector only
-        return theory.sector_name if theory.name != "gaussian" and theory.sector_name in series else None
+    if theory is not None:
+        return theory.sector_name if theory.has_sectors and theory.sector_name in series else None
     integers = [name for name, values in series.items() if np.issubdtype(values.dtype, np.integer)]
     return integers[0] if len(integers) == 1 else None
 
@@ -191,7 +184,7 @@ def _with_squares(recorded: dict[str, NDArray[Any]], theory: Theory | None, sect
     """The observables as floats, in the order of the theory, with the squares that are known or say how far tunnelling goes."""
     squares = [f"{sector}^2"] if theory is None and sector else []
     squares += [] if theory is None else [name for name in theory.observables if name.endswith("^2")]
-    if theory is not None and theory.name == "gaussian":
+    if theory is not None and not theory.has_sectors:
         recorded.pop(theory.sector_name, None)
     derived = {name: recorded[name[:-2]].astype(float) ** 2 for name in squares if name[:-2] in recorded}
     return {name: np.asarray(values, dtype=np.float64) for name, values in {**recorded, **derived}.items()}

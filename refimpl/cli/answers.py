@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, extent, non_negative, positive
-from .theories import THEORIES, theory_from, theory_parsers
+from .theories import SMOOTH, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     """Add the commands to the parser."""
     text = "exact answers"
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
-    parsers = theory_parsers(theories, text, _exact)
+    parsers = theory_parsers(theories, text, _exact, SMOOTH)
     for n in (2, 3):
         parser = command(theories, f"su{n}", _exact_sun, f"two-dimensional SU({n}): {text}")
         parser.set_defaults(n=n)

@@ -12,24 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import analysed
-from .arguments import command, count, new_folder, positive, seed
-from .theories import OWN, theory_from, theory_parsers
+from .arguments import command, count, new_folder, seed
+from .kernels import OPTIONS, kernel_configuration, kernel_from, kernel_options
+from .theories import OWN, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
 
-KERNELS = {
-    "hmc": "Hybrid Monte Carlo",
-    "l2hmc": "the generalized leapfrog of --model",
-    "winding": "HMC and a winding step in turn",
-    "flux": "HMC and a flux heat bath in turn",
-}
-ON_LINKS = ("winding", "flux")
 # What HMC is tuned by: not what topology freezes, which no step size helps. Elsewhere by the squares of the coordinates.
-TUNED_BY = {"u1": ("plaquette",), "o2": ("bond_cosine",)}
+TUNED_BY = {**dict.fromkeys(("u1", "schwinger", "su2", "su3"), ("plaquette",)), "o2": ("bond_cosine",)}
 TUNING_CHAINS = 64
 MODEL = "model"  # where a run keeps its copy of the weights
-HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
     "n_chains": ("chains", 64),
@@ -54,10 +47,13 @@ def add(commands: Any) -> None:
     )
     _run_options(sample, None)
     for parser in theory_parsers(sample.add_subparsers(metavar="THEORY"), "run Markov chains into a folder", _sample):
-        _kernel_options(parser, parser.get_default("theory"))
+        name = parser.get_default("theory")
+        kernel_options(parser, name)
+        what = ", ".join(TUNED_BY[name]) if name in TUNED_BY else "the squared coordinates"
+        text = f"find step size and steps of HMC that cost least per independent {what}"
+        parser.add_argument("--tune", action="store_true", help=text)
         parser.add_argument("--chains", type=count, help="default 64")
-        starts = ["exact", "hot", "cold"]
-        parser.add_argument("--start", choices=starts, help="equilibrium (default), random or zero")
+        _start_option(parser, "kappa" in OWN[name])
         parser.add_argument("--seed", type=seed, help="default 0")
         parser.add_argument("--record-every", type=count, metavar="K", help="trajectories between records (default 1)")
         parser.add_argument(
@@ -65,21 +61,6 @@ def add(commands: Any) -> None:
         )
         parser.add_argument("--out", metavar="DIR", help="a folder that does not exist yet")
         _run_options(parser, argparse.SUPPRESS)  # or they would hide what was said before THEORY
-
-
-def _kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
-    kernels = {k: what for k, what in KERNELS.items() if theory == "u1" or k not in ON_LINKS}
-    listed = "; ".join(f"{name}: {what}" for name, what in kernels.items())
-    parser.add_argument("--kernel", choices=list(kernels), help=f"default hmc; {listed}")
-    parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
-    parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
-    parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
-    parser.add_argument("--step-size", type=positive, help="of HMC (default 0.2)")
-    parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
-    what = ", ".join(TUNED_BY[theory]) if theory in TUNED_BY else "the squared coordinates"
-    parser.add_argument(
-        "--tune", action="store_true", help=f"find step size and steps of HMC that cost least per independent {what}"
-    )
 
 
 def _run_options(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -97,7 +78,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
     if arguments.resume is None:
         if getattr(arguments, "theory", None) is None:
-            raise ValueError("THEORY: got nothing, expected one of u1, o2, gaussian, gmm, or --resume DIR")
+            raise ValueError(f"THEORY: got nothing, expected one of {', '.join(THEORIES)}, or --resume DIR")
         if arguments.out is None:
             raise ValueError("--out: got nothing, expected a new folder")
         out = new_folder(arguments.out)
@@ -116,7 +97,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         if n_steps < manifest["done"]:
             raise ValueError(f"--trajectories: got {n_steps}, expected at least {manifest['done']}, which are done")
     theory = _theory(configuration)
-    kernel = _kernel(configuration, theory, model)
+    kernel = kernel_from(configuration, theory, model)
     weights = {f"{MODEL}/weights.npz": _weights(model)} if "model" in configuration else {}
     try:
         with _terminated_as_interrupted():
@@ -145,28 +126,27 @@ def _sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _start_option(parser: argparse.ArgumentParser, fermions: bool) -> None:
+    text = "equilibrium (default), random or zero"
+    if fermions:
+        text = (
+            "equilibrium (default where there is an exact sampler: without fermions, or on small lattices), pure gauge "
+            "configurations at the closest beta (default otherwise), random, or unit links"
+        )
+    parser.add_argument("--start", choices=["exact", *(["gauge"] if fermions else []), "hot", "cold"], help=text)
+
+
 def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a run what it is, as JSON: theory, parameters, kernel and start, with all defaults filled in."""
     theory = theory_from(arguments, arguments.theory)
-    own = {
-        "kernel": arguments.kernel or "hmc",
-        "model": None if arguments.model is None else os.path.abspath(arguments.model),
-        "cycle": arguments.cycle,
-        **{option: getattr(arguments, option) for option in HMC_DEFAULTS},
+    start = arguments.start or ("exact" if theory.sample is not None else "gauge")
+    _start(start, theory)
+    return {
+        "theory": theory.name,
+        "parameters": dict(theory.parameters),
+        **kernel_configuration(arguments, theory),
+        "start": start,
     }
-    name, hmc = own["kernel"], own["kernel"] != "l2hmc" or own["cycle"] is not None
-    if name == "l2hmc" and own["model"] is None:
-        raise ValueError("--model: got nothing, expected the folder of a model for --kernel l2hmc")
-    for option in ("model", "cycle"):
-        if name != "l2hmc" and own[option] is not None:
-            raise ValueError(f"--{option}: got {own[option]!r} with --kernel {name}, expected it with l2hmc only")
-    for option, default in HMC_DEFAULTS.items():
-        if not hmc and own[option] is not None:
-            raise ValueError(f"--{option.replace('_', '-')}: got it without HMC, expected --cycle N with it")
-        if hmc and own[option] is None:
-            own[option] = default
-    given = {option: value for option, value in own.items() if value is not None}
-    return {"theory": theory.name, "parameters": dict(theory.parameters), **given, "start": arguments.start or "exact"}
 
 
 def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -217,7 +197,7 @@ def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any])
         **configuration["parameters"],
         **configuration,
     }
-    names = ("theory", *OWN[given["theory"]], "kernel", "model", "cycle", *HMC_DEFAULTS, "start")
+    names = ("theory", *OWN[given["theory"]], *OPTIONS, "start")
     new = {name: given[name] for name in (*names, *(option for option, _ in SIZES.values())) if name in given}
     if "model" in new and "model" in old:  # it may have moved: what counts are the weights
         mine, given_weights = (_weights(Path(folder)) for folder in (Path(arguments.resume) / MODEL, new["model"]))
@@ -240,41 +220,15 @@ def _theory(configuration: dict[str, Any]) -> Theory:
     return by_name(configuration["theory"], **configuration["parameters"])
 
 
-def _kernel(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
-    """The update that a configuration names, with the model in a folder."""
-    from refimpl.kernels import HMC, Cycle, FluxHeatBath, Kernel, Winding
-    from refimpl.maps import INTEGRATORS
-
-    name = configuration["kernel"]
-    hmc: list[Kernel] = []
-    if "step_size" in configuration:
-        integrator = INTEGRATORS[configuration["integrator"]]
-        hmc = [HMC(theory.action, configuration["step_size"], configuration["steps"], integrator)]
-    if name == "hmc":
-        return hmc[0]
-    if name == "winding":
-        return Cycle([*hmc, Winding(theory.action)])
-    if name == "flux":
-        return Cycle([*hmc, FluxHeatBath(theory.action)])  # type: ignore[arg-type]
-    from refimpl.kernels.l2hmc import L2HMC
-    from refimpl.training import load_model
-
-    model, _, _ = load_model(folder, theory)
-    trained_for = dict(load_model(folder)[1].parameters)
-    if trained_for != dict(theory.parameters):
-        print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
-    kernel = L2HMC(model)
-    return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
-
-
 def _start(start: str, theory: Theory) -> Callable[..., Any]:
-    """The initial fields, ``(rng, n) -> x``."""
-    import numpy as np
-
-    if start == "exact":
-        assert theory.sample is not None  # every theory that has a name has an exact sampler
-        return theory.sample
-    return theory.start if start == "hot" else lambda rng, n: np.zeros((n, *theory.field_shape))
+    """The initial fields, ``(rng, n) -> x``; raises `ValueError` where there are none of this kind."""
+    known = {"exact": theory.sample, "gauge": theory.near, "hot": theory.start, "cold": lambda rng, n: theory.cold(n)}
+    found = known[start]
+    if found is None:
+        others = ", ".join(name for name, fields in known.items() if fields is not None)
+        parameters = ", ".join(f"{name} = {value}" for name, value in theory.parameters.items())
+        raise ValueError(f"--start: got {start} for {theory.name} with {parameters}, expected one of {others}")
+    return found
 
 
 @contextmanager

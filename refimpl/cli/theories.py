@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, extent, non_negative
@@ -13,26 +14,36 @@ if TYPE_CHECKING:
 
 THEORIES = {
     "u1": "two-dimensional U(1)",
+    "schwinger": "the Schwinger model, U(1) with two flavours of Wilson fermions",
+    "su2": "two-dimensional SU(2), with --kappa two flavours of Wilson fermions",
+    "su3": "two-dimensional SU(3), with --kappa two flavours of Wilson fermions",
     "o2": "the periodic chain of O(2) spins",
     "gaussian": "a Gaussian",
     "gmm": "a Gaussian mixture (default: two components at (-2, 0) and (2, 0))",
 }
 OWN = {
     "u1": ("beta", "shape"),
+    "schwinger": ("beta", "kappa", "shape"),
+    "su2": ("beta", "shape", "kappa"),
+    "su3": ("beta", "shape", "kappa"),
     "o2": ("beta", "length"),
     "gaussian": ("covariance", "mean"),
     "gmm": ("weights", "means", "covariances"),
 }
-REQUIRED = {"u1": ("beta", "shape"), "o2": ("beta", "length"), "gaussian": ("covariance",), "gmm": ()}
+OPTIONAL = {"su2": ("kappa",), "su3": ("kappa",), "gaussian": ("mean",), "gmm": OWN["gmm"]}
+# Whose actions have the second derivatives that a generalized leapfrog and its training need.
+SMOOTH = ("u1", "o2", "gaussian", "gmm")
 
 
 def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     """The options with the parameters of these theories."""
     names = {name for theory in theories for name in OWN[theory]}
     if "beta" in names:
-        parser.add_argument("--beta", type=non_negative, help="inverse coupling (u1, o2)")
+        parser.add_argument("--beta", type=non_negative, help="inverse coupling")
+    if "kappa" in names:
+        parser.add_argument("--kappa", type=non_negative, help="hopping parameter 1/(4 + 2 m0) of the fermions")
     if "shape" in names:
-        parser.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice extents (u1)")
+        parser.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice extents")
     if "length" in names:
         parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2)")
     for name, text in {
@@ -46,11 +57,13 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
             parser.add_argument(f"--{name}", type=_json, metavar="JSON", help=text)
 
 
-def theory_parsers(theories: Any, text: str, function: Any) -> list[argparse.ArgumentParser]:
+def theory_parsers(
+    theories: Any, text: str, function: Any, names: Iterable[str] = THEORIES
+) -> list[argparse.ArgumentParser]:
     """One parser per theory, added to the subparsers of a command."""
     parsers = []
-    for theory, what in THEORIES.items():
-        parser = command(theories, theory, function, f"{what}: {text}")
+    for theory in names:
+        parser = command(theories, theory, function, f"{THEORIES[theory]}: {text}")
         parser.set_defaults(theory=theory)
         parameter_options(parser, theory)
         parsers.append(parser)
@@ -63,7 +76,8 @@ def theory_from(arguments: argparse.Namespace, name: str) -> Theory:
 
     every = {option for names in OWN.values() for option in names}
     given = {option: value for option in every if (value := getattr(arguments, option, None)) is not None}
-    if missing := [option for option in REQUIRED[name] if option not in given]:
+    required = [option for option in OWN[name] if option not in OPTIONAL.get(name, ())]
+    if missing := [option for option in required if option not in given]:
         raise ValueError(f"--{missing[0]}: got nothing, expected it for theory {name}")
     if foreign := sorted(set(given) - set(OWN[name])):
         raise ValueError(f"--{foreign[0]}: got it for theory {name}, expected only --{', --'.join(OWN[name])}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, count, counts, new_folder, non_negative, positive, seed
-from .theories import THEORIES, parameter_options, theory_from
+from .theories import SMOOTH, THEORIES, parameter_options, theory_from
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
@@ -104,7 +104,12 @@ def _train(arguments: argparse.Namespace) -> int:
     else:
         new_folder(arguments.out)
         if arguments.theory is None:
-            raise ValueError(f"--theory: got nothing, expected one of {', '.join(THEORIES)}")
+            raise ValueError(f"--theory: got nothing, expected one of {', '.join(SMOOTH)}")
+        if arguments.theory not in SMOOTH:
+            raise ValueError(
+                f"--theory: got {arguments.theory}, expected one of {', '.join(SMOOTH)}: training needs second derivatives of "
+                "the action, which SU(N) and fermions do not have here"
+            )
         theory = theory_from(arguments, arguments.theory)
         plan = _plan(arguments, theory)
         model, recipe = plan.model(theory), plan.recipe

@@ -127,7 +127,7 @@ def with_flux(theory: Theory, steps: int) -> tuple[GeneralizedLeapfrog, Recipe]:
 def on_lattice(model: GeneralizedLeapfrog, theory: Theory) -> GeneralizedLeapfrog:
     """The same parameters on another lattice; raises `ValueError` where they do not fit it."""
     return replace(
-        model, action=theory.action, architecture=replace(model.architecture, field_shape=theory.field_shape)
+        model, action=theory.smooth_action, architecture=replace(model.architecture, field_shape=theory.field_shape)
     )
 
 

@@ -37,7 +37,7 @@ def dense(theory: Theory, n_layers: int, mask: str = "random", seed: int = 0) ->
     """Dense nets of S, T and Q for x and v that are perturbed, not trained."""
     net = Net("dense", units=(16, 16), activation="tanh")
     architecture = Architecture(theory.field_shape, True, n_layers, v_net=net, x_net=net, mask=mask)
-    model = GeneralizedLeapfrog(theory.action, architecture, architecture.init(np.random.default_rng(seed), 0.2))
+    model = GeneralizedLeapfrog(theory.smooth_action, architecture, architecture.init(np.random.default_rng(seed), 0.2))
     return perturbed(model, seed + 1, 1.0, 0.7)
 
 

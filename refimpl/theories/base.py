@@ -14,7 +14,7 @@ from .. import actions
 from ..lattice import check_number
 
 Array = NDArray[np.float64]
-Sampler = Callable[[np.random.Generator, int], Array]
+Sampler = Callable[[np.random.Generator, int], NDArray[Any]]
 
 
 def only_sector(x: Array) -> NDArray[np.int64]:
@@ -113,7 +113,7 @@ class Theory:
         """Name -> expectation of the observable, of those that are known."""
         return self.answers()
 
-    def cold(self, n: int) -> Array:
+    def cold(self, n: int) -> NDArray[Any]:
         """Fields of ``n`` chains that are 0 everywhere; unit matrices for SU(N)."""
         x = np.zeros((n, *self.field_shape))
         return x if len(self.field_shape) < 5 else x + np.eye(self.field_shape[-1], dtype=np.complex128)

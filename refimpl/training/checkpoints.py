@@ -76,7 +76,7 @@ def load_model(folder: Path, theory: Theory | None = None) -> tuple[GeneralizedL
     if theory.field_shape != own.field_shape:
         architecture = replace(architecture, field_shape=theory.field_shape)
     try:
-        return GeneralizedLeapfrog(theory.action, architecture, params, weights, merged), theory, recipe
+        return GeneralizedLeapfrog(theory.smooth_action, architecture, params, weights, merged), theory, recipe
     except ValueError as error:
         raise ValueError(f"{path}: {error} (weights of a model on {own.field_shape})") from error
 

@@ -218,7 +218,7 @@ def _step(
     n = checkpoint.step
     factor = recipe.factor(n)
     at = theory.scaled(factor)
-    kernel = L2HMC(model.replace(action=at.action, params=checkpoint.params))
+    kernel = L2HMC(model.replace(action=at.smooth_action, params=checkpoint.params))
     x = checkpoint.x
     if recipe.refresh == "exact":
         assert at.sample is not None  # `start` has seen to it
@@ -264,7 +264,7 @@ def _with_best(checkpoint: Checkpoint, recipe: Recipe, theory: Theory) -> Checkp
     settled = max(recipe.warm_up, recipe.pretrain, 0 if recipe.annealing is None else recipe.annealing.steps)
     if n % WINDOW == 0 and n - WINDOW >= settled:
         window = checkpoint.history[-WINDOW:].mean(axis=0)
-        score = float(-window[0] if theory.name == "gaussian" else window[2])
+        score = float(window[2] if theory.has_sectors else -window[0])
         if score > checkpoint.best_score:
             return replace(checkpoint, best=checkpoint.average, best_score=score)
     if n == recipe.steps and checkpoint.best_score == -np.inf:

@@ -67,7 +67,7 @@ def tempering(theory: Theory, n_layers: int, step_size: float, s: float) -> Gene
     """
     architecture = Architecture(theory.field_shape, theory.action.angular, n_layers, v_net=Net("scalars", outputs="s"))
     params = heated(architecture, architecture.init(np.random.default_rng(0), step_size), s)
-    return GeneralizedLeapfrog(theory.action, architecture, params, merged=True)
+    return GeneralizedLeapfrog(theory.smooth_action, architecture, params, merged=True)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Plan:
         params = self.architecture.init(np.random.default_rng(self.seed), self.step_size)
         if self.heat:
             params = heated(self.architecture, params, self.heat)
-        return GeneralizedLeapfrog(theory.action, self.architecture, params, merged=self.merged)
+        return GeneralizedLeapfrog(theory.smooth_action, self.architecture, params, merged=self.merged)
 
 
 def scalars_plan(theory: Theory, n_layers: int = 16, steps: int = 700) -> Plan:
@@ -151,12 +151,13 @@ def mixture_plan(theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (10
 def dense_plan(theory: Theory, n_layers: int = 5, units: tuple[int, ...] = (100, 100), steps: int = 1000) -> Plan:
     """Dense nets of any theory as in the papers; on U(1) with the charge loss, else with the expected squared jump."""
     net = Net("dense", units=units, activation="relu")
-    architecture = Architecture(theory.field_shape, theory.action.angular, n_layers, v_net=net, x_net=net)
+    angular = theory.smooth_action.angular  # refuses what cannot be trained before anything else does
+    architecture = Architecture(theory.field_shape, angular, n_layers, v_net=net, x_net=net)
     loss = {"u1": "charge", "o2": "circular"}.get(theory.name, "esjd")
     recipe = Recipe(
         steps=steps, chains=64, loss=loss, rate=Rate(1e-3, "cosine", every=steps), refresh="exact", clip=1.0
     )
-    step_size = tuned_step_size(theory.parameters["beta"]) if theory.action.angular else 0.2
+    step_size = tuned_step_size(theory.parameters["beta"]) if angular else 0.2
     return Plan(architecture, False, step_size, 0.0, recipe)
 
 

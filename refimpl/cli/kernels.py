@@ -1,0 +1,171 @@
+"""The kernels of the command ``sample``: their options, the record of them that a run keeps, and the kernels themselves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import count, non_negative, positive
+
+if TYPE_CHECKING:
+    from refimpl.theories import Theory
+
+KERNELS = {
+    "hmc": "Hybrid Monte Carlo, with fermions of their exact determinant",
+    "l2hmc": "the generalized leapfrog of --model",
+    "winding": "HMC and a winding step in turn",
+    "flux": "HMC and a flux heat bath in turn",
+    "orbit": "HMC and a flux drawn from pure gauge theory (C1) in turn",
+    "independence": "HMC and an exact pure gauge configuration as proposal in turn",
+    "pseudofermion": "HMC with pseudofermions, on nested time scales",
+}
+PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion")
+OF_THEORY = {
+    "u1": ("hmc", "l2hmc", "winding", "flux"),
+    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence"),
+    "su2": SUN,
+    "su3": SUN,
+}
+# Options that belong to one kernel, and those of its trajectories that all with HMC have.
+OF_KERNEL = {
+    "model": "l2hmc",
+    "cycle": "l2hmc",
+    "proposal_beta": "independence",
+    "even_odd": "pseudofermion",
+    "mus": "pseudofermion",
+    "inner_steps": "pseudofermion",
+}
+HMC_OPTIONS = ("integrator", "step_size", "steps")
+OPTIONS = ("kernel", *OF_KERNEL, *HMC_OPTIONS)
+HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
+GAUGE_STEPS = 4  # of the gauge action in a step of the pseudofermions, whose force is smaller and costs far more
+
+
+def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
+    """The options of the kernels that a theory has."""
+    kernels = OF_THEORY.get(theory, PLAIN)
+    listed = "; ".join(f"{name}: {KERNELS[name]}" for name in kernels)
+    parser.add_argument("--kernel", choices=list(kernels), help=f"default hmc; {listed}")
+    if "l2hmc" in kernels:
+        parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
+        parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
+    parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
+    parser.add_argument("--step-size", type=positive, help="of HMC (default 0.2)")
+    parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
+    if "independence" in kernels:
+        text = "of the proposed configurations (default: the closest pure gauge theory)"
+        parser.add_argument("--proposal-beta", type=non_negative, metavar="BETA", help=text)
+    if "pseudofermion" in kernels:
+        own = parser.add_argument_group("pseudofermion")
+        flag = argparse.BooleanOptionalAction
+        text = "of the Schur complement of the even sites (default where both extents are even)"
+        own.add_argument("--even-odd", action=flag, default=None, help=text)
+        text = "Hasenbusch masses, increasing (default none): as many monomials and one more"
+        own.add_argument("--mus", type=positive, nargs="+", metavar="MU", help=text)
+        text = (
+            f"steps of each level within one of the level outside it: of the gauge action (default {GAUGE_STEPS}), the monomials "
+            "being together on the outermost level; or of each further monomial, the lightest being outermost, and of the gauge action"
+        )
+        own.add_argument("--inner-steps", type=count, nargs="+", metavar="N", help=text)
+
+
+def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[str, Any]:
+    """The options of the kernel with all defaults filled in; raises `ValueError` for those that do not fit together."""
+    own = {option: getattr(arguments, option, None) for option in OPTIONS}
+    own["kernel"] = name = own["kernel"] or "hmc"
+    if own["model"] is not None:
+        own["model"] = os.path.abspath(own["model"])
+    if name == "l2hmc" and own["model"] is None:
+        raise ValueError("--model: got nothing, expected the folder of a model for --kernel l2hmc")
+    for option, kernel in OF_KERNEL.items():
+        if name != kernel and own[option] is not None:
+            raise ValueError(
+                f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with {kernel} only"
+            )
+    hmc = name != "l2hmc" or own["cycle"] is not None
+    for option, default in HMC_DEFAULTS.items():
+        if not hmc and own[option] is not None:
+            raise ValueError(f"--{option.replace('_', '-')}: got it without HMC, expected --cycle N with it")
+        if hmc and own[option] is None:
+            own[option] = default
+    if name == "pseudofermion":
+        own |= _pseudofermions(own, theory)
+    if name == "independence" and own["proposal_beta"] is None:
+        from refimpl.theories import pure_gauge_beta
+
+        p = theory.parameters
+        own["proposal_beta"] = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]))
+    return {option: value for option, value in own.items() if value is not None}
+
+
+def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
+    """The options of pseudofermions; raises `ValueError` for those that there cannot be."""
+    shape = theory.parameters["shape"]
+    if not theory.parameters["kappa"]:
+        raise ValueError(f"--kernel: got pseudofermion for {theory.name} without fermions, expected --kappa above 0")
+    even = not any(extent % 2 for extent in shape)
+    if own["even_odd"] and not even:
+        raise ValueError(f"--even-odd: got it for the shape {shape}, expected even extents")
+    mus = own["mus"] or []
+    if sorted(set(mus)) != mus:
+        raise ValueError(f"--mus: got {mus}, expected increasing masses")
+    inner = own["inner_steps"] or [GAUGE_STEPS]
+    if len(inner) not in (1, len(mus) + 1):
+        raise ValueError(
+            f"--inner-steps: got {len(inner)} numbers, expected 1 or, for {len(mus)} Hasenbusch masses, {len(mus) + 1}"
+        )
+    return {"even_odd": even if own["even_odd"] is None else own["even_odd"], "mus": mus, "inner_steps": inner}
+
+
+def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
+    """The update that a configuration names, with the model in a folder."""
+    from refimpl.kernels import HMC, Cycle, FluxHeatBath, IndependenceMetropolis, Kernel, OrbitMetropolis, PureGauge, Winding
+    from refimpl.maps import INTEGRATORS
+
+    name, action = configuration["kernel"], theory.action
+    if name == "pseudofermion":
+        return _nested(configuration, theory)
+    hmc: list[Kernel] = []
+    if "step_size" in configuration:
+        integrator = INTEGRATORS[configuration["integrator"]]
+        hmc = [HMC(action, configuration["step_size"], configuration["steps"], integrator)]
+    if name == "hmc":
+        return hmc[0]
+    if name == "winding":
+        return Cycle([*hmc, Winding(action)])
+    if name == "flux":
+        return Cycle([*hmc, FluxHeatBath(action)])  # type: ignore[arg-type]
+    if name == "orbit":
+        return Cycle([*hmc, OrbitMetropolis(action)])  # type: ignore[arg-type]
+    if name == "independence":
+        proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
+        return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
+    from refimpl.kernels.l2hmc import L2HMC
+    from refimpl.training import load_model
+
+    model, _, _ = load_model(folder, theory)
+    trained_for = dict(load_model(folder)[1].parameters)
+    if trained_for != dict(theory.parameters):
+        print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
+    kernel = L2HMC(model)
+    return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
+
+
+def _nested(configuration: dict[str, Any], theory: Theory) -> Any:
+    """HMC with pseudofermions: the monomials outside, from the lightest on, and the gauge action inside."""
+    from refimpl.actions import hasenbusch
+    from refimpl.kernels import Level, NestedHMC
+    from refimpl.maps import INTEGRATORS
+
+    gauge = theory.action.terms[0]
+    monomials = hasenbusch(
+        theory.parameters["kappa"], configuration["mus"], even_odd=configuration["even_odd"], n=theory.colours
+    )
+    inner, integrator = configuration["inner_steps"], INTEGRATORS[configuration["integrator"]]
+    groups = [monomials, (gauge,)] if len(inner) == 1 else [*((one,) for one in monomials), (gauge,)]
+    steps = [configuration["steps"], *inner]
+    levels = tuple(Level(terms, n, integrator) for terms, n in zip(groups, steps, strict=True))
+    return NestedHMC(levels, configuration["step_size"] * configuration["steps"])
