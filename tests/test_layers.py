@@ -17,7 +17,7 @@ LEVELS = {
     "exact": 0,
     "statistics": 0,
     "actions": 1,
-    "observables": 1,
+    "observables": 2,
     "nets": 1,
     "maps": 2,
     "kernels": 3,
