@@ -20,6 +20,7 @@ LEVELS = {
     "observables": 2,
     "nets": 1,
     "maps": 2,
+    "estimators": 3,
     "kernels": 3,
     "theories": 3,
     "analysis": 4,
