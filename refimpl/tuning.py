@@ -2,7 +2,7 @@
 
 The step size is adapted at a fixed number of integrator steps. Then the acceptance is a continuous function of the step
 size (at a fixed length it jumps wherever the number of steps is rounded) and the cost of a trajectory is known
-beforehand; the grid over numbers of steps finds the length.
+beforehand; the grid over numbers of steps finds the length. Of nested time scales it is the outermost step that is adapted.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .actions import Action
-from .kernels import HMC, spawn_rngs
+from .kernels import HMC, NestedHMC, spawn_rngs
 from .lattice import check_integer, check_number
 from .maps import LEAPFROG, Integrator
 from .statistics import integrated_autocorrelation_time
 
 Array = NDArray[np.float64]
 Seed = int | np.random.SeedSequence
+Trajectories = TypeVar("Trajectories", HMC, NestedHMC)
 # A kernel, fields to start from and a seed -> tau and its error; an infinite error makes tau a lower bound.
-Tau = Callable[[HMC, Array, np.random.SeedSequence], tuple[float, float]]
+Tau = Callable[[Any, Array, np.random.SeedSequence], tuple[float, float]]
 
 # 0.651 is the best in many dimensions, whatever the distribution (Beskos et al. 2013, Bernoulli 19, 1501), and more in few. On
 # 8 x 8 U(1) the cost is flat around it: within 20 % from 0.5 to 0.8 for the charge, least near 0.8 for the plaquette.
@@ -64,11 +66,36 @@ class DualAveraging:
         return replace(self, t=t, shortfall=shortfall, log_step=log_step, log_mean=log_mean)
 
 
+def outer_steps(kernel: HMC | NestedHMC) -> int:
+    """Integrator steps of a trajectory, of nested ones on the outermost level."""
+    return kernel.levels[0].n_steps if isinstance(kernel, NestedHMC) else kernel.n_steps
+
+
+def step_size(kernel: HMC | NestedHMC) -> float:
+    """Of the integrator, of nested ones of the outermost level."""
+    return kernel.length / outer_steps(kernel) if isinstance(kernel, NestedHMC) else kernel.step_size
+
+
+def with_step_size(kernel: Trajectories, size: float) -> Trajectories:
+    """The kernel with another `step_size`."""
+    if isinstance(kernel, NestedHMC):
+        return replace(kernel, length=size * outer_steps(kernel))
+    return replace(kernel, step_size=size)
+
+
+def gradients(kernel: HMC | NestedHMC) -> int:
+    """Gradients of the action in a trajectory; of nested ones those of pseudofermions, which cost the time."""
+    if not isinstance(kernel, NestedHMC):
+        return kernel.n_forces
+    return sum(n * max(1, len(level.monomials)) for n, level in zip(kernel.n_forces, kernel.levels, strict=True)
+               if level.monomials or not kernel.monomials)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Adapted:
     """HMC with its step size adapted, the acceptance measured with it afterwards, and the fields at the end."""
 
-    kernel: HMC
+    kernel: Any
     acceptance: float
     x: Array
 
@@ -77,7 +104,7 @@ class Adapted:
 class Trial:
     """One number of steps: its HMC, the acceptance, and tau with its error (infinite: tau is a lower bound)."""
 
-    kernel: HMC
+    kernel: Any
     acceptance: float
     tau: float
     tau_error: float
@@ -85,11 +112,13 @@ class Trial:
     @property
     def cost(self) -> float:
         """Gradients per independent sample, up to the factor two of ``2 tau``: ``tau`` times those of a trajectory."""
-        return self.tau * self.kernel.n_forces
+        return self.tau * gradients(self.kernel)
 
     def __str__(self) -> str:
+        nested = isinstance(self.kernel, NestedHMC)
+        name = f"nested, {self.kernel.levels[0].integrator.name}" if nested else self.kernel.integrator.name
         return (
-            f"{self.kernel.integrator.name}, n_steps {self.kernel.n_steps}, step_size {self.kernel.step_size:.4g}: "
+            f"{name}, n_steps {outer_steps(self.kernel)}, step_size {step_size(self.kernel):.4g}: "
             f"acceptance {self.acceptance:.3f}, tau {self.tau:.4g} +- {self.tau_error:.2g}, cost {self.cost:.4g}"
         )
 
@@ -102,8 +131,8 @@ class Tuned:
     tried: tuple[Trial, ...]
 
     @property
-    def kernel(self) -> HMC:
-        """The HMC of the cheapest trial."""
+    def kernel(self) -> Any:
+        """The kernel of the cheapest trial."""
         return self.best.kernel
 
     def __str__(self) -> str:
@@ -143,6 +172,22 @@ def tune_hmc(
     if not steps:
         raise ValueError("steps: got none, expected at least one number of integrator steps")
     kernels = [HMC(action, step_size, n, integrator) for n in steps]
+    return tune(kernels, x, seed, tau, target=target, adaptation=adaptation, thermalisation=thermalisation)
+
+
+def tune(
+    kernels: Sequence[HMC | NestedHMC],
+    x: Array,
+    seed: Seed,
+    tau: Tau,
+    *,
+    target: float = TARGET,
+    adaptation: int = 100,
+    thermalisation: int = 0,
+) -> Tuned:
+    """The cheapest of these kernels, each at its own step size, as `tune_hmc`; the last should have the longest trajectories."""
+    if not kernels:
+        raise ValueError("kernels: got none, expected at least one")
     check_integer("thermalisation", thermalisation, 0)
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     first, second, *seeds = root.spawn(2 + 2 * len(kernels))
@@ -172,7 +217,7 @@ def largest_tau(observables: Mapping[str, Callable[[Array], Array]], trajectorie
         raise ValueError("observables: got none, expected at least one")
     check_integer("trajectories", trajectories, 2)
 
-    def tau(kernel: HMC, x: Array, seed: np.random.SeedSequence) -> tuple[float, float]:
+    def tau(kernel: Any, x: Array, seed: np.random.SeedSequence) -> tuple[float, float]:
         state, rngs = kernel.init(x), spawn_rngs(seed, len(x))
         series: dict[str, list[Array]] = {name: [] for name in observables}
         for _ in range(trajectories):
@@ -186,7 +231,9 @@ def largest_tau(observables: Mapping[str, Callable[[Array], Array]], trajectorie
     return tau
 
 
-def adapted(kernel: HMC, x: Array, seed: Seed, *, target: float = TARGET, trajectories: int = 100) -> Adapted:
+def adapted(
+    kernel: HMC | NestedHMC, x: Array, seed: Seed, *, target: float = TARGET, trajectories: int = 100
+) -> Adapted:
     """This HMC with the step size at which its mean acceptance over chains is ``target``; its own is where to begin.
 
     The chains run ``trajectories`` of dual averaging and half as many with the result, for its acceptance. A proposal whose
@@ -204,9 +251,9 @@ def adapted(kernel: HMC, x: Array, seed: Seed, *, target: float = TARGET, trajec
     search = DualAveraging(target, math.log(10 * start), math.log(start))
     state, rngs = kernel.init(x), spawn_rngs(second, len(x))
     for _ in range(trajectories):
-        state, info = replace(kernel, step_size=math.exp(search.log_step)).step(rngs, state)
+        state, info = with_step_size(kernel, math.exp(search.log_step)).step(rngs, state)
         search = search.after(float(info.acceptance.mean()))
-    kernel = replace(kernel, step_size=math.exp(search.log_mean))
+    kernel = with_step_size(kernel, math.exp(search.log_mean))
     acceptance = []
     for _ in range(trajectories // 2):
         state, info = kernel.step(rngs, state)
@@ -214,7 +261,7 @@ def adapted(kernel: HMC, x: Array, seed: Seed, *, target: float = TARGET, trajec
     return Adapted(kernel, float(np.mean(acceptance)), state.x)
 
 
-def crossing_step_size(kernel: HMC, x: Array, seed: Seed) -> float:
+def crossing_step_size(kernel: HMC | NestedHMC, x: Array, seed: Seed) -> float:
     """Step size, doubled or halved from that of ``kernel`` until the mean acceptance has crossed 1/2.
 
     Hoffman & Gelman 2014, Algorithm 4, with whole trajectories of all chains, and the same momenta for each try. Raises
@@ -223,18 +270,18 @@ def crossing_step_size(kernel: HMC, x: Array, seed: Seed) -> float:
     state = kernel.init(x)
     noise = kernel.noise(spawn_rngs(seed, len(x)), state.force.shape)
 
-    def acceptance(step_size: float) -> float:
-        return float(replace(kernel, step_size=step_size).propose(state, *noise)[2].acceptance.mean())
+    def acceptance(size: float) -> float:
+        return float(with_step_size(kernel, size).propose(state, *noise)[2].acceptance.mean())
 
-    step_size = kernel.step_size
-    last = acceptance(step_size)
+    size = step_size(kernel)
+    last = acceptance(size)
     small = last > 0.5
     for _ in range(DOUBLINGS):
-        step_size *= 2.0 if small else 0.5
-        last = acceptance(step_size)
+        size *= 2.0 if small else 0.5
+        last = acceptance(size)
         if (last > 0.5) != small:
-            return step_size
+            return size
     raise ValueError(
-        f"action: got acceptance {last:.3g} at every step size from {kernel.step_size:g} to {step_size:g}, expected one that "
+        f"action: got acceptance {last:.3g} at every step size from {step_size(kernel):g} to {size:g}, expected one that "
         f"{'rejects long' if small else 'accepts short'} steps"
     )

@@ -122,25 +122,23 @@ def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
 
 def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
     """The update that a configuration names, with the model in a folder."""
-    from refimpl.kernels import HMC, Cycle, FluxHeatBath, IndependenceMetropolis, Kernel, OrbitMetropolis, PureGauge, Winding
-    from refimpl.maps import INTEGRATORS
+    from refimpl.kernels import Cycle, FluxHeatBath, Kernel, Winding
 
     name, action = configuration["kernel"], theory.action
-    if name == "pseudofermion":
-        return _nested(configuration, theory)
-    hmc: list[Kernel] = []
-    if "step_size" in configuration:
-        integrator = INTEGRATORS[configuration["integrator"]]
-        hmc = [HMC(action, configuration["step_size"], configuration["steps"], integrator)]
-    if name == "hmc":
+    hmc: list[Kernel] = [trajectories_from(configuration, theory)] if "step_size" in configuration else []
+    if name in ("hmc", "pseudofermion"):
         return hmc[0]
     if name == "winding":
         return Cycle([*hmc, Winding(action)])
     if name == "flux":
         return Cycle([*hmc, FluxHeatBath(action)])  # type: ignore[arg-type]
     if name == "orbit":
+        from refimpl.kernels.orbit import OrbitMetropolis
+
         return Cycle([*hmc, OrbitMetropolis(action)])  # type: ignore[arg-type]
     if name == "independence":
+        from refimpl.kernels.independence import IndependenceMetropolis, PureGauge
+
         proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
         return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
     from refimpl.kernels.l2hmc import L2HMC
@@ -152,6 +150,17 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
         print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
     kernel = L2HMC(model)
     return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
+
+
+def trajectories_from(configuration: dict[str, Any], theory: Theory) -> Any:
+    """The HMC of a kernel."""
+    from refimpl.kernels import HMC
+    from refimpl.maps import INTEGRATORS
+
+    if configuration["kernel"] == "pseudofermion":
+        return _nested(configuration, theory)
+    integrator = INTEGRATORS[configuration["integrator"]]
+    return HMC(theory.action, configuration["step_size"], configuration["steps"], integrator)
 
 
 def _nested(configuration: dict[str, Any], theory: Theory) -> Any:

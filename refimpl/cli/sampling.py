@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import analysed
 from .arguments import command, count, new_folder, seed
-from .kernels import OPTIONS, kernel_configuration, kernel_from, kernel_options
+from .kernels import OPTIONS, kernel_configuration, kernel_from, kernel_options, trajectories_from
 from .theories import OWN, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # What HMC is tuned by: not what topology freezes, which no step size helps. Elsewhere by the squares of the coordinates.
 TUNED_BY = {**dict.fromkeys(("u1", "schwinger", "su2", "su3"), ("plaquette",)), "o2": ("bond_cosine",)}
-TUNING_CHAINS = 64
+TUNING_CHAINS, TUNING_CHAINS_WITH_FERMIONS = 64, 8
+TUNING_STEPS = (5, 10, 20)
+TUNING_THERMALISATION = {"exact": 0, "gauge": 20, "hot": 200, "cold": 200}  # trajectories
 MODEL = "model"  # where a run keeps its copy of the weights
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
@@ -153,8 +155,7 @@ def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
     """The configuration with a step size and a number of steps of HMC that were found by tuning."""
     import numpy as np
 
-    from refimpl.maps import INTEGRATORS
-    from refimpl.tuning import largest_tau, tune_hmc
+    from refimpl.tuning import largest_tau, outer_steps, step_size, tune
 
     for option in ("step_size", "steps"):
         if getattr(arguments, option) is not None:
@@ -165,16 +166,16 @@ def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
     theory = _theory(configuration)
     names = TUNED_BY.get(theory.name, [name for name in theory.observables if name.endswith("^2")])
     seed, start = arguments.seed or 0, configuration["start"]
-    tuned = tune_hmc(
-        theory.action,
-        _start(start, theory)(np.random.default_rng([seed, 2]), TUNING_CHAINS),
+    n_chains = TUNING_CHAINS_WITH_FERMIONS if theory.parameters.get("kappa") else TUNING_CHAINS
+    tuned = tune(
+        [trajectories_from(configuration | {"step_size": 0.1, "steps": n}, theory) for n in TUNING_STEPS],
+        _start(start, theory)(np.random.default_rng([seed, 2]), n_chains),
         np.random.SeedSequence([seed, 3]),
         largest_tau({name: theory.observables[name] for name in names}),
-        integrator=INTEGRATORS[configuration["integrator"]],
-        thermalisation=0 if start == "exact" else 200,
+        thermalisation=TUNING_THERMALISATION[start],
     )
     print(f"tuned by {', '.join(names)}:\n{tuned}", file=sys.stderr)
-    return configuration | {"step_size": tuned.kernel.step_size, "steps": tuned.kernel.n_steps}
+    return configuration | {"step_size": step_size(tuned.kernel), "steps": outer_steps(tuned.kernel)}
 
 
 def _same_configuration(arguments: argparse.Namespace, manifest: dict[str, Any]) -> dict[str, Any]:

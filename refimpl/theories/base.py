@@ -14,6 +14,7 @@ from .. import actions
 from ..lattice import check_number
 
 Array = NDArray[np.float64]
+MATRIX_LINKS = 5  # axes of the links (2, T, X, n, n) of one chain
 Sampler = Callable[[np.random.Generator, int], NDArray[Any]]
 
 
@@ -84,6 +85,11 @@ class Theory:
         return self.sector is not only_sector
 
     @property
+    def colours(self) -> int:
+        """N where fields are SU(N) links, 1 otherwise."""
+        return self.field_shape[-1] if len(self.field_shape) == MATRIX_LINKS else 1
+
+    @property
     def recorded(self) -> dict[str | tuple[str, ...], Callable[[Array], Any]]:
         """The observables that are not squares of others, and the sector where there is more than one: what a run records.
 
@@ -116,7 +122,7 @@ class Theory:
     def cold(self, n: int) -> NDArray[Any]:
         """Fields of ``n`` chains that are 0 everywhere; unit matrices for SU(N)."""
         x = np.zeros((n, *self.field_shape))
-        return x if len(self.field_shape) < 5 else x + np.eye(self.field_shape[-1], dtype=np.complex128)
+        return x if self.colours == 1 else x + np.eye(self.colours, dtype=np.complex128)
 
     def scaled(self, factor: float) -> Theory:
         """The theory whose action is ``factor`` times this one's: annealing in beta, gamma or the inverse temperature.
