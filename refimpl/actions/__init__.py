@@ -14,7 +14,7 @@ from .determinant import DeterminantDynamics, WilsonDeterminant, link_response, 
 from .dirac import WilsonDirac, gamma5, wilson_dirac
 from .dirac_solve import SolverError, solve
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
-from .pseudofermion import FixedPseudofermion, Pseudofermion, PseudofermionDynamics, hasenbusch
+from .pseudofermion import FixedPseudofermion, Pseudofermion, PseudofermionDynamics, determinant_of, hasenbusch
 from .scaled import Scaled, ScaledDynamics, scaled
 from .sum import Sum, SumDynamics
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
@@ -44,6 +44,7 @@ __all__ = [
     "WilsonDirac",
     "WilsonSUN",
     "WilsonU1",
+    "determinant_of",
     "gamma5",
     "hasenbusch",
     "link_response",

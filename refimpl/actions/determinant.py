@@ -86,7 +86,8 @@ class WilsonDeterminant(Additive):
 
     Parameters
     ----------
-    kappa : hopping parameter, finite and not negative. n : colours, 1 for U(1) links. antiperiodic : in time (the default), or periodic.
+    kappa : hopping parameter, finite and not negative. n : colours, 1 for U(1) links.
+    antiperiodic : in time (the default), or periodic.
     """
 
     kappa: float

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lattice import check_number, check_shape, site_sum
-from .determinant import check_fermion_links, check_fermions, link_force
+from .determinant import WilsonDeterminant, check_fermion_links, check_fermions, link_force
 from .dirac import ComplexArray, WilsonDirac, check_spinor, gamma5, signed_links, wilson_dirac
 from .dirac_solve import METHODS
 from .sum import Additive
@@ -190,6 +190,24 @@ def hasenbusch(
         Pseudofermion(kappa, n, even_odd, mu, mu_next, antiperiodic, method)
         for mu, mu_next in zip(masses, nexts, strict=True)
     )
+
+
+def determinant_of(monomials: Sequence[Pseudofermion]) -> WilsonDeterminant:
+    """The determinant that pseudofermions telescope to, in whatever order; raises `ValueError` if they do not."""
+    ordered = sorted(monomials, key=lambda monomial: monomial.mu)
+    operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in ordered}
+    if len(operators) != 1:
+        raise ValueError(
+            f"pseudofermions: got {sorted(operators)} for (kappa, n, even_odd, antiperiodic), expected one operator"
+        )
+    expected = hasenbusch(ordered[0].kappa, [m.mu for m in ordered[1:]])
+    got = [(m.mu, m.mu_next) for m in ordered]
+    if ordered[0].mu or got != [(m.mu, m.mu_next) for m in expected]:
+        raise ValueError(
+            f"pseudofermions: got {got} for (mu, mu_next), expected (0, mu_1), (mu_1, mu_2), ..., (mu_Nh, None), "
+            "whose product is det M"
+        )
+    return WilsonDeterminant(ordered[0].kappa, ordered[0].n, ordered[0].antiperiodic)
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,8 +105,8 @@ class TwistedInverse:
                 w = self._by_parity(b, adjoint)
             else:
                 w = self._back(b.reshape(len(b), -1), adjoint).reshape(b.shape)
-            lost = np.logical_not(norm(b - operator(w)) <= TOLERANCE * norm(b))
-        w[lost] = np.nan
+            reached = norm(b - operator(w)) <= TOLERANCE * norm(b)
+        w[~reached] = np.nan
         return w
 
     def _by_parity(self, b: ComplexArray, adjoint: bool) -> ComplexArray:
@@ -145,7 +145,7 @@ class TwistedInverse:
     def _back(self, rows: ComplexArray, adjoint: bool) -> ComplexArray:
         """The factors applied to right-hand sides ``(chain, rows)``."""
         out = np.full(rows.shape, np.nan, np.complex128)
-        finite = np.isfinite(rows).all(axis=1)
+        finite = np.isfinite(norm(rows))
         for k, factors in enumerate(self._factors):
             if factors is None or not finite[k]:
                 continue
