@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import decimal
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Shape = tuple[int, int]
+# One for all configurations, or one for each: then a configuration has the same bits whatever others are drawn with it.
+Streams = np.random.Generator | Sequence[np.random.Generator]
 
 _DIGITS = 50
 # The sums over charges grow with beta and with the volume: seconds to a minute at these.
@@ -353,30 +355,32 @@ def _cos_sin_table(points: int) -> list[tuple[Decimal, Decimal]]:
         return table
 
 
-def sample(rng: np.random.Generator, n: int, beta: float, shape: Shape, charge: int | None = None) -> Array:
+def sample(rng: Streams, n: int, beta: float, shape: Shape, charge: int | None = None) -> Array:
     """``n`` independent configurations of link angles in [-pi, pi), exactly distributed, shape ``(n, 2, T, X)``.
 
     Plaquettes from `sample_plaquettes`, the two holonomies and a gauge transformation uniform: an automorphism of the
     torus group, so Haar goes to Haar. With ``charge`` given, configurations of that integer charge only, by rejection,
-    for sectors of probability at least 1e-4.
+    for sectors of probability at least 1e-4; not with a Generator for each configuration.
     """
     _volume(beta, shape)
     if not _is_integer(n) or n < 1:
         raise ValueError(f"n: got {n!r}, expected an integer >= 1")
+    if not isinstance(rng, np.random.Generator) and (len(rng) != n or charge is not None):
+        raise ValueError(f"rng: got {len(rng)} generators, expected one per configuration ({n}), and no charge")
     n_t, n_x = shape
     p = _plaquettes_of_charge(rng, n, beta, shape, charge).reshape(n, n_t, n_x)
     links = np.zeros((n, 2, n_t, n_x))
-    links[:, 0, 0, 0] = rng.uniform(-np.pi, np.pi, n)
+    links[:, 0, 0, 0] = _uniform(rng, n)
     links[:, 0, :, 1:] = links[:, 0, :, :1] - np.cumsum(p[:, :, :-1], axis=2)
-    links[:, 1, 0, -1] = rng.uniform(-np.pi, np.pi, n)
+    links[:, 1, 0, -1] = _uniform(rng, n)
     links[:, 1, 1:, -1] = links[:, 1, :1, -1] + np.cumsum(p.sum(axis=2), axis=1)[:, :-1]
-    alpha = rng.uniform(-np.pi, np.pi, (n, n_t, n_x))
+    alpha = _uniform(rng, n, n_t, n_x)
     links[:, 0] += alpha - np.roll(alpha, -1, axis=1)
     links[:, 1] += alpha - np.roll(alpha, -1, axis=2)
     return _wrapped(links)
 
 
-def _plaquettes_of_charge(rng: np.random.Generator, n: int, beta: float, shape: Shape, charge: int | None) -> Array:
+def _plaquettes_of_charge(rng: Streams, n: int, beta: float, shape: Shape, charge: int | None) -> Array:
     volume = shape[0] * shape[1]
     if charge is None:
         return sample_plaquettes(rng, n, beta, volume)
@@ -392,7 +396,7 @@ def _plaquettes_of_charge(rng: np.random.Generator, n: int, beta: float, shape: 
     return kept[:n]
 
 
-def sample_plaquettes(rng: np.random.Generator, n: int, beta: float, volume: int) -> Array:
+def sample_plaquettes(rng: Streams, n: int, beta: float, volume: int) -> Array:
     """``volume`` (at least 2) von Mises(beta) angles conditioned on a sum of 0 modulo 2 pi; shape ``(n, volume)``.
 
     Also the bond angles of the periodic O(2) chain. A halving tree: of ``m`` angles left with required sum ``s``, draw
@@ -409,9 +413,9 @@ def sample_plaquettes(rng: np.random.Generator, n: int, beta: float, volume: int
         density = _sum_density(beta, left - m)
         todo = np.arange(n)
         while todo.size:
-            draw = rng.vonmises(0.0, beta, (todo.size, m))
+            draw = _vonmises(rng, todo, beta, m)
             rest = required[todo] - draw.sum(axis=1)
-            accept = rng.random(todo.size) < density(rest)
+            accept = _random(rng, todo) < density(rest)
             angles[todo[accept], filled : filled + m] = draw[accept]
             required[todo[accept]] = rest[accept]
             todo = todo[~accept]
@@ -419,22 +423,55 @@ def sample_plaquettes(rng: np.random.Generator, n: int, beta: float, volume: int
     # a and s - a both von Mises(beta): a is von Mises about s/2 with concentration 2 beta cos(s/2).
     c = np.cos(required / 2)
     mean = _wrapped(required / 2 + np.where(c < 0, np.pi, 0.0))
-    angles[:, -2] = rng.vonmises(mean, 2 * beta * np.abs(c))
+    angles[:, -2] = _last_vonmises(rng, mean, 2 * beta * np.abs(c))
     angles[:, -1] = _wrapped(required - angles[:, -2])
     return angles
 
 
 def _sum_density(beta: float, m: int) -> Callable[[Array], Array]:
     """``s -> g_m(s)/g_m(0)``, ``g_m(s) = 1 + 2 sum_n (I_n/I_0)^m cos(n s)``: the density of a sum of m von Mises angles."""
-    a = _bessel(float(beta), _DIGITS)
-    terms = [float((value / a[0]) ** m) for value in a[1:]]
-    coefficients = [1.0] + [2 * term for term in terms if term > 1e-18]
+    coefficients = _sum_coefficients(float(beta), m)
     peak = sum(coefficients)
 
     def density(s: Array) -> Array:
         return np.asarray(np.polynomial.chebyshev.chebval(np.cos(s), coefficients) / peak, dtype=np.float64)
 
     return density
+
+
+@lru_cache(maxsize=256)
+def _sum_coefficients(beta: float, m: int) -> tuple[float, ...]:
+    a = _bessel(beta, _DIGITS)
+    terms = [float((value / a[0]) ** m) for value in a[1:]]
+    return (1.0, *(2 * term for term in terms if term > 1e-18))
+
+
+def _uniform(rng: Streams, n: int, *shape: int) -> Array:
+    """Angles in [-pi, pi), ``(n, *shape)``."""
+    if isinstance(rng, np.random.Generator):
+        return rng.uniform(-np.pi, np.pi, (n, *shape))
+    return np.array([own.uniform(-np.pi, np.pi, shape) for own in rng])
+
+
+def _vonmises(rng: Streams, chosen: NDArray[np.int64], beta: float, m: int) -> Array:
+    """``m`` von Mises angles about 0 for each of the chosen configurations."""
+    if isinstance(rng, np.random.Generator):
+        return rng.vonmises(0.0, beta, (chosen.size, m))
+    return np.array([rng[i].vonmises(0.0, beta, m) for i in chosen])
+
+
+def _random(rng: Streams, chosen: NDArray[np.int64]) -> Array:
+    """One number in [0, 1) for each of the chosen configurations."""
+    return (
+        rng.random(chosen.size) if isinstance(rng, np.random.Generator) else np.array([rng[i].random() for i in chosen])
+    )
+
+
+def _last_vonmises(rng: Streams, mean: Array, concentration: Array) -> Array:
+    """One von Mises angle for each configuration, about its own mean."""
+    if isinstance(rng, np.random.Generator):
+        return rng.vonmises(mean, concentration)
+    return np.array([own.vonmises(*pair) for own, *pair in zip(rng, mean, concentration, strict=True)])
 
 
 def _wrapped(x: Array) -> Array:

@@ -2,25 +2,34 @@
 
 from .cycle import Cycle, Kernel
 from .hmc import HMC
+from .independence import IndependenceMetropolis, Proposal, PureGauge, matched_beta
 from .metropolis import Info, Proposer, State, accept_reject, blocks, check_rngs, initial_state, metropolis, spawn_rngs
 from .nested import Level, NestedHMC
+from .orbit import OrbitHeatBath, OrbitMetropolis, OrbitPool
 from .topology import FluxHeatBath, Winding, wind
 
 __all__ = [
     "HMC",
     "Cycle",
     "FluxHeatBath",
+    "IndependenceMetropolis",
     "Info",
     "Kernel",
     "Level",
     "NestedHMC",
+    "OrbitHeatBath",
+    "OrbitMetropolis",
+    "OrbitPool",
+    "Proposal",
     "Proposer",
+    "PureGauge",
     "State",
     "Winding",
     "accept_reject",
     "blocks",
     "check_rngs",
     "initial_state",
+    "matched_beta",
     "metropolis",
     "spawn_rngs",
     "wind",

@@ -93,6 +93,20 @@ def metropolis(delta_h: Array, logdet: Array, u: Array) -> Info:
     return Info(accepted & ~non_finite, delta_h, logdet, np.exp(np.minimum(log_ratio, 0.0)), non_finite)
 
 
+def proposal_state(action: Action, old: State, x: Array, energy: Array, accepted: NDArray[np.bool_]) -> State:
+    """The state at fields ``x`` whose action is known, for kernels that decide without the force.
+
+    The force is computed for chains where the proposal was ``accepted``; for the others it is the old one, which is what
+    `accept_reject` keeps.
+    """
+    force = chain_last(*old.force.shape)
+    force[...] = old.force
+    new = np.flatnonzero(accepted)
+    if new.size:
+        force[new] = action.force(x[new])
+    return State(x, energy, force)
+
+
 def accept_reject(kernel: Proposer, rngs: Generators, state: State) -> tuple[State, Info]:
     """One proposal and one decision for every chain, block by block: the proposed state where accepted, else the old one."""
     check_rngs(rngs, len(state.x))
@@ -106,7 +120,7 @@ def accept_reject(kernel: Proposer, rngs: Generators, state: State) -> tuple[Sta
         infos.append(info)
     if len(states) == 1:
         return states[0], infos[0]
-    return State(*map(_joined, zip(*map(_parts, states), strict=True))), Info(
+    return State(*map(_joined, zip(*map(_parts, states), strict=True))), type(infos[0])(
         *map(_joined, zip(*map(_parts, infos), strict=True))
     )
 

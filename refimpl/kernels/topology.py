@@ -60,7 +60,7 @@ class Winding:
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Directions -1 or +1 and the Metropolis uniforms, each chain's from its own Generator."""
-        coin, u = _uniforms(rngs, shape[0], 2)
+        coin, u = uniforms(rngs, shape[0], 2)
         return np.where(coin < 0.5, -1.0, 1.0), u
 
     def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
@@ -101,7 +101,7 @@ class FluxHeatBath:
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[Array]:
         """One uniform per chain, from its own Generator."""
-        return (_uniforms(rngs, shape[0], 1)[0],)
+        return (uniforms(rngs, shape[0], 1)[0],)
 
     def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
         """A new uniform flux for every chain."""
@@ -109,23 +109,32 @@ class FluxHeatBath:
 
     def propose(self, state: State, u: Array) -> tuple[State, Array, Info]:
         """The new state, the flux ``k`` that was added, and what happened, for given uniforms."""
-        cdf = np.cumsum(self.weights(state.x), axis=0)
-        # The last entry is left out of the count: u * total may be rounded up to the total.
-        k = (cdf[:-1] <= u * cdf[-1]).sum(axis=0)
+        k = drawn(self.weights(state.x), u)
         new, delta_h, logdet = _moved(self.action, state, k)
         ones = np.ones(len(k))
         return new, k.astype(np.float64), Info(ones > 0, delta_h, logdet, ones, ones < 0)
 
     def weights(self, x: Array) -> Array:
         """``exp(-S(x + k I))`` up to a factor per chain that makes the largest 1, shape ``(V, chain)``."""
+        return np.exp(self.log_weights(x))
+
+    def log_weights(self, x: Array) -> Array:
+        """The logarithms of the weights, the largest of a chain 0."""
         sine, cosine = sincos(plaquette_angles(x), "tan")
         volume = cosine[0].size
         angle = TWO_PI / volume * np.arange(volume)
         re_z = np.multiply.outer(np.cos(angle), site_sum(cosine)) - np.multiply.outer(np.sin(angle), site_sum(sine))
-        return np.exp(self.action.beta * (re_z - re_z.max(axis=0)))
+        return self.action.beta * (re_z - re_z.max(axis=0))
 
 
-def _uniforms(rngs: Generators, n_chains: int, n: int) -> Array:
+def drawn(weights: Array, u: Array) -> NDArray[np.int64]:
+    """Indices with probability proportional to the weights ``(index, chain)``, for given uniforms ``(..., chain)``."""
+    cdf = np.cumsum(weights, axis=0)
+    # The last entry is left out of the count: u * total may be rounded up to the total.
+    return (cdf[:-1].reshape(-1, *(1,) * (u.ndim - 1), u.shape[-1]) <= u * cdf[-1]).sum(axis=0)
+
+
+def uniforms(rngs: Generators, n_chains: int, n: int) -> Array:
     """``n`` uniforms per chain, each chain's from its own Generator, shape ``(n, chain)``."""
     check_rngs(rngs, n_chains)
     return np.array([rng.random(n) for rng in rngs]).T
