@@ -23,7 +23,7 @@ from .statistics import integrated_autocorrelation_time
 
 Array = NDArray[np.float64]
 Seed = int | np.random.SeedSequence
-Trajectories = TypeVar("Trajectories", HMC, NestedHMC)
+Trajectories = TypeVar("Trajectories", bound=HMC | NestedHMC)
 # A kernel, fields to start from and a seed -> tau and its error; an infinite error makes tau a lower bound.
 Tau = Callable[[Any, Array, np.random.SeedSequence], tuple[float, float]]
 

@@ -66,8 +66,8 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
         text = "Hasenbusch masses, increasing (default none): as many monomials and one more"
         own.add_argument("--mus", type=positive, nargs="+", metavar="MU", help=text)
         text = (
-            f"steps of each level within one of the level outside it: of the gauge action (default {GAUGE_STEPS}), the monomials "
-            "being together on the outermost level; or of each further monomial, the lightest being outermost, and of the gauge action"
+            f"steps of a level within one of the level outside it: of the gauge action (default {GAUGE_STEPS}), all monomials being "
+            "outermost; or of each monomial but the first, which has the lightest quarks and is outermost, and of the gauge action"
         )
         own.add_argument("--inner-steps", type=count, nargs="+", metavar="N", help=text)
 
@@ -122,7 +122,7 @@ def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
 
 def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
     """The update that a configuration names, with the model in a folder."""
-    from refimpl.kernels import Cycle, FluxHeatBath, Kernel, Winding
+    from refimpl.kernels import Cycle, FluxHeatBath, IndependenceMetropolis, Kernel, OrbitMetropolis, PureGauge, Winding
 
     name, action = configuration["kernel"], theory.action
     hmc: list[Kernel] = [trajectories_from(configuration, theory)] if "step_size" in configuration else []
@@ -133,12 +133,8 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
     if name == "flux":
         return Cycle([*hmc, FluxHeatBath(action)])  # type: ignore[arg-type]
     if name == "orbit":
-        from refimpl.kernels.orbit import OrbitMetropolis
-
         return Cycle([*hmc, OrbitMetropolis(action)])  # type: ignore[arg-type]
     if name == "independence":
-        from refimpl.kernels.independence import IndependenceMetropolis, PureGauge
-
         proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
         return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
     from refimpl.kernels.l2hmc import L2HMC
@@ -169,7 +165,7 @@ def _nested(configuration: dict[str, Any], theory: Theory) -> Any:
     from refimpl.kernels import Level, NestedHMC
     from refimpl.maps import INTEGRATORS
 
-    gauge = theory.action.terms[0]
+    gauge = theory.action.terms[0]  # type: ignore[attr-defined]
     monomials = hasenbusch(
         theory.parameters["kappa"], configuration["mus"], even_odd=configuration["even_odd"], n=theory.colours
     )
