@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import freezing, gmm, trajectory, transfer, tunnelling, weights
+from . import freezing, gmm, pion_mass, trajectory, transfer, tunnelling, weights
 from .table import Table
 
 __all__ = ["DESCRIPTIONS", "EXPERIMENTS", "Table", "run"]
@@ -26,6 +26,7 @@ EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "step-size": tunnelling.step_size,
     "transfer": transfer.run,
     "plaquette": tunnelling.plaquette,
+    "pion-mass": pion_mass.run,
 }
 
 DESCRIPTIONS: dict[str, str] = {
@@ -38,6 +39,7 @@ DESCRIPTIONS: dict[str, str] = {
     "tunnelling": "tunnelling events of four chains, trained and HMC (2020, Tables 1, 2)",
     "step-size": "tunnelling rate against the step size of HMC (2020, Figs. 33, 34)",
     "transfer": "models of 8 x 8 run on 16 x 16, as they are and fine-tuned",
+    "pion-mass": "mass of the pseudoscalar, Schwinger model and SU(3), against Abbott 2022",
     "plaquette": "plaquette and susceptibility of trained samplers against exact values",
 }
 
