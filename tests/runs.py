@@ -38,7 +38,7 @@ def by_hand(n_steps, kernel=KERNEL, theory=THEORY, record=("accepted", "delta_h"
     for _ in range(n_steps):
         state, infos = kernel.step(rngs, state)
         row = {name: f(state.x) for name, f in theory.observables.items() if not name.endswith("^2")}
-        if theory.name != "gaussian":
+        if theory.has_sectors:
             row[theory.sector_name] = theory.sector(state.x)
         for name in record:
             parts = infos if isinstance(infos, tuple) else None

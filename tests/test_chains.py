@@ -14,10 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refimpl import chains, theories
-from refimpl.actions import WilsonU1
+from refimpl.actions import WilsonU1, hasenbusch
 from refimpl.chains import executors, folder, work
 from refimpl.chains.description import description, differences
-from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding
+from refimpl.kernels import (
+    HMC,
+    Cycle,
+    FluxHeatBath,
+    IndependenceMetropolis,
+    Level,
+    NestedHMC,
+    OrbitMetropolis,
+    PureGauge,
+    Winding,
+)
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.training import recipes
 from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
@@ -67,6 +77,37 @@ def test_a_run_has_the_bits_of_a_plain_loop(tmp_path, kernel, theory, executor, 
     same(chains.load(out), expected)
     assert np.array_equal(chains.last_fields(out), fields[-1])
     assert chains.read_manifest(out)["done"] == STEPS
+
+
+SU3 = theories.su3(6.0, (2, 3))
+QUARKS = theories.su2(2.0, (2, 4), 0.15)
+SCHWINGER = theories.schwinger(2.0, 0.2, (2, 4))
+PSEUDOFERMIONS = NestedHMC(
+    (Level(hasenbusch(0.2, (0.3,), even_odd=True), 2), Level((WilsonU1(2.0),), 3)), 0.6
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "theory", "executor"),
+    [
+        (HMC(SU3.action, 0.3, 4), SU3, "process"),
+        (HMC(QUARKS.action, 0.3, 4), QUARKS, "thread"),
+        (PSEUDOFERMIONS, SCHWINGER, "thread"),
+        (Cycle([HMC(SCHWINGER.action, 0.3, 4), OrbitMetropolis(SCHWINGER.action)]), SCHWINGER, "thread"),
+        (Cycle([KERNEL, IndependenceMetropolis(THEORY.action, PureGauge(1.5, (4, 4)))]), THEORY, "thread"),
+    ],
+    ids=["su3", "su2 with quarks", "pseudofermions", "orbit", "independence"],
+)
+def test_matrices_and_fermions_go_through_a_run_and_are_resumed_to_the_bit(tmp_path, kernel, theory, executor):
+    """By two workers, cut and resumed by one, against a plain loop of all chains at once."""
+    options = {"save_every": 5, "record": ("accepted", "delta_h", "action")}
+    out = run(tmp_path / "run", 7, kernel, theory, executor=executor, workers=2, **options)
+    run(out, 20, kernel, theory, resume=True, workers=1, **options)
+    expected, fields = by_hand(20, kernel, theory, options["record"])
+    same(chains.load(out), expected)
+    assert chains.load_fields(out).dtype == fields.dtype == theory.start(np.random.default_rng(0), 1).dtype
+    assert np.array_equal(chains.load_fields(out), fields[4::5])
+    assert np.array_equal(chains.last_fields(out), fields[-1])
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
