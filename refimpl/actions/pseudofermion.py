@@ -194,15 +194,16 @@ def hasenbusch(
 
 def determinant_of(monomials: Sequence[Pseudofermion]) -> WilsonDeterminant:
     """The determinant that pseudofermions telescope to, in whatever order; raises `ValueError` if they do not."""
+    if not monomials:
+        raise ValueError("pseudofermions: got none, expected at least one")
     ordered = sorted(monomials, key=lambda monomial: monomial.mu)
     operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in ordered}
     if len(operators) != 1:
         raise ValueError(
             f"pseudofermions: got {sorted(operators)} for (kappa, n, even_odd, antiperiodic), expected one operator"
         )
-    expected = hasenbusch(ordered[0].kappa, [m.mu for m in ordered[1:]])
     got = [(m.mu, m.mu_next) for m in ordered]
-    if ordered[0].mu or got != [(m.mu, m.mu_next) for m in expected]:
+    if ordered[0].mu or [m.mu_next for m in ordered] != [*(m.mu for m in ordered[1:]), None]:
         raise ValueError(
             f"pseudofermions: got {got} for (mu, mu_next), expected (0, mu_1), (mu_1, mu_2), ..., (mu_Nh, None), "
             "whose product is det M"
