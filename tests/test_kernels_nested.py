@@ -328,12 +328,12 @@ FERMION = hasenbusch(KAPPA, (0.1,))
     ("make", "message"),
     [
         (lambda: Level((), 2), "terms: got none"),
-        (lambda: Level((3,), 2), "terms: got 3, expected actions and Pseudofermions"),
+        (lambda: Level((3,), 2), "terms: got 3, expected actions and Pseudofermions"),  # type: ignore[arg-type]
         (lambda: Level((GAUGE,), 0), "n_steps: got 0"),
-        (lambda: Level((GAUGE,), 2, (0.5, 1, 0.5)), "integrator: got"),
+        (lambda: Level((GAUGE,), 2, (0.5, 1, 0.5)), "integrator: got"),  # type: ignore[arg-type]
         (lambda: NestedHMC((), 1.0), "levels: got no action of the links alone"),
         (lambda: NestedHMC((Level(FERMION, 2),), 1.0), "levels: got no action of the links alone"),
-        (lambda: NestedHMC((GAUGE,), 1.0), "levels: got WilsonU1.*, expected Level objects"),
+        (lambda: NestedHMC((GAUGE,), 1.0), "levels: got WilsonU1.*, expected Level objects"),  # type: ignore[arg-type]
         (lambda: NestedHMC((Level((GAUGE,), 2),), 0), "length: got 0"),
         (lambda: NestedHMC((Level((*FERMION, WilsonSUN(2.0, 3)), 2),), 1.0), r"levels: got terms of \[1, 3\] colours"),
         (lambda: NestedHMC((Level((FERMION[0], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
