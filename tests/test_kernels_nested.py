@@ -200,6 +200,12 @@ def test_pseudofermions_are_new_at_every_step_and_belong_to_the_links():
     first, second = (kernel.noise(rngs, state.force.shape) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert not np.isclose(a, b)[a != 0].any()
+    # A kernel that remembered the pseudofermions of its first step would keep the distribution, but not be ergodic.
+    once, _ = kernel.step(rngs, state)
+    twins = copy.deepcopy(rngs)
+    _, info = kernel.step(rngs, once)
+    fresh = nested(even_odd=True)
+    np.testing.assert_array_equal(info.delta_h, fresh.propose(once, *fresh.noise(twins, once.force.shape))[2].delta_h)
     v, u, chi = first
     # At the start of the trajectory the energy of the pseudofermions is |chi|^2.
     phi = kernel.monomials[0].heat_bath(state.x, chi)
