@@ -6,9 +6,10 @@
 ``mu' - mu``. The integral over phi is ``pi^n det(M + mu)``, or times ``1/det(M + mu')``.
 
 Heat bath: ``phi = D_s chi``, or ``phi = D_s D_s'^-1 chi``, for chi with density ``exp(-chi^dag chi)``. Force:
-``dS = -2 c Re X^dag dD Y`` with ``X = (M + mu)^-1 phi = D_s^dag^-1 w`` and ``Y = D^dag X = w + i sqrt(mu) gamma5 X``.
-Even-odd (35), ``D_sc`` stands for D and phi is zero on the odd sites; ``X^dag dD_sc Y`` is ``X~^dag dD Y~`` of the full
-operator for ``X~ = (X, -D_eo^dag X)``, ``Y~ = (Y, -D_oe Y)``.
+``dS = -2 c Re X^dag dD D^dag X`` with ``X = (M + mu)^-1 phi = D_s^dag^-1 w``, and ``D^dag X = w + i sqrt(mu) gamma5 X`` may be
+replaced by w, as ``X^dag dD gamma5 X`` is real: ``D gamma5`` is Hermitian. Even-odd (35), ``D_sc`` stands for D and phi is
+zero on the odd sites; ``X^dag dD_sc w`` is ``X~^dag dD w~`` of the full operator for ``X~ = (X, -D_eo^dag X)``,
+``w~ = (w, -D_oe w)``.
 """
 
 from __future__ import annotations
@@ -136,11 +137,9 @@ class Pseudofermion:
 
     def _force(self, dirac: WilsonDirac, w: ComplexArray, x: ComplexArray) -> Array:
         with np.errstate(invalid="ignore"):
-            operator = self._operator(dirac)
-            y = w if not self.mu else w + 1j * operator.s * gamma5(x)
             if self.even_odd:
-                x, y = x - gamma5(dirac.hop(gamma5(x))), y - dirac.hop(y)
-            return link_force(hop_response(dirac, x, y), -2 * self.coefficient * self.kappa)
+                x, w = x - gamma5(dirac.hop(gamma5(x))), w - dirac.hop(w)
+            return link_force(hop_response(dirac, x, w), -2 * self.coefficient * self.kappa)
 
     def _operator(self, dirac: WilsonDirac) -> TwistedDirac:
         return TwistedDirac(dirac, self.mu, self.even_odd)
@@ -194,15 +193,16 @@ def hasenbusch(
 
 def determinant_of(monomials: Sequence[Pseudofermion]) -> WilsonDeterminant:
     """The determinant that pseudofermions telescope to, in whatever order; raises `ValueError` if they do not."""
+    if not monomials:
+        raise ValueError("pseudofermions: got none, expected at least one")
     ordered = sorted(monomials, key=lambda monomial: monomial.mu)
     operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in ordered}
     if len(operators) != 1:
         raise ValueError(
             f"pseudofermions: got {sorted(operators)} for (kappa, n, even_odd, antiperiodic), expected one operator"
         )
-    expected = hasenbusch(ordered[0].kappa, [m.mu for m in ordered[1:]])
     got = [(m.mu, m.mu_next) for m in ordered]
-    if ordered[0].mu or got != [(m.mu, m.mu_next) for m in expected]:
+    if ordered[0].mu or [m.mu_next for m in ordered] != [*(m.mu for m in ordered[1:]), None]:
         raise ValueError(
             f"pseudofermions: got {got} for (mu, mu_next), expected (0, mu_1), (mu_1, mu_2), ..., (mu_Nh, None), "
             "whose product is det M"
@@ -260,27 +260,35 @@ def hop_response(dirac: WilsonDirac, x: ComplexArray, y: ComplexArray) -> Comple
     ``h = psi_0 - (sigma_mu psi)_0`` and ``g = psi_0 + (sigma_mu psi)_0`` are the half spinors of the hops ahead and
     back. For ``U -> exp(i eps T) U``: ``Re X^dag dD Y = kappa Im tr(T W) d eps``.
     """
-    x, y = (psi.reshape(*psi.shape[:4], dirac.colours).transpose(3, 4, 1, 2, 0) for psi in (x, y))
-    response = np.empty((2, dirac.colours, dirac.colours, *x.shape[2:]), np.complex128)
+    (x_ahead, x_back), (y_ahead, y_back) = (_halves(psi, dirac.colours) for psi in (x, y))
+    # Axes (mu, colour, colour, t, x, chain).
+    outer = _moved(y_ahead)[:, :, None] * x_ahead.conj()[:, None]
+    outer += _moved(x_back)[:, :, None] * y_back.conj()[:, None]
     links = dirac.links.transpose(1, 4, 5, 2, 3, 0)
-    for mu in (0, 1):
-        (x_ahead, x_back), (y_ahead, y_back) = _halves(x, mu), _halves(y, mu)
-        outer = _rolled(y_ahead, mu)[:, None] * x_ahead.conj() + _rolled(x_back, mu)[:, None] * y_back.conj()
-        np.multiply(links[mu, :, 0, None], outer[0], response[mu])
-        for k in range(1, dirac.colours):
-            response[mu] += links[mu, :, k, None] * outer[k]
+    response = links[:, :, 0, None] * outer[:, None, 0]
+    for k in range(1, dirac.colours):
+        response += links[:, :, k, None] * outer[:, None, k]
     return response.transpose(5, 0, 3, 4, 1, 2)
 
 
-def _halves(psi: ComplexArray, mu: int) -> tuple[ComplexArray, ComplexArray]:
-    """``psi_0 -+ (sigma_mu psi)_0``, ``(colour, t, x, chain)``."""
-    turned = psi[1] if mu == 0 else -1j * psi[1]
-    return psi[0] - turned, psi[0] + turned
+def _halves(psi: ComplexArray, colours: int) -> ComplexArray:
+    """``psi_0 -+ (sigma_mu psi)_0``, ``(sign, mu, colour, t, x, chain)``."""
+    upper, lower = psi.reshape(*psi.shape[:4], colours).transpose(3, 4, 1, 2, 0)
+    out = np.empty((2, 2, *upper.shape), np.complex128)
+    np.subtract(upper, lower, out[0, 0])
+    np.add(upper, lower, out[1, 0])
+    turned = 1j * lower
+    np.add(upper, turned, out[0, 1])
+    np.subtract(upper, turned, out[1, 1])
+    return out
 
 
-def _rolled(half: ComplexArray, mu: int) -> ComplexArray:
-    """The values at ``z + mu^``."""
-    return np.roll(half, -1, 1 + mu)
+def _moved(half: ComplexArray) -> ComplexArray:
+    """The values at ``z + mu^``, by slices; axes ``(mu, colour, t, x, chain)``."""
+    out = np.empty_like(half)
+    out[0, :, :-1], out[0, :, -1] = half[0, :, 1:], half[0, :, 0]
+    out[1, :, :, :-1], out[1, :, :, -1] = half[1, :, :, 1:], half[1, :, :, 0]
+    return out
 
 
 def _square(psi: ComplexArray) -> Array:
