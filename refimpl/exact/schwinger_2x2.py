@@ -1,20 +1,22 @@
 """The Schwinger model with two flavours on 2 x 2 sites, by Fourier sums and quadrature: no sampling.
 
-Of eight links three are gauge, and five angles are left: the holonomies ``h_0, h_1`` and three plaquettes A, B, C, the fourth being
-``-(A + B + C)``. A link enters D through one hop ahead and one back, both of rank 1 in spin: ``det D`` and its minors are of degree 1
-in each ``exp(+-i theta)``. With A in two links and B, C in one, ``F(A, B, C) = <det D^2>`` over the holonomies is a trigonometric
-polynomial of degrees 4, 2, 2, which a small grid gives exactly, and whose coefficients meet the weight of the plaquettes in
+Of eight links three are gauge, and five angles are left: the holonomies ``h_0, h_1`` and three plaquettes A, B, C, the fourth
+being ``-(A + B + C)``. A link enters D through one hop ahead and one back, both of rank 1 in spin: ``det D`` and its minors are
+of degree 1 in each ``exp(+-i theta)``. With A in two links and B, C in one, ``F(A, B, C) = <det D^2>`` over the holonomies is a
+trigonometric polynomial of degrees 4, 2, 2, which a small grid gives exactly, and whose coefficients meet the weight of the
+plaquettes in
 
 ``<F> = sum_abc F_abc sum_n I_n I_(n+a) I_(n+b) I_(n+c)``,  ``I_n = I_n(beta)``.
 
-The charge is ``Q = -1, 0, 1`` and jumps where a plaquette is pi: ``Q = 1`` is the simplex of positive ``pi - A, pi - B, pi - C`` with a
-sum below ``2 pi``, inside which everything is smooth.
+The charge is ``Q = -1, 0, 1`` and jumps where a plaquette is pi: ``Q = 1`` is the simplex of positive ``pi - A, pi - B, pi - C``
+with a sum below ``2 pi``, inside which everything is smooth.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ Complex = NDArray[np.complex128]
 # Up to there the quadrature of the charged sector holds twelve digits, of a probability of 1e-46 at kappa = 0.265.
 LARGEST_BETA = 30.0
 # Points per angle: more than twice the degrees in A, B, C; more than the degree, 4, in the holonomies.
-_GRID = (10, 6, 6)
+_GRID = (9, 5, 5)
 _HOLONOMIES = 5
 _NODES = 64
 
@@ -75,10 +77,11 @@ def two_by_two(beta: float, kappa: float, antiperiodic: bool = True) -> TwoByTwo
     )
 
 
+@lru_cache(maxsize=64)
 def _coefficients(kappa: float, antiperiodic: bool) -> Array:
-    """``F_abc`` of ``det D^2`` times 1, the correlator at t = 0 and 1, and ``tr D^-1``; shape ``(4, *_GRID)``, as `numpy.fft` has them.
+    """``F_abc`` of ``det D^2`` times 1, the correlator at t = 0 and 1, and ``tr D^-1``: ``(4, *_GRID)``, ordered as by `numpy.fft`.
 
-    By eigenvectors of the hermitian ``H = gamma5 D``: products of all eigenvalues but one make ``det(D) D^-1``, also where D is singular.
+    By eigenvectors of the hermitian ``H = gamma5 D``: products of all eigenvalues but one make ``det(D) D^-1`` also of singular D.
     """
     angles = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in (*_GRID, _HOLONOMIES, _HOLONOMIES)), indexing="ij")
     a, b, c, h_0, h_1 = (angle.ravel() for angle in angles)
