@@ -60,6 +60,17 @@ def test_many_chains_are_done_in_pieces_of_the_same_bits(monkeypatch):
     assert np.array_equal(schwinger.log_determinant(x, KAPPA), whole)
 
 
+def test_what_is_no_gauge_field_is_refused():
+    for x in (
+        np.zeros((1, 3, 2, 2)),
+        np.zeros((2, 2, 2)),
+        np.zeros((1, 2, 2, 2), complex),
+        np.zeros((1, 2, 2, 2, 2, 2)),
+    ):
+        with pytest.raises(ValueError, match="x: got"):
+            schwinger.dirac_matrix(x, KAPPA)
+
+
 # The diamagnetic bound
 
 
@@ -81,6 +92,8 @@ def test_the_bound_for_even_extents_holds_beyond_one_half():
     for shape in ((2, 2), (2, 4)):
         grid = max(fermions.log_determinant(0.9, shape, (a, b)) for a in angles for b in angles)
         assert grid == pytest.approx(schwinger.largest_log_determinant(0.9, shape), abs=1e-12)
+    with pytest.raises(ValueError, match="n: got 0, expected an integer >= 1"):
+        schwinger.largest_log_determinant(0.9, (2, 2), 0)
     with pytest.raises(ValueError, match=r"kappa: got 0\.9, expected at most 1/2 for the odd extents \(2, 3\)"):
         schwinger.largest_log_determinant(0.9, (2, 3))
 
