@@ -1,4 +1,4 @@
-"""Two flavours of Wilson fermions on U(1) or SU(N) links in two dimensions: exact independent samples.
+"""Two flavours of Wilson fermions on U(1) or SU(N) links in two dimensions: exact samples, and reweighted ones.
 
 The density is that of the pure gauge theory, `u1` or `sun`, times ``det D^2`` with the operator of Abbott 2022, eq. 5,
 
@@ -16,6 +16,7 @@ found numerically, by maximising over all fields of small lattices. So every dra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ Shape = tuple[int, int]
 # Below this acceptance `sample` refuses. The first batch estimates it, the rest are as large as is needed and fits in memory.
 LEAST_ACCEPTANCE = 1e-4
 _FIRST_BATCH = 256
-_LARGEST_BATCH = 20_000
+_LARGEST_BATCH = 10_000
+_BATCH_NUMBERS = 2**22
 # Rounding of a log determinant: some 1e-13.
 _ROUNDING = 1e-9
 _MATRIX_BYTES = 2**25
@@ -45,6 +47,10 @@ def dirac_matrix(x: NDArray, kappa: float, antiperiodic: bool = True) -> Matrice
     x : U(1) link angles ``(chain, 2, T, X)`` or SU(N) link matrices ``(chain, 2, T, X, N, N)``. kappa : hopping parameter.
     antiperiodic : in time, or periodic.
     """
+    if x.ndim not in (4, 6) or x.shape[1] != 2 or (x.ndim == 6) != np.iscomplexobj(x):
+        raise ValueError(
+            f"x: got {x.dtype} of shape {x.shape}, expected angles (chain, 2, T, X) or matrices (chain, 2, T, X, N, N)"
+        )
     links = np.exp(1j * x)[..., None, None] if x.ndim == 4 else x
     chains, _, n_t, n_x, colours, _ = links.shape
     d = np.zeros((chains, n_t, n_x, 2, colours, n_t, n_x, 2, colours), np.complex128)
@@ -84,6 +90,9 @@ def largest_log_determinant(kappa: float, shape: Shape, n: int = 1, antiperiodic
     this is largest at ``a = pi`` for every p, and by symmetry so in the other direction; for even extents and any kappa
     also. Hence the maximum: the constant field that makes fermions antiperiodic in both directions.
     """
+    u1._volume(0.0, shape)
+    if not u1._is_integer(n) or n < 1:
+        raise ValueError(f"n: got {n!r}, expected an integer >= 1")
     if kappa > 0.5 and (shape[0] % 2 or shape[1] % 2):
         raise ValueError(f"kappa: got {kappa!r}, expected at most 1/2 for the odd extents {tuple(shape)}")
     angles = (0.0 if antiperiodic else math.pi / shape[0], math.pi / shape[1])
@@ -101,7 +110,8 @@ def sample(
 ) -> NDArray:
     """``n_samples`` independent configurations of the theory with fermions, exactly distributed.
 
-    U(1) link angles ``(n_samples, 2, T, X)``, or for ``n`` = 2, 3 SU(n) link matrices ``(n_samples, 2, T, X, n, n)``. As `rejection`.
+    U(1) link angles ``(n_samples, 2, T, X)``, or for ``n`` = 2, 3 SU(n) link matrices ``(n_samples, 2, T, X, n, n)``. See
+    `rejection`, which also returns the acceptance.
     """
     return rejection(rng, n_samples, beta, kappa, shape, antiperiodic, n)[0]
 
@@ -125,6 +135,7 @@ def rejection(
     bound = largest_log_determinant(kappa, shape, n, antiperiodic)
     kept: list[NDArray] = []
     missing, drawn, total, size = int(n_samples), 0, 0.0, _FIRST_BATCH
+    largest = _largest_batch(shape, n)
     while missing > 0:
         x = pure_gauge(rng, size, beta, shape, n)
         log_weight = 2 * (log_determinant(x, kappa, antiperiodic) - bound)
@@ -142,10 +153,59 @@ def rejection(
         accepted = x[rng.random(size) < weight]
         kept.append(accepted[:missing])
         missing -= len(kept[-1])
-        size = min(_LARGEST_BATCH, math.ceil(1.1 * missing * drawn / total) + 10)
+        size = min(largest, math.ceil(1.1 * missing * drawn / total) + 10)
     return np.concatenate(kept), total / drawn
+
+
+def reweighted(
+    rng: np.random.Generator,
+    n_samples: int,
+    beta: float,
+    kappa: float,
+    shape: Shape,
+    observables: Mapping[str, Callable[[NDArray], NDArray]],
+    antiperiodic: bool = True,
+    n: int = 1,
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """Expectations with fermions from exact pure gauge samples ``x_i`` of weights ``w_i = det D^2``.
+
+    By name ``v = sum_i w_i o(x_i) / sum_i w_i`` and its error ``sqrt(sum_i w_i^2 (o(x_i) - v)^2) / sum_i w_i``; and the effective
+    sample size ``(sum w)^2 / sum w^2`` as a fraction of ``n_samples``. The weights are bounded, so all variances exist; the bias of
+    the ratio is of the order of the squared error.
+
+    Parameters
+    ----------
+    observables : by name, functions of links that return an array ``(n,)`` for n configurations.
+    """
+    if not u1._is_integer(n_samples) or n_samples < 2:
+        raise ValueError(f"n_samples: got {n_samples!r}, expected an integer >= 2")
+    bound = largest_log_determinant(kappa, shape, n, antiperiodic)
+    log_weights: list[Array] = []
+    values: dict[str, list[Array]] = {name: [] for name in observables}
+    batch = _largest_batch(shape, n)
+    for start in range(0, n_samples, batch):
+        x = pure_gauge(rng, min(batch, n_samples - start), beta, shape, n)
+        log_weights.append(2 * (log_determinant(x, kappa, antiperiodic) - bound))
+        for name, observable in observables.items():
+            values[name].append(np.asarray(observable(x), dtype=np.float64))
+            if values[name][-1].shape != x.shape[:1]:
+                raise ValueError(f"observables: {name} has shape {values[name][-1].shape}, expected {x.shape[:1]}")
+    log_weight = np.concatenate(log_weights)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    result = {}
+    for name, pieces in values.items():
+        value = np.concatenate(pieces)
+        mean = float(weight @ value)
+        result[name] = mean, float(np.sqrt(((weight * (value - mean)) ** 2).sum()))
+    return result, float(1 / (weight**2).sum() / n_samples)
 
 
 def pure_gauge(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: int = 1) -> NDArray:
     """Exact independent samples without fermions: of `u1` for ``n`` = 1, of `sun` otherwise."""
     return u1.sample(rng, count, beta, shape) if n == 1 else sun.sample(rng, count, beta, shape, n)
+
+
+def _largest_batch(shape: Shape, n: int) -> int:
+    """Configurations whose links fit in memory, some 64 MB of SU(n) matrices."""
+    return max(1, min(_LARGEST_BATCH, _BATCH_NUMBERS // (2 * shape[0] * shape[1] * n * n)))
