@@ -71,7 +71,7 @@ class Effort:
 
 
 FULL = Effort(((6.0, 0.2432), (2.0, 0.265)), (8, 16), 1000, (48, 400), (32, 150), ((32, 600), (16, 150)))
-QUICK = Effort(((2.0, 0.265),), (4,), 400, (32, 40), (16, 40), ((32, 80),))
+QUICK = Effort(((2.0, 0.265),), (4,), 200, (16, 20), (16, 20), ((16, 40),))
 
 
 def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
@@ -113,8 +113,8 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         tuple(rows),
         (
             "tau_int of the charge in steps; a step of a cycle is one trajectory and one move. how: see the experiment freezing.",
-            "acceptance: of the move, or of HMC alone; in C1 a flux of 0 is accepted; for CM the probability of a candidate, for the",
-            "full orbit of another member. expected: that of independence Metropolis, from independent weights.",
+            "acceptance: of the move, or of HMC alone; in C1 a flux of 0 is accepted; CM: the probability of a candidate, full",
+            "orbit: of another member. expected: that of independence Metropolis, from independent weights.",
             "determinants: of the move, per step; a trajectory takes one more, and as many inverses as steps.",
             "seconds per charge: CPU, of 2 tau steps of a chain; gain: those of HMC / these.",
             f"CM: {CANDIDATES} candidates. HMC: the number of steps that is best without quarks at beta', the step size of "
@@ -149,9 +149,10 @@ def near_equilibrium(
 
 def baseline(start: Start, seed: int, quick: bool) -> HMC:
     """HMC with the number of steps that is best for the charge without quarks, and the step size that is right with them."""
+    if quick:
+        return adapted(HMC(start.action, 0.3, 5), start.x, seed, trajectories=10).kernel
     pure = tuned_hmc(theories.u1(start.proposal.beta, start.proposal.shape), seed, quick=True)
-    kernel = HMC(start.action, pure.step_size, pure.n_steps)
-    return adapted(kernel, start.x[:16], seed, trajectories=20 if quick else 40).kernel
+    return adapted(HMC(start.action, pure.step_size, pure.n_steps), start.x[:16], seed, trajectories=40).kernel
 
 
 def samplers(hmc: HMC, action: Sum) -> dict[str, Kernel]:
