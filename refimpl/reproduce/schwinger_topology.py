@@ -70,7 +70,7 @@ class Effort:
     independence: tuple[tuple[int, int], ...]
 
 
-FULL = Effort(((6.0, 0.2432), (2.0, 0.265)), (8, 16), 1000, (48, 400), (32, 150), ((32, 600), (16, 150)))
+FULL = Effort(((6.0, 0.2432), (2.0, 0.265)), (8, 16), 600, (48, 300), (32, 100), ((32, 400), (16, 100)))
 QUICK = Effort(((2.0, 0.265),), (4,), 200, (16, 20), (16, 20), ((16, 40),))
 
 
@@ -85,7 +85,8 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     for i, ((beta, kappa), extent) in enumerate(bar(jobs, "lattice", progress)):
         seeds = np.random.SeedSequence([seed, 5, int(10 * beta), extent]).spawn(10)
         n_chains, n_steps = sizes.independence[sizes.extents.index(extent)]
-        start = near_equilibrium(beta, kappa, extent, max(n_chains, sizes.hmc[0]), sizes.proposals, seeds[0])
+        most = max(n_chains, sizes.hmc[0]) if i == 0 else n_chains
+        start = near_equilibrium(beta, kappa, extent, most, sizes.proposals, seeds[0])
         where = (beta, kappa, extent)
         rows.append((*where, REWEIGHTED, *[None] * 4, start.acceptance, None, *_averages(start), *[None] * 3))
         notes.append(
