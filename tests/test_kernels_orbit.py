@@ -61,7 +61,7 @@ ACTIONS = {
 @pytest.mark.parametrize("name", ["W", "C1", "CM", "full"])
 def test_moves_keep_the_target_and_are_reversible(name, action, shape):
     kernel = moves_of(ACTIONS[action])[name]
-    if name == "CM" and shape == (3, 3):
+    if name == "CM" and shape != (2, 2):
         kernel = OrbitPool(ACTIONS[action], 2)
     for seed in (1, 2):
         members = orbit(field(shape, seed))
@@ -185,8 +185,10 @@ def test_evaluations_are_those_of_new_fields_only(name, monkeypatch):
     state, rngs = kernel.init(x), spawn_rngs(1, 60)
     calls = counting(monkeypatch)
     noise = kernel.noise(rngs, x.shape)
-    _, k, info = kernel.propose(state, *noise)
+    proposal, k, info = kernel.propose(state, *noise)
     assert sum(calls) == info.evaluations.sum()
+    for old, new in zip(vars(state).values(), vars(proposal).values(), strict=True):
+        assert np.array_equal(old[k == 0], new[k == 0])  # to the bit: nothing was computed anew
     if name == "C1":
         assert np.array_equal(info.evaluations, k != 0)
         assert 0.2 < np.mean(k == 0) < 0.9
@@ -248,7 +250,7 @@ BETA, KAPPA, SHAPE = 1.0, 0.24, (4, 4)  # an orbit wide enough that a window of 
 @pytest.fixture(scope="module")
 def weighted():
     """Exact pure gauge fields and their weights ``det D^2``: exactly the theory with quarks."""
-    x = u1.sample(np.random.default_rng(5), 4000, BETA, SHAPE)
+    x = u1.sample(np.random.default_rng(5), 3000, BETA, SHAPE)
     log_w = -WilsonDeterminant(KAPPA).action(x)
     return x, np.exp(log_w - log_w.max())
 
@@ -276,7 +278,7 @@ def weighted_changes(kernel, x, w):
 @pytest.mark.parametrize("name", ["W", "C1", "CM", "full"])
 def test_one_step_keeps_reweighted_averages(name, weighted):
     kernel = moves_of(WilsonU1(BETA) + WilsonDeterminant(KAPPA))[name]
-    n = 1500 if name == "full" else 4000
+    n = 1000 if name == "full" else 2000
     found = weighted_changes(kernel, *(part[:n] for part in weighted))
     assert max(map(abs, found.values())) < SIGMA, found
 
@@ -341,11 +343,11 @@ def test_moves_run_in_other_processes(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: OrbitMetropolis(WilsonU1(1.0)), "action: got"),
+        (lambda: OrbitMetropolis(WilsonU1(1.0)), "action: got"),  # type: ignore[arg-type]
         (lambda: OrbitHeatBath(WilsonDeterminant(0.1) + WilsonDeterminant(0.2)), "action: got"),
         (lambda: OrbitPool(WilsonU1(1.0) + WilsonU1(2.0) + WilsonDeterminant(0.2)), "action: got"),
         (lambda: OrbitPool(QUARKS, 0), "candidates: got 0"),
-        (lambda: OrbitPool(QUARKS, 1.5), "candidates: got 1.5"),
+        (lambda: OrbitPool(QUARKS, 1.5), "candidates: got 1.5"),  # type: ignore[arg-type]
         (lambda: OrbitMetropolis(QUARKS).init(np.zeros((2, 8))), "x: got shape"),
         (lambda: OrbitPool(QUARKS).noise(spawn_rngs(1, 2), (3, 2, 2, 2)), "rngs: got 2"),
         (lambda: Cycle([OrbitMetropolis(QUARKS), Winding(WilsonU1(1.3))]), "kernels: got actions"),

@@ -108,6 +108,21 @@ def test_averages_are_exact(tables):
     assert all(abs(row["sigmas"]) < 5.5 for row in tables["plaquette"].where())
 
 
+def test_moves_with_quarks_cost_and_find_what_they_should(tables):
+    rows = {row["sampler"]: row for row in tables["schwinger-topology"].where()}
+    determinants = {name: row["determinants"] for name, row in rows.items()}
+    assert determinants["HMC"] == 0
+    assert determinants["HMC + W"] == determinants["independence"] == 1
+    assert determinants["HMC + full orbit"] == 15
+    assert 0 < determinants["HMC + C1"] < determinants["HMC + CM"] < 4
+    reference = rows["reweighted proposals"]
+    for row in rows.values():
+        error = np.hypot(row["plaquette_error"], reference["plaquette_error"])
+        assert abs(row["plaquette"] - reference["plaquette"]) < 5.5 * error
+    # 200 weights of effective size 100, as many acceptances: 0.05 each
+    assert abs(rows["independence"]["acceptance"] - rows["independence"]["expected"]) < 0.3
+
+
 def test_a_wrong_leapfrog_without_fault_is_the_right_one():
     theory = u1(2.0, (4, 4))
     model = weights.dense(theory, 3)

@@ -43,6 +43,22 @@ class OrbitInfo(Info):
 
 
 @dataclass(frozen=True)
+class Slots:
+    """Members of the orbit to choose from, x in the first slot: flux, log weight and R, ``(slot, chain)``; evaluations of R."""
+
+    k: Flux
+    log_weights: Array
+    rest: Array
+    evaluations: Flux
+
+    @property
+    def weights(self) -> Array:
+        """Up to a factor per chain that makes the largest 1; 0 where R is not finite, as at a zero of the determinant."""
+        log_weights = np.where(np.isfinite(self.log_weights), self.log_weights, -np.inf)
+        return np.exp(log_weights - log_weights.max(axis=0))
+
+
+@dataclass(frozen=True)
 class OrbitMove:
     """What the moves share: the target in two parts, and R along the orbit.
 
@@ -94,16 +110,14 @@ class OrbitMove:
             evaluations[new] += 1
         return values, evaluations
 
-    def _chosen(
-        self, state: State, k: Flux, log_weights: Array, rest: Array, u: Array, evaluations: Flux
-    ) -> tuple[State, Array, OrbitInfo]:
-        """One slot drawn by these weights, of those with flux ``k`` and values ``rest`` of R, the first being x itself."""
-        weights = choice_weights(log_weights)
+    def _chosen(self, state: State, slots: Slots, u: Array) -> tuple[State, Array, OrbitInfo]:
+        """One slot drawn by its weight: the new state, its flux, and what happened."""
+        weights, rest = slots.weights, slots.rest
         slot = drawn(weights, u)
         left = 1 - weights[0] / np.cumsum(weights, axis=0)[-1]  # a sum in the same order whatever the number of chains
-        k, chosen = (np.take_along_axis(values, slot[None], axis=0)[0] for values in (k, rest))
+        k, chosen = (np.take_along_axis(values, slot[None], axis=0)[0] for values in (slots.k, rest))
         broken = np.logical_or.reduce(~np.isfinite(rest))
-        info = OrbitInfo(slot > 0, chosen - rest[0], np.zeros(len(u)), left, broken, evaluations)
+        info = OrbitInfo(slot > 0, chosen - rest[0], np.zeros(len(u)), left, broken, slots.evaluations)
         return self._wound(state, k, chosen, info.accepted), k.astype(np.float64), info
 
     def _wound(self, state: State, k: Flux, rest: Array, accepted: NDArray[np.bool_]) -> State:
@@ -112,13 +126,6 @@ class OrbitMove:
         moved = k != 0
         energy = np.where(moved, self.gauge.action(x) + rest, state.action)
         return proposal_state(self.action, state, x, energy, accepted & moved)
-
-
-def choice_weights(log_weights: Array) -> Array:
-    """``exp`` of them up to a factor per chain that makes the largest 1; 0 where R was not finite, as a zero of the determinant."""
-    finite = np.isfinite(log_weights)
-    log_weights = np.where(finite, log_weights, -np.inf)
-    return np.exp(log_weights - log_weights.max(axis=0))
 
 
 @dataclass(frozen=True)
@@ -188,8 +195,12 @@ class OrbitPool(OrbitMove):
     def propose(self, state: State, candidates: Array, u: Array) -> tuple[State, Array, OrbitInfo]:
         """The new state, the flux that was added, and what happened, for given uniforms."""
         k = drawn(np.exp(self.log_softmax(state.x)), candidates.T)
+        return self._chosen(state, self.slots(state, k), u)
+
+    def slots(self, state: State, k: Flux) -> Slots:
+        """x and the members of flux ``k``, ``(M, chain)``, with the weights ``exp(-R)``."""
         rest, evaluations = self.rest_along(state, k)
-        return self._chosen(state, np.vstack([np.zeros_like(k[:1]), k]), -rest, rest, u, evaluations)
+        return Slots(np.vstack([np.zeros_like(k[:1]), k]), -rest, rest, evaluations)
 
 
 @dataclass(frozen=True)
@@ -209,12 +220,11 @@ class OrbitHeatBath(OrbitMove):
 
     def propose(self, state: State, u: Array) -> tuple[State, Array, OrbitInfo]:
         """The new state, the flux that was added, and what happened, for given uniforms."""
-        k, log_weights, rest, evaluations = self.slots(state)
-        return self._chosen(state, k, log_weights, rest, u, evaluations)
+        return self._chosen(state, self.slots(state), u)
 
-    def slots(self, state: State) -> tuple[Flux, Array, Array, Flux]:
-        """The flux of each member, x first, its log weight and R, all ``(V, chain)``, and evaluations per chain."""
+    def slots(self, state: State) -> Slots:
+        """All members of the orbit, with the weights ``q exp(-R)``."""
         log_softmax = self.log_softmax(state.x)
         k = np.broadcast_to(np.arange(len(log_softmax))[:, None], log_softmax.shape)
         rest, evaluations = self.rest_along(state, k[1:])
-        return k, log_softmax - rest, rest, evaluations
+        return Slots(k, log_softmax - rest, rest, evaluations)

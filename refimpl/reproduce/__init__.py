@@ -1,4 +1,4 @@
-"""The experiments of the papers on L2HMC and LeapfrogLayers, as functions that return tables and draw their figures.
+"""The experiments of the papers on L2HMC and LeapfrogLayers, and some with quarks, as functions.
 
 Each is ``run(seed=0, out=None, progress=False, effort="full") -> Table``; with ``out`` the table is saved there as
 ``NAME.json`` and ``NAME.txt`` and, with matplotlib, the figure as ``NAME.png``. ``effort="quick"`` takes seconds and shows
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import freezing, gmm, pion_mass, trajectory, transfer, tunnelling, weights
+from . import freezing, gmm, pion_mass, schwinger_topology, trajectory, transfer, tunnelling, weights
 from .table import Table
 
 __all__ = ["DESCRIPTIONS", "EXPERIMENTS", "Table", "run"]
@@ -27,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "transfer": transfer.run,
     "plaquette": tunnelling.plaquette,
     "pion-mass": pion_mass.run,
+    "schwinger-topology": schwinger_topology.run,
 }
 
 DESCRIPTIONS: dict[str, str] = {
@@ -41,6 +42,7 @@ DESCRIPTIONS: dict[str, str] = {
     "transfer": "models of 8 x 8 run on 16 x 16, as they are and fine-tuned",
     "pion-mass": "mass of the pseudoscalar, Schwinger model and SU(3), against Abbott 2022",
     "plaquette": "plaquette and susceptibility of trained samplers against exact values",
+    "schwinger-topology": "charge with two flavours: HMC, winding and orbit moves, independence Metropolis",
 }
 
 

@@ -25,11 +25,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Chains:
-    """Records of a run: observables ``(step + 1, chain)`` (the start is row 0), acceptance, CPU seconds per step."""
+    """Records of a run: observables ``(step + 1, chain)`` (the start is row 0), acceptance, CPU seconds per step.
+
+    ``infos``: what happened in each step, of a cycle in each of its kernels.
+    """
 
     series: Mapping[str, NDArray[Any]]
     acceptance: Array
     seconds: float
+    infos: Sequence[tuple[Any, ...]]
 
 
 def run_chains(
@@ -42,16 +46,17 @@ def run_chains(
     """Run chains from ``x``; the acceptance of a cycle is that of its first kernel. Seconds leave the records out."""
     rngs, state = spawn_rngs(seed, len(x)), kernel.init(x)
     rows: dict[str, list[NDArray[Any]]] = {name: [np.asarray(f(state.x))] for name, f in record.items()}
-    acceptance, seconds = [], 0.0
+    infos: list[tuple[Any, ...]] = []
+    seconds = 0.0
     for _ in range(n_steps):
         begun = time.process_time()
         state, info = kernel.step(rngs, state)
         seconds += time.process_time() - begun
-        acceptance.append((info[0] if isinstance(info, tuple) else info).acceptance)
+        infos.append(info if isinstance(info, tuple) else (info,))
         for name, f in record.items():
             rows[name].append(np.asarray(f(state.x)))
     series = {name: np.array(values) for name, values in rows.items()}
-    return Chains(series, np.array(acceptance), seconds / n_steps)
+    return Chains(series, np.array([info[0].acceptance for info in infos]), seconds / n_steps, infos)
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,15 @@ def charge_of(kernel: Kernel, theory: Theory, n_chains: int, n_steps: int, seed:
     assert theory.sample is not None
     x = theory.sample(np.random.default_rng(first), n_chains)
     chains = run_chains(kernel, x, n_steps, second, {"charge": observables.charge})
+    return charge_in(chains, theory.exact["charge^2"])
+
+
+def charge_in(chains: Chains, charge_squared: float) -> Charge:
+    """`Charge` of a run from equilibrium that recorded the charge; ``<Q^2>`` is known."""
     charge = chains.series["charge"].astype(np.float64)
+    n_steps, n_chains = len(charge) - 1, charge.shape[1]
     changes = np.diff(charge, axis=0)
-    estimate, error, bound = one_step_tau(changes**2, theory.exact["charge^2"])
+    estimate, error, bound = one_step_tau(changes**2, charge_squared)
     direct = not bound and 20 * estimate < n_steps
     if direct:
         estimate, error, _ = integrated_autocorrelation_time(charge[1:])

@@ -7,7 +7,7 @@ import numpy as np
 
 from refimpl.groups import wrap
 from refimpl.kernels import FluxHeatBath, OrbitHeatBath, OrbitMetropolis, OrbitPool, Winding
-from refimpl.kernels.orbit import OrbitMove, choice_weights
+from refimpl.kernels.orbit import OrbitMove, Slots
 from refimpl.lattice import unit_flux
 
 
@@ -55,14 +55,13 @@ def transition_matrix(kernel, members):
         q /= q.sum(axis=0)
         for pool in itertools.product(range(volume), repeat=kernel.candidates):
             k = np.broadcast_to(np.array(pool)[:, None], (len(pool), volume))
-            weights = choice_weights(-kernel.rest_along(state, k)[0])
+            weights = kernel.slots(state, k).weights
             for slot, chance in zip((0, *pool), weights / weights.sum(axis=0), strict=True):
                 add(slot, q[list(pool)].prod(axis=0) * chance)
         return matrix
-    k, log_weights, _, _ = kernel.slots(state)
-    weights = choice_weights(log_weights)
-    for i in range(len(k)):
-        add(k[i], (weights / weights.sum(axis=0))[i])
+    slots = kernel.slots(state)
+    for k, chance in zip(slots.k, slots.weights / slots.weights.sum(axis=0), strict=True):
+        add(k, chance)
     return matrix
 
 
@@ -79,7 +78,7 @@ class MovingWindow(OrbitHeatBath):
         window, log_softmax = np.arange(-self.reach, self.reach + 1), self.log_softmax(state.x)
         k = np.broadcast_to(np.append(0, window[window != 0])[:, None], (len(window), len(state.x)))
         rest, evaluations = self.rest_along(state, k[1:])
-        return k, np.take_along_axis(log_softmax, k % len(log_softmax), axis=0) - rest, rest, evaluations
+        return Slots(k, np.take_along_axis(log_softmax, k % len(log_softmax), axis=0) - rest, rest, evaluations)
 
 
 class OneDeterminant(OrbitMove):
