@@ -48,9 +48,9 @@ def squared(dirac, even_odd, mu_reg=0.0):
 
 def kernels(dirac, even_odd, mus, mu_reg=0.0):
     """``K_m`` as matrices, from (37) and (38): ``(chain, monomial, n, n)``."""
-    m = squared(dirac, even_odd, mu_reg)
+    m = squared(dirac, even_odd)
     one = np.eye(m.shape[-1])
-    masses = [0.0, *mus]
+    masses = [mu_reg, *mus]
     ratios = [(m + a * one) @ np.linalg.inv(m + b * one) for a, b in itertools.pairwise(masses)]
     return np.stack([*ratios, m + masses[-1] * one], axis=1)
 
@@ -65,7 +65,7 @@ def bernstein(variance, largest, n):
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("method", ["auto", "dense", "sparse"])
 @pytest.mark.parametrize("even_odd", [False, True])
-@pytest.mark.parametrize(("mus", "mu_reg"), [((), 0.0), ((), 0.02), ((0.01, 0.3), 0.0), ((0.01, 0.3), 0.02)])
+@pytest.mark.parametrize(("mus", "mu_reg"), [((), 0.0), ((), 0.02), ((0.01, 0.3), 0.0), ((0.03, 0.3), 0.02)])
 def test_forms_are_those_of_the_inverse_kernels(n, method, even_odd, mus, mu_reg):
     rng = np.random.default_rng(1)
     dirac = wilson_dirac(links(rng, n, 2, (2, 4)), 0.2)
@@ -207,7 +207,7 @@ def test_without_a_scale_where_the_fourth_moment_is_finite():
     ("even_odd", "mus", "scales"), [(False, (), 1.0), (True, (0.001, 0.01, 0.05), (1.0, 1.1, 0.9, 1.5))]
 )
 def test_logarithms_have_their_mean_and_variance_at_any_size(even_odd, mus, scales):
-    draws = 1500
+    draws = 800
     dirac = wilson_dirac(exact.u1.sample(np.random.default_rng(10), 2, 2.0, (8, 8)), 0.265)
     values, info = determinant_estimate(spawn_rngs(11, 2), dirac, draws, even_odd=even_odd, mus=mus, scales=scales)
     assert not info.finite_variance.any() or even_odd
@@ -247,9 +247,9 @@ def test_averages_in_logarithms_do_not_overflow():
 
 
 def test_thermal_fields_break_the_conditions_and_a_scale_mends_the_variance():
-    dirac = wilson_dirac(exact.u1.sample(np.random.default_rng(14), 4, 2.0, (8, 8)), 0.265)
+    dirac = wilson_dirac(exact.u1.sample(np.random.default_rng(14), 2, 2.0, (8, 8)), 0.265)
     for options in ({}, {"even_odd": True}, {"even_odd": True, "mus": (0.001, 0.01, 0.05)}):
-        _, info = determinant_estimate(spawn_rngs(15, 4), dirac, 1, **options)
+        _, info = determinant_estimate(spawn_rngs(15, 2), dirac, 1, **options)
         spectra = hasenbusch_spectra(dirac, options.get("mus", ()), options.get("even_odd", False))
         np.testing.assert_allclose(info.lam_min, spectra.min(2), rtol=1e-12)
         np.testing.assert_allclose(info.lam_max, spectra.max(2), rtol=1e-12)
@@ -313,9 +313,9 @@ def test_log_determinants_have_their_mean_and_variance(n, even_odd, noise):
     # Quadratic forms of some tens of modes have a kurtosis of a few: ((3 + few) - 1)/n under the root.
     np.testing.assert_allclose(values.var(1), info.variance, rtol=SIGMAS * np.sqrt(6 / draws))
     assert (info.remainder == 0).all()
-    gauss, _ = log_determinant_estimate(spawn_rngs(21, 2), dirac, 3, even_odd=even_odd, noise=noise, steps=20)
+    gauss, _ = log_determinant_estimate(spawn_rngs(21, 2), dirac, 3, even_odd=even_odd, noise=noise, steps=48)
     same, _ = log_determinant_estimate(spawn_rngs(21, 2), dirac, 3, even_odd=even_odd, noise=noise)
-    np.testing.assert_allclose(gauss, same, rtol=0, atol=1e-9)  # more steps than rows: exact
+    np.testing.assert_allclose(gauss, same, rtol=0, atol=1e-9)  # as many steps as rows, at least: exact
 
 
 @pytest.mark.parametrize("even_odd", [False, True])

@@ -96,17 +96,14 @@ def condition_numbers(dirac: WilsonDirac, even_odd: bool = False, mu: float = 0.
 
 
 def monomial_masses(mus: Sequence[float] = (), mu_reg: float = 0.0) -> tuple[tuple[float, float | None], ...]:
-    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38) with ``mu_0 = 0``, None after the last; checked.
+    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38), None after the last; checked.
 
-    The regulator replaces ``M`` by ``M + mu_reg``, so that every mass grows by it, and the product of all monomials is
-    ``det(M + mu_reg)``.
+    The regulator takes the place of ``mu_0 = 0``, so that the product of all monomials is ``det(M + mu_reg)``.
     """
-    mu_reg = check_number("mu_reg", mu_reg, 0)
-    masses = [0.0, *(check_number("mus", mu, 0, above=True) for mu in mus)]
+    masses = [check_number("mu_reg", mu_reg, 0), *(check_number("mus", mu, 0, above=True) for mu in mus)]
     if any(b <= a for a, b in itertools.pairwise(masses)):
-        raise ValueError(f"mus: got {tuple(mus)}, expected ascending numbers")
-    shifted = [mu_reg + mu for mu in masses]
-    return tuple(zip(shifted, [*shifted[1:], None], strict=True))
+        raise ValueError(f"mus: got {tuple(mus)}, expected ascending numbers above mu_reg = {mu_reg:g}")
+    return tuple(zip(masses, [*masses[1:], None], strict=True))
 
 
 def monomial_eigenvalues(lams: ArrayLike, mus: Sequence[float] = (), mu_reg: float = 0.0) -> Array:
