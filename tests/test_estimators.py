@@ -56,7 +56,7 @@ def kernels(dirac, even_odd, mus, mu_reg=0.0):
 
 
 def bernstein(variance, largest, n):
-    """t with ``P(|mean - expectation| > t) <= p`` for n values from 0 to ``largest``: ``n t^2 = 2 log(2/p) (var + largest t/3)``."""
+    """t with ``P(|mean - expectation| > t) <= p``, n values from 0 to ``largest``: ``n t^2 = 2 log(2/p) (var + largest t/3)``."""
     log = np.log(2 / P_VALUE)
     b = largest * log / (3 * n)
     return b + np.sqrt(b * b + 2 * log * variance / n)
@@ -152,6 +152,9 @@ def test_moments_end_where_they_diverge():
     np.testing.assert_array_equal(finite_moment(lams, 4), [True, False, False, False, False])
     np.testing.assert_array_equal(np.isfinite(relative_variance(lams)), finite_moment(lams, 2))
     np.testing.assert_array_equal(np.isfinite(log_moment(lams, 4)), finite_moment(lams, 4))
+    info = conditions(lams[:, None])
+    np.testing.assert_array_equal(info.finite_variance, finite_moment(lams, 2))
+    np.testing.assert_array_equal(info.finite_fourth_moment, finite_moment(lams, 4))
     assert relative_variance(np.ones(5)) == 0
     assert np.isinf(relative_variance([0.0, 1.0]))
 

@@ -74,9 +74,9 @@ class Ensemble:
 # I_1/I_0(2.26) is the dynamical plaquette 0.738 of beta = 2, and SU(3) at 6.5 has that of beta = 6, 0.451.
 SCHWINGER = (MUS[:1], MUS[:2], MUS)
 CASES = (
-    (Case(1, 8, 2.0, 2.26, SCHWINGER), 20_000),
-    (Case(1, 16, 2.0, 2.26, SCHWINGER[2:]), 800),
-    (Case(3, 16, 6.0, 6.5, (MUS_SU3,)), 100),
+    (Case(1, 8, 2.0, 2.26, SCHWINGER), 10_000),
+    (Case(1, 16, 2.0, 2.26, SCHWINGER[2:]), 400),
+    (Case(3, 16, 6.0, 6.5, (MUS_SU3,)), 60),
 )
 QUICK_CASES = ((Case(1, 4, 2.0, 2.26, SCHWINGER), 300), (Case(3, 4, 6.0, 6.5, (MUS_SU3,)), 30))
 
