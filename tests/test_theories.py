@@ -237,6 +237,21 @@ def test_the_closest_pure_gauge_theory_has_the_plaquette():
     assert abs(values.mean() - expected) < 5 * values.std() * np.sqrt(1 / 500 + 1 / 150)
 
 
+def test_the_schwinger_model_has_exact_answers_on_four_sites():
+    theory, n = theories.schwinger(2.0, 0.265, (2, 2)), 2000
+    x = theory.sample(np.random.default_rng(6), n)
+    assert set(theory.exact) == {"plaquette", "sine_charge", "charge^2"}
+    for key, expected in theory.exact.items():
+        values = theory.observables[key](x)
+        assert abs(values.mean() - expected) < 5 * values.std(ddof=1) / np.sqrt(n), key
+    probabilities = theory.sector_probabilities()
+    assert set(probabilities) == {-1, 0, 1}
+    assert 2 * probabilities[1] == pytest.approx(theory.exact["charge^2"], rel=1e-12)
+    for other in (theories.schwinger(2.0, 0.265, (2, 4)), theories.schwinger(40.0, 0.265, (2, 2))):
+        assert dict(other.exact) == {"sine_charge": 0.0}
+        assert other.sector_probabilities() == {}
+
+
 @pytest.mark.parametrize("name", FERMIONS)
 def test_powers_of_a_determinant_and_their_training_are_refused(name):
     theory = FERMIONS[name]

@@ -1,16 +1,16 @@
-"""Estimators of ``det M = det D^2`` by Gaussian pseudofermions, ``M = D D^dag`` or ``D_sc D_sc^dag`` (Abbott 2022, secs. II, III.D, E).
+"""Estimators of ``det M = det D^2`` by Gaussian pseudofermions, ``M = D D^dag`` or ``D_sc D_sc^dag`` (Abbott 2022, III.D, III.E).
 
-The determinant is a product over monomials m with kernels ``K_m`` (38; `refimpl.observables.monomial_eigenvalues`), and each factor is an
-integral (10), ``det K = pi^-n int exp(-phi^dag K^-1 phi)`` over real and imaginary parts. With ``phi`` from the density
-``q = (pi c)^-n exp(-phi^dag phi/c)`` the weight of importance sampling is
+The determinant is a product over monomials m with kernels ``K_m`` (38; `refimpl.observables.monomial_eigenvalues`), and each
+factor is an integral (10), ``det K = pi^-n int exp(-phi^dag K^-1 phi)`` over real and imaginary parts. With ``phi`` from the
+density ``q = (pi c)^-n exp(-phi^dag phi/c)`` the weight of importance sampling is
 
 ``w = pi^-n exp(-phi^dag K^-1 phi) / q(phi) = c^n exp(-phi^dag (K^-1 - 1/c) phi)``, ``E w = det K`` (41).
 
 Its laws are exact in the eigenvalues ``lam`` of ``K/c``: ``E w^k / c^(n k) = prod lam/(k - (k - 1) lam)``, finite only for
-``lam_max < k/(k - 1)``. So the variance is finite for ``lam_max < 2``, that of the variance (an honest error bar) for ``lam_max < 4/3``.
-``log w - n log c`` has mean ``tr(1 - c K^-1)`` and variance ``tr(c K^-1 - 1)^2`` always. The average of ``N_pf`` draws (42) divides
-the relative variance X_m of each monomial by ``N_pf``; the product of the averages (46) has ``prod_m (1 + X_m/N_pf) - 1``, which is (45)
-for one monomial only.
+``lam_max < k/(k - 1)``. So the variance is finite for ``lam_max < 2``, that of the variance (an honest error bar) for
+``lam_max < 4/3``. ``log w - n log c`` has mean ``tr(1 - c K^-1)`` and variance ``tr(c K^-1 - 1)^2`` always. The average of
+``N_pf`` draws (42) divides the relative variance X_m of each monomial by ``N_pf``; the product of the averages (46) has
+``prod_m (1 + X_m/N_pf) - 1``, which is (45) for one monomial only.
 """
 
 from __future__ import annotations
@@ -176,13 +176,13 @@ def log_moment(lams: ArrayLike, k: float) -> Array:
 
 def finite_moment(lams: ArrayLike, k: float) -> NDArray[np.bool_]:
     """Whether ``E w^k`` is finite: ``lam_max < k/(k - 1)`` over the last axis, for ``k > 1``."""
-    return np.max(lams, axis=-1) < k / (k - 1)
+    return np.asarray(np.asarray(lams).max(axis=-1) < k / (k - 1))
 
 
 def relative_variance(lams: ArrayLike) -> Array:
     """``Var w / (E w)^2 = prod 1/(lam (2 - lam)) - 1`` over the last axis; infinite where some ``lam >= 2``."""
     deviation = 1 - np.asarray(lams, dtype=np.float64)  # lam (2 - lam) = 1 - (1 - lam)^2
-    finite = (np.abs(deviation) < 1).all(axis=-1)
+    finite = np.asarray((np.abs(deviation) < 1).all(axis=-1))
     inside = np.where(finite[..., None], deviation, 0.0)
     with np.errstate(over="ignore"):
         return np.where(finite, np.expm1(-np.log1p(-(inside**2)).sum(axis=-1)), np.inf)
@@ -231,8 +231,8 @@ def conditions(kernels: Array, scales: ArrayLike = 1.0, n_pf: int = 1) -> Condit
     return Conditions(
         lam_min=lams.min(axis=-1),
         lam_max=lams.max(axis=-1),
-        finite_variance=finite_moment(lams, 2).all(axis=-1),
-        finite_fourth_moment=finite_moment(lams, 4).all(axis=-1),
+        finite_variance=np.all(finite_moment(lams, 2), axis=-1),
+        finite_fourth_moment=np.all(finite_moment(lams, 4), axis=-1),
         relative_variance=relative_variance_of_average(relative_variance(lams), n_pf),
         log_mean=log_mean(lams).sum(axis=-1) + size * float(np.log(c).sum()),
         log_variance=log_variance(lams).sum(axis=-1),
@@ -302,7 +302,8 @@ class SparseForms(Forms):
         defect, size = np.abs(self._matrices[m] @ solution - right).max(), np.abs(right).max()
         if not defect <= RESIDUAL * size:
             raise SolverError(
-                f"determinant_estimate: got a residual of {defect:.1e}, expected at most {RESIDUAL:g} |phi|; D is singular or nearly so"
+                f"determinant_estimate: got a residual of {defect:.1e} for |phi| = {size:.1e}, expected at most {RESIDUAL:g} "
+                "of it; D is singular or nearly so"
             )
         return _squares(solution.T)
 

@@ -77,8 +77,8 @@ def log_determinant_estimate(
     z = np.array([_noise(rng, (n, rows), noise) for rng in rngs])
     if steps is None:
         return _exact(dirac, z, even_odd, noise)
-    low = extreme_eigenvalues(dirac, even_odd)[:, 0]
-    if not low.min() > 0:
+    low, high = extreme_eigenvalues(dirac, even_odd).T
+    if np.any(low <= (rows * np.finfo(float).eps) ** 2 * high):
         raise SolverError("log_determinant_estimate: got a singular operator, expected a regular one")
     apply, k = _normal_operator(dirac, even_odd), check_integer("steps", steps, 1)
     rules = [lanczos_quadrature(apply, z[:, i], k, BELOW * low) for i in range(n)]
@@ -161,7 +161,9 @@ def _normal_operator(dirac: WilsonDirac, even_odd: bool) -> Callable[[ComplexArr
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], noise: str) -> ComplexArray:
-    return complex_normal(rng, shape) if noise == "gaussian" else 2.0 * rng.integers(0, 2, shape) - 1 + 0j
+    if noise == "gaussian":
+        return complex_normal(rng, shape)
+    return (2 * rng.integers(0, 2, shape) - 1).astype(np.complex128)
 
 
 def _norms(psi: ComplexArray) -> Array:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions import SolverError, WilsonDirac, solve
+from ..actions import SolverError, WilsonDirac
 from ..actions.dirac_matrix import (
     dense_matrix,
     even_odd_indices,
@@ -68,17 +68,12 @@ def pseudoscalar_correlator(dirac: WilsonDirac, sources: str | int = "all", meth
 
 def propagator(dirac: WilsonDirac, sites: ArrayLike, method: str = "auto") -> ComplexArray:
     """``S = D^-1`` from these sites (numbers ``t X + x``): ``(chain, 2 N V, sites, 2 N)``; refuses singular operators."""
-    if method not in ("auto", "dense", "sparse"):
-        raise ValueError(f"method: got {method!r}, expected 'auto', 'dense' or 'sparse'")
     volume, width = dirac.shape[0] * dirac.shape[1], 2 * dirac.colours
     sites = np.asarray(sites)
     columns = (width * sites[:, None] + np.arange(width)).ravel()
     right = np.zeros((volume * width, columns.size), np.complex128)
     right[columns, np.arange(columns.size)] = 1
-    if method == "dense" or (method == "auto" and len(right) < DENSE_ROWS):
-        inverse = _dense_solutions(dirac, right)
-    else:
-        inverse = _sparse_solutions(dirac, right)
+    inverse = _solutions(dirac, np.broadcast_to(right, (len(dirac.links), *right.shape)), method)
     return inverse.reshape(len(inverse), len(right), sites.size, width)
 
 
@@ -151,8 +146,8 @@ def effective_mass_estimate(correlators: ArrayLike, bins: int = 50) -> Effective
 def chiral_condensate(dirac: WilsonDirac, method: str = "auto") -> Array:
     """``tr D^-1 / (2 N V)``, ``(chain,)``: real, 1 at ``kappa = 0``.
 
-    Positive for heavy quarks: ``<psi-bar psi> = - tr D^-1`` per flavour has the other sign, and for fields with ``D = m0 + 2 - ...``
-    the value is to be multiplied by ``2 kappa``. For even extents ``tr D^-1 = 2 tr D_sc^-1``.
+    Positive for heavy quarks: ``<psi-bar psi> = - tr D^-1`` per flavour has the other sign. For fields with the normalisation
+    ``D = m0 + 2 - ...`` the value is to be multiplied by ``2 kappa``. For even extents ``tr D^-1 = 2 tr D_sc^-1``.
     """
     halved = has_checkerboard(dirac)
     volume, width = dirac.shape[0] * dirac.shape[1], 2 * dirac.colours
@@ -176,36 +171,32 @@ def chiral_condensate_estimate(rngs: Generators, dirac: WilsonDirac, n: int) -> 
     n = check_integer("n", n, 1)
     if len(rngs) != len(dirac.links):
         raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
-    shape = dirac.spinor_shape
-    noise = np.array([2.0 * rng.integers(0, 2, (n, *shape[1:])) - 1 for rng in rngs])
-    values = np.empty((len(rngs), n))
-    for k in range(n):
-        z = noise[:, k] + 0j
-        values[:, k] = (noise[:, k] * solve(dirac, z).real).reshape(len(z), -1).mean(axis=1)
-    return values
+    rows = dirac.shape[0] * dirac.shape[1] * 2 * dirac.colours
+    noise = np.array([2.0 * rng.integers(0, 2, (n, rows)) - 1 for rng in rngs])
+    solution = _solutions(dirac, noise.swapaxes(1, 2) + 0j, "auto")
+    return (noise * solution.real.swapaxes(1, 2)).mean(axis=2)
 
 
-def _dense_solutions(dirac: WilsonDirac, right: ComplexArray) -> ComplexArray:
-    matrix = dense_matrix(dirac)
-    return _checked(matrix, _solved(matrix, np.broadcast_to(right, (len(matrix), *right.shape))), right)
-
-
-def _sparse_solutions(dirac: WilsonDirac, right: ComplexArray) -> ComplexArray:
-    """``S_e = D_sc^-1 (b_e - D_eo b_o)``, ``S_o = b_o - D_oe S_e`` where extents are even."""
-    matrices = sparse_matrices(dirac)
-    out = np.empty((len(matrices), *right.shape), np.complex128)
+def _solutions(dirac: WilsonDirac, right: ComplexArray, method: str) -> ComplexArray:
+    """``D^-1 b`` for right-hand sides ``(chain, n, k)``, each matrix factorised once."""
+    if method not in ("auto", "dense", "sparse"):
+        raise ValueError(f"method: got {method!r}, expected 'auto', 'dense' or 'sparse'")
+    if method == "dense" or (method == "auto" and right.shape[1] < DENSE_ROWS):
+        matrix = dense_matrix(dirac)
+        return _checked(matrix, _solved(matrix, right), right)
+    out = np.empty(right.shape, np.complex128)
     if not has_checkerboard(dirac):
-        for k, matrix in enumerate(matrices):
-            out[k] = _factorised(matrix, right)
+        for k, sparse in enumerate(sparse_matrices(dirac)):
+            out[k] = _factorised(sparse, right[k])
         return out
     even, odd = even_odd_indices(dirac)
     for k, (d_eo, d_oe) in enumerate(sparse_even_odd_blocks(dirac)):
-        out[k, even] = _factorised(sparse_schur_of(d_eo, d_oe), right[even] - d_eo @ right[odd])
-        out[k, odd] = right[odd] - d_oe @ out[k, even]
+        out[k, even] = _factorised(sparse_schur_of(d_eo, d_oe), right[k, even] - d_eo @ right[k, odd])
+        out[k, odd] = right[k, odd] - d_oe @ out[k, even]
     return out
 
 
-def _solved(matrix: ComplexArray, right: ComplexArray) -> ComplexArray:
+def _solved(matrix: ComplexArray, right: ComplexArray) -> NDArray:
     try:
         return np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:

@@ -1,15 +1,16 @@
 """Spectra of ``M = D D^dag`` and of the kernels of pseudofermion monomials: extreme eigenvalues and condition numbers.
 
-``gamma5 D`` is Hermitian and its squared eigenvalues are those of ``D D^dag``; the same holds for ``D_sc`` on the even sites. A small
-eigenvalue comes out with half of the digits that squaring first would have lost.
+``gamma5 D`` is Hermitian and its squared eigenvalues are those of ``D D^dag``; the same holds for ``D_sc`` on the even sites.
+Squaring last keeps digits of small eigenvalues that squaring first would lose.
 
-Condition numbers have heavy tails. The small eigenvalues of ``gamma5 D`` have a density near zero that the weight ``det D^2`` multiplies
-by the eigenvalue squared, so that ``P(cond > c)`` falls like ``c^(-3/2)``: means exist, variances do not, the error bar of a
-mean is no error bar and the largest of a sample grows with its size. Compare medians and `quantiles`.
+Condition numbers have heavy tails. Where an eigenvalue of ``gamma5 D`` crosses zero it has a finite density there, which the
+weight ``det D^2`` multiplies by its square, so that ``P(cond > c)`` falls like ``c^(-3/2)``: means exist, variances do not,
+the error bar of a sample mean is none and the largest value grows with the sample. Compare medians and `quantiles`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,10 +56,8 @@ def sparse_hermitian_matrices(dirac: WilsonDirac, *, even_odd: bool = False) -> 
     """As `hermitian_matrix`, a SciPy sparse matrix per chain."""
     from scipy.sparse import csc_array, dia_array
 
-    if even_odd:
-        matrices = [sparse_schur_of(*pair) for pair in sparse_even_odd_blocks(dirac)]
-    else:
-        matrices = sparse_matrices(dirac)
+    blocks = sparse_even_odd_blocks(dirac) if even_odd else []
+    matrices = [sparse_schur_of(*pair) for pair in blocks] if even_odd else sparse_matrices(dirac)
     signs = chirality(dirac, even_odd=even_odd)
     gamma5 = dia_array((signs[None], [0]), shape=(signs.size, signs.size))
     return [csc_array(gamma5 @ matrix) for matrix in matrices]
@@ -97,21 +96,18 @@ def condition_numbers(dirac: WilsonDirac, even_odd: bool = False, mu: float = 0.
 
 
 def monomial_masses(mus: Sequence[float] = (), mu_reg: float = 0.0) -> tuple[tuple[float, float | None], ...]:
-    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38) with ``mu_0 = 0``, None after the last; checked.
+    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38), None after the last; checked.
 
-    The regulator replaces ``M`` by ``M + mu_reg``, so that every mass grows by it, and the product of all monomials is
-    ``det(M + mu_reg)``.
+    The regulator takes the place of ``mu_0 = 0``, so that the product of all monomials is ``det(M + mu_reg)``.
     """
-    mu_reg = check_number("mu_reg", mu_reg, 0)
-    masses = [0.0, *(check_number("mus", mu, 0, above=True) for mu in mus)]
-    if any(b <= a for a, b in zip(masses, masses[1:], strict=False)):
-        raise ValueError(f"mus: got {tuple(mus)}, expected ascending numbers")
-    shifted = [mu_reg + mu for mu in masses]
-    return tuple(zip(shifted, [*shifted[1:], None], strict=True))
+    masses = [check_number("mu_reg", mu_reg, 0), *(check_number("mus", mu, 0, above=True) for mu in mus)]
+    if any(b <= a for a, b in itertools.pairwise(masses)):
+        raise ValueError(f"mus: got {tuple(mus)}, expected ascending numbers above mu_reg = {mu_reg:g}")
+    return tuple(zip(masses, [*masses[1:], None], strict=True))
 
 
 def monomial_eigenvalues(lams: ArrayLike, mus: Sequence[float] = (), mu_reg: float = 0.0) -> Array:
-    """Eigenvalues of the kernel K of every monomial ``S = phi^dag K^-1 phi``, from ``lams`` ``(..., n)`` of M: ``(..., N_h + 1, n)``.
+    """Eigenvalues of the kernels K of the monomials ``phi^dag K^-1 phi``, from ``lams`` ``(..., n)`` of M: ``(..., N_h + 1, n)``.
 
     ``K_m = (M + mu_m) / (M + mu_(m + 1))`` (37, 38), growing with M and below 1; the last is ``M + mu_(N_h)``.
     """

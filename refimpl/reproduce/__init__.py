@@ -2,7 +2,8 @@
 
 Each is ``run(seed=0, out=None, progress=False, effort="full") -> Table``; with ``out`` the table is saved there as
 ``NAME.json`` and ``NAME.txt`` and, with matplotlib, the figure as ``NAME.png``. ``effort="quick"`` takes seconds and shows
-that an experiment runs, not what it finds. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers.
+that an experiment runs, not what it finds. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers,
+Abbott 2022 the flows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import freezing, gmm, pion_mass, schwinger_topology, trajectory, transfer, tunnelling, weights
+from . import (
+    condition_numbers,
+    freezing,
+    gmm,
+    pion_mass,
+    schwinger_topology,
+    trajectory,
+    transfer,
+    tunnelling,
+    weights,
+)
 from .table import Table
 
 __all__ = ["DESCRIPTIONS", "EXPERIMENTS", "Table", "run"]
@@ -28,6 +39,7 @@ EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "plaquette": tunnelling.plaquette,
     "pion-mass": pion_mass.run,
     "schwinger-topology": schwinger_topology.run,
+    "condition-numbers": condition_numbers.run,
 }
 
 DESCRIPTIONS: dict[str, str] = {
@@ -43,6 +55,7 @@ DESCRIPTIONS: dict[str, str] = {
     "pion-mass": "mass of the pseudoscalar, Schwinger model and SU(3), against Abbott 2022",
     "plaquette": "plaquette and susceptibility of trained samplers against exact values",
     "schwinger-topology": "charge with two flavours: HMC, winding and orbit moves, independence Metropolis",
+    "condition-numbers": "of D D^dag: plain, even-odd, Hasenbusch; Schwinger and SU(3) (Abbott 2022, sec. IV.A.2)",
 }
 
 

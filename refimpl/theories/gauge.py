@@ -54,6 +54,14 @@ def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
     """
     shape = check_shape(shape)
     check_number("kappa", kappa, 0, above=True)
+    solved = shape == (2, 2) and beta <= exact.schwinger_2x2.LARGEST_BETA
+
+    def answers() -> Mapping[str, float]:
+        if not solved:
+            return {"sine_charge": 0.0}
+        integrals = exact.schwinger_2x2.two_by_two(beta, kappa)
+        return {"plaquette": integrals.plaquette, "sine_charge": 0.0, "charge^2": integrals.charge_squared}
+
     return Theory(
         "schwinger",
         {"beta": beta, "kappa": kappa, "shape": list(shape)},
@@ -62,10 +70,11 @@ def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
         _rejection(beta, kappa, shape, 1),
         lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
         {**CHARGES, "polyakov": observables.polyakov_loop},
-        lambda: {"sine_charge": 0.0},
+        answers,
         observables.charge,
         "charge",
-        together=TOGETHER,
+        lambda: exact.schwinger_2x2.two_by_two(beta, kappa).charge_distribution if solved else {},
+        TOGETHER,
         near=lambda rng, n: exact.u1.sample(rng, n, pure_gauge_beta(beta, kappa, shape), shape),
     )
 
