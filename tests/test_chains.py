@@ -82,9 +82,7 @@ def test_a_run_has_the_bits_of_a_plain_loop(tmp_path, kernel, theory, executor, 
 SU3 = theories.su3(6.0, (2, 3))
 QUARKS = theories.su2(2.0, (2, 4), 0.15)
 SCHWINGER = theories.schwinger(2.0, 0.2, (2, 4))
-PSEUDOFERMIONS = NestedHMC(
-    (Level(hasenbusch(0.2, (0.3,), even_odd=True), 2), Level((WilsonU1(2.0),), 3)), 0.6
-)
+PSEUDOFERMIONS = NestedHMC((Level(hasenbusch(0.2, (0.3,), even_odd=True), 2), Level((WilsonU1(2.0),), 3)), 0.6)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ PSEUDOFERMIONS = NestedHMC(
         (HMC(SU3.action, 0.3, 4), SU3, "process"),
         (HMC(QUARKS.action, 0.3, 4), QUARKS, "thread"),
         (PSEUDOFERMIONS, SCHWINGER, "thread"),
-        (Cycle([HMC(SCHWINGER.action, 0.3, 4), OrbitMetropolis(SCHWINGER.action)]), SCHWINGER, "thread"),
+        (Cycle([HMC(SCHWINGER.action, 0.3, 4), OrbitMetropolis(SCHWINGER.action)]), SCHWINGER, "thread"),  # type: ignore[arg-type]
         (Cycle([KERNEL, IndependenceMetropolis(THEORY.action, PureGauge(1.5, (4, 4)))]), THEORY, "thread"),
     ],
     ids=["su3", "su2 with quarks", "pseudofermions", "orbit", "independence"],

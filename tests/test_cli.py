@@ -1,5 +1,7 @@
 """The command line as a user meets it: output, exit codes, files, messages."""
 
+import argparse
+import functools
 import json
 import re
 import subprocess
@@ -10,8 +12,12 @@ import numpy as np
 import pytest
 
 from refimpl import chains
+from refimpl.actions import WilsonSUN, WilsonU1, hasenbusch
 from refimpl.cli import main
 from refimpl.exact import sun, u1
+from refimpl.kernels import HMC, Level, NestedHMC, PureGauge
+from refimpl.maps import OMELYAN
+from refimpl.theories import pure_gauge_beta
 from tests.runs import run as by_library_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +95,9 @@ def test_known_failures_come_from_a_file(capsys, tmp_path):
     assert run(capsys, "validate", "--xfail", str(known))[0] == 2
 
 
+PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --shape"
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
@@ -116,7 +125,51 @@ def test_known_failures_come_from_a_file(capsys, tmp_path):
         ("exact phi4 --beta 4 --shape 8 8", 2, "invalid choice"),
         ("sample u1 --beta 4 --shape 8 8 --out no/such/folder/run", 2, "--out"),
         ("sample u1 --beta 4 --shape 8 8", 2, "--out: got nothing, expected a new folder"),
-        ("sample", 2, "THEORY: got nothing, expected one of u1, o2, gaussian, gmm, or --resume DIR"),
+        (
+            "sample",
+            2,
+            "THEORY: got nothing, expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, or --resume DIR",
+        ),
+        ("sample schwinger --beta 2 --shape 4 4 --out x", 2, "--kappa: got nothing, expected it for theory schwinger"),
+        ("sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x", 2, "kappa: got 0.0, expected a finite number > 0"),
+        ("sample schwinger --beta 2 --kappa -1 --shape 4 4 --out x", 2, "argument --kappa: got '-1'"),
+        ("sample schwinger --beta 2 --kappa inf --shape 4 4 --out x", 2, "argument --kappa: got 'inf'"),
+        ("sample u1 --beta 2 --kappa 0.2 --shape 4 4 --out x", 2, "unrecognized arguments: --kappa"),
+        ("sample su3 --beta 2 --shape 4 4 --kernel flux --out x", 2, "invalid choice: 'flux'"),
+        (
+            "sample su3 --beta 2 --shape 4 4 --kernel pseudofermion --out x",
+            2,
+            "--kernel: got pseudofermion for su3 without fermions, expected --kappa above 0",
+        ),
+        ("sample su3 --beta 2 --shape 4 4 --start gauge --out x", 2, "--start: got gauge for su3 with beta = 2.0"),
+        (
+            "sample schwinger --beta 2 --kappa 0.2 --shape 8 8 --start exact --out x",
+            2,
+            "--start: got exact for schwinger with beta = 2.0, kappa = 0.2, shape = [8, 8], expected one of gauge, hot, cold",
+        ),
+        (
+            f"{PSEUDOFERMION} 4 5 --even-odd --out x",
+            2,
+            "--even-odd: got it for the shape [4, 5], expected even extents",
+        ),
+        (f"{PSEUDOFERMION} 4 4 --mus 0.5 0.1 --out x", 2, "--mus: got [0.5, 0.1], expected increasing masses"),
+        (f"{PSEUDOFERMION} 4 4 --mus 0 --out x", 2, "argument --mus: got '0', expected a finite number > 0"),
+        (
+            f"{PSEUDOFERMION} 4 4 --mus 0.5 --inner-steps 1 2 3 --out x",
+            2,
+            "--inner-steps: got 3 numbers, expected 1 or",
+        ),
+        (
+            "sample schwinger --beta 2 --kappa 0.2 --shape 4 4 --mus 0.5 --out x",
+            2,
+            "--mus: got [0.5] with --kernel hmc, expected it with pseudofermion only",
+        ),
+        (
+            "train l2hmc --theory schwinger --beta 2 --kappa 0.2 --shape 4 4 --out x",
+            2,
+            "--theory: got schwinger, expected one of u1, o2, gaussian, gmm: training needs second derivatives",
+        ),
+        ("train l2hmc --theory su3 --out x", 2, "--theory: got su3, expected one of u1"),
         ("sample --resume no/such/run", 2, "got no manifest.json, expected the folder of a run"),
         ("sample u1 --beta 4 --shape 8 8 --out x --workers 0", 2, "workers: got 0"),
         (
@@ -242,6 +295,96 @@ def test_sample_with_a_tuned_hmc(capsys, tmp_path, theory):
         "--tune: got it with --resume" in run(capsys, "sample", *theory, "--tune", "--resume", str(tmp_path / "run"))[2]
     )
     assert "--steps: got it with --tune" in run(capsys, *argv, "--steps", "3", "--out", str(tmp_path / "x"))[2]
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        ("schwinger --kappa 0.2 --shape 2 4 --kernel winding", "accepted/Winding"),
+        ("schwinger --kappa 0.2 --shape 2 4 --kernel orbit --steps 3", "accepted/OrbitMetropolis"),
+        (
+            "schwinger --kappa 0.2 --shape 2 4 --kernel independence --proposal-beta 2.1",
+            "accepted/IndependenceMetropolis",
+        ),
+        ("schwinger --kappa 0.2 --shape 3 4 --kernel pseudofermion --start hot", "charge"),
+        (
+            "su2 --kappa 0.2 --shape 2 4 --kernel pseudofermion --mus 0.1 0.5 --inner-steps 1 2 3 --no-even-odd",
+            "polyakov",
+        ),
+        ("su3 --shape 3 3 --start cold", "wilson_loop_2x2"),
+    ],
+)
+def test_sample_gauge_theories_with_and_without_fermions(capsys, tmp_path, argv, shown):
+    out, words = tmp_path / "run", ["sample", *argv.split(), "--beta", "2"]
+    sizes = ["--chains", "4", "--executor", "thread", "--save-every", "2", "--trajectories"]
+    assert run(capsys, *words, *sizes, "4", "--out", str(out))[0] == 0
+    assert run(capsys, "sample", "--resume", str(out), "--trajectories", "6", "--executor", "thread")[0] == 0
+    assert run(capsys, *words, *sizes, "6", "--resume", str(out))[0] == 0  # the same run
+    whole = tmp_path / "whole"
+    code, text, _ = run(capsys, *words, *sizes, "6", "--out", str(whole))
+    assert code == 0
+    assert shown in text
+    assert np.array_equal(chains.load_fields(out), chains.load_fields(whole))
+    assert shown in run(capsys, "analyse", str(out), "--thermalisation", "0")[1]
+    code, _, err = run(capsys, *words, "--steps", "7", "--resume", str(out))
+    assert code == 2
+    assert "steps: the run has" in err
+
+
+def test_the_kernels_of_fermions_are_what_the_options_say():
+    def kernel(text):
+        from refimpl import theories
+        from refimpl.cli import kernels
+
+        parser = argparse.ArgumentParser()
+        name = text.split()[0]
+        kernels.kernel_options(parser, name)
+        theory = theories.by_name(name, beta=2.0, kappa=0.2, shape=(4, 6))
+        configuration = kernels.kernel_configuration(parser.parse_args(text.split()[1:]), theory)
+        return kernels.kernel_from(configuration, theory, Path()), theory
+
+    made, theory = kernel("schwinger --kernel pseudofermion --steps 5 --step-size 0.1")
+    assert made == NestedHMC((Level(hasenbusch(0.2, even_odd=True), 5), Level((WilsonU1(2.0),), 4)), 0.5)
+    made, theory = kernel(
+        "su3 --kernel pseudofermion --mus 0.1 0.5 --inner-steps 1 2 3 --no-even-odd --integrator omelyan"
+    )
+    light, middle, heavy = hasenbusch(0.2, (0.1, 0.5), n=3)
+    assert made.levels == (
+        Level((light,), 10, OMELYAN), Level((middle,), 1, OMELYAN), Level((heavy,), 2, OMELYAN),
+        Level((WilsonSUN(2.0, 3),), 3, OMELYAN),
+    )  # fmt: skip
+    made, theory = kernel("schwinger --kernel independence --steps 3")
+    assert made.kernels[0] == HMC(theory.action, 0.2, 3)
+    assert made.kernels[1].proposal == PureGauge(pure_gauge_beta(2.0, 0.2, (4, 6)), (4, 6))
+
+
+def test_a_start_that_is_not_equilibrium_is_told(capsys, tmp_path):
+    argv = "sample schwinger --beta 2 --kappa 0.2 --shape 4 5 --chains 2 --trajectories 2 --steps 2 --executor thread"
+    code, _, err = run(capsys, *argv.split(), "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert f"start: exact pure gauge configurations at beta = {pure_gauge_beta(2.0, 0.2, (4, 5)):.4g}" in err
+    assert chains.read_manifest(tmp_path / "run")["configuration"]["start"] == "gauge"
+    code, _, err = run(
+        capsys, "sample", "--resume", str(tmp_path / "run"), "--trajectories", "3", "--executor", "thread"
+    )
+    assert code == 0
+    assert "start" not in err
+
+
+def test_pseudofermions_are_tuned(capsys, tmp_path, monkeypatch):
+    from refimpl import tuning
+    from refimpl.cli import sampling
+
+    monkeypatch.setattr(tuning, "tune", functools.partial(tuning.tune, adaptation=6))
+    monkeypatch.setattr(tuning, "largest_tau", functools.partial(tuning.largest_tau, trajectories=12))
+    monkeypatch.setattr(sampling, "TUNING_STEPS", (1, 2))
+    argv = "sample schwinger --beta 2 --kappa 0.2 --shape 2 2 --kernel pseudofermion --tune --chains 2 --trajectories 2"
+    code, _, err = run(capsys, *argv.split(), "--executor", "thread", "--out", str(tmp_path / "run"))
+    assert code == 0
+    steps, size = re.search(r"-> nested, leapfrog, n_steps (\d+), step_size ([\d.]+):", err).groups()
+    kernel = chains.read_manifest(tmp_path / "run")["kernel"]
+    assert kernel["levels"][0]["n_steps"] == int(steps)
+    assert kernel["length"] == pytest.approx(float(size) * int(steps), rel=1e-3)  # printed with four digits
 
 
 def test_resuming_as_something_else_shows_the_difference(capsys, tmp_path):

@@ -178,11 +178,16 @@ def test_theories_of_one_sector_record_none():
 def test_the_action_with_fermions_is_gauge_action_and_determinant(name):
     theory = FERMIONS[name]
     x = theory.start(np.random.default_rng(4), 5)
-    without = theories.u1(2.0, (2, 4)) if name == "schwinger" else theories.by_name(name, **theory.parameters | {"kappa": 0})
+    without = (
+        theories.u1(2.0, (2, 4)) if name == "schwinger" else theories.by_name(name, **theory.parameters | {"kappa": 0})
+    )
     fermions = -2 * exact_schwinger.log_determinant(x, theory.parameters["kappa"])  # by explicit loops over sites
     # rounding of LU of at most 36 rows, of a well conditioned matrix
     assert np.allclose(theory.action.action(x) - without.action.action(x), fermions, rtol=0, atol=1e-11)
-    assert theory.action.force(x).shape == (5, *theory.field_shape[:3], max(1, theory.colours**2 - 1))[: 4 + (name != "schwinger")]
+    assert (
+        theory.action.force(x).shape
+        == (5, *theory.field_shape[:3], max(1, theory.colours**2 - 1))[: 4 + (name != "schwinger")]
+    )
     again = theories.by_name(name, **theory.parameters)
     assert np.array_equal(again.action.action(x), theory.action.action(x))
     assert again.parameters == theory.parameters

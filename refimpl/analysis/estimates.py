@@ -124,7 +124,7 @@ def analyse(
     recorded = _with_squares({name: series[name] for name in series if name not in updates}, theory, sector)
     records, chains = _check(recorded, updates)
     automatic = thermalisation == "auto"
-    cut = max(map(statistics.thermalisation_cut, recorded.values())) if automatic and records > 1 else 0
+    cut = max(map(statistics.thermalisation_cut, recorded.values())) if automatic and records > 2 else 0
     if not automatic:
         if isinstance(thermalisation, str) or not 0 <= thermalisation < 1:
             raise ValueError(f"thermalisation: got {thermalisation!r}, expected 'auto' or a fraction from 0 to below 1")

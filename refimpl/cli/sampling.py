@@ -98,6 +98,8 @@ def _sample(arguments: argparse.Namespace) -> int:
         if n_steps < manifest["done"]:
             raise ValueError(f"--trajectories: got {n_steps}, expected at least {manifest['done']}, which are done")
     theory = _theory(configuration)
+    if arguments.resume is None and configuration["start"] == "gauge":
+        print(_gauge_start(theory), file=sys.stderr)
     kernel = kernel_from(configuration, theory, model)
     weights = {f"{MODEL}/weights.npz": _weights(model)} if "model" in configuration else {}
     try:
@@ -229,6 +231,15 @@ def _start(start: str, theory: Theory) -> Callable[..., Any]:
         parameters = ", ".join(f"{name} = {value}" for name, value in theory.parameters.items())
         raise ValueError(f"--start: got {start} for {theory.name} with {parameters}, expected one of {others}")
     return found
+
+
+def _gauge_start(theory: Theory) -> str:
+    """What a user should know of a start that is not equilibrium."""
+    from refimpl.theories import pure_gauge_beta
+
+    p = theory.parameters
+    beta = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]), theory.colours)
+    return f"refimpl: start: exact pure gauge configurations at beta = {beta:.4g}, the closest; `refimpl analyse` cuts what thermalises"
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Ensemble:
     name: str
     theory: Theory
     kernel: Kernel
-    start: Callable[[np.random.Generator, int], Array]
+    start: Callable[[np.random.Generator, int], NDArray[Any]]
     chains: int
     discarded: int
     steps: int
@@ -98,7 +98,9 @@ def ensembles(quick: bool) -> list[Ensemble]:
             lambda rng, n: exact.u1.sample(rng, n, SCHWINGER_BETA, (extent, extent)), *size, sources=extent, paper=0.35,
         )
     ]  # fmt: skip
-    for length, n_steps, size in ((4, 5, (3, 1, 3, 1)),) if quick else ((8, 5, (16, 15, 60, 2)), (16, 8, (8, 15, 40, 2))):
+    for length, n_steps, size in (
+        ((4, 5, (3, 1, 3, 1)),) if quick else ((8, 5, (16, 15, 60, 2)), (16, 8, (8, 15, 40, 2)))
+    ):
         found.append(_su3(length, n_steps, size))
     return found
 
