@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refimpl import observables
-from refimpl.groups import wrap
+from refimpl.groups import SUN, wrap
+from refimpl.groups.links import gauge_transform as matrix_gauge_transform
 from refimpl.lattice import gauge_transform, plaquette_angles
 from refimpl.validation import measure
 from refimpl.validation.strategies import (
@@ -250,6 +251,21 @@ def test_exchanging_time_and_space_exchanges_the_extents_of_a_loop_and_the_sign_
 def test_wilson_loop_names_a_bad_extent(extents, match):
     with pytest.raises(ValueError, match=match):
         observables.wilson_loop(hot((3, 5)), *extents)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_polyakov_loops_are_walks_along_time(n):
+    shape, rng = (3, 4), np.random.default_rng(n)
+    if n == 1:
+        x = rng.uniform(-np.pi, np.pi, (2, 2, *shape))
+        links, g = np.exp(1j * x)[..., None, None], rng.uniform(-np.pi, np.pi, (2, *shape))
+        turned = gauge_transform(x, g)
+    else:
+        links = x = SUN(n).haar(rng, (2, 2, *shape))
+        turned = matrix_gauge_transform(x, SUN(n).haar(rng, (2, *shape)))
+    walks = [[np.trace(np.linalg.multi_dot(u[0, :, k])).real / n for k in range(4)] for u in links]
+    np.testing.assert_allclose(observables.polyakov_loop(x), np.mean(walks, axis=1), rtol=0, atol=1e-14)  # rounding
+    np.testing.assert_allclose(observables.polyakov_loop(turned), observables.polyakov_loop(x), rtol=0, atol=1e-14)
 
 
 def test_wilson_loop_takes_numpy_integers_as_extents():

@@ -1,6 +1,7 @@
 """The experiments run, and what is certain about their numbers holds even in seconds."""
 
 import builtins
+import itertools
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from refimpl.actions.dirac_matrix import dense_matrix
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps import OMELYAN
-from refimpl.reproduce import condition_numbers, freezing, measure, transfer, weights
+from refimpl.reproduce import condition_numbers, freezing, measure, pion_mass, transfer, weights
 from refimpl.reproduce.counterexamples import WrongLeapfrog
 from refimpl.reproduce.table import Table
 from refimpl.theories import u1
@@ -158,6 +159,58 @@ def test_condition_numbers_are_those_of_fields_weighted_with_both_flavours():
         quoted = [row[-1] for row in condition_numbers.case_rows(case, few, np.random.default_rng(2)) if row[-1]]
         expected = {("U(1)", 8): 6, ("U(1)", 16): 0, ("SU(3)", 16): 1}[case.name, case.extent]
         assert len(quoted) == expected
+
+
+def test_pion_masses_are_near_the_paper_even_in_seconds(tables):
+    table = tables["pion-mass"]
+    full = [(e.name, e.paper, e.window, e.theory.parameters["shape"]) for e in pion_mass.ensembles(quick=False)]
+    assert full == [
+        ("Schwinger, beta = 2, L = 16", 0.35, (4, 7), [16, 16]),
+        ("SU(3), beta = 6, L = 8", 0.72, (2, 3), [8, 8]),
+        ("SU(3), beta = 6, L = 16", 0.72, (4, 7), [16, 16]),
+    ]
+    for ensemble, extent, paper in (("Schwinger, beta = 2, L = 8", 8, 0.35), ("SU(3), beta = 6, L = 4", 4, 0.72)):
+        *rows, last = table.where(ensemble=ensemble)
+        assert [row["t"] for row in rows] == [str(t) for t in range(extent // 2)]
+        assert all(a["correlator"] > b["correlator"] > 0 for a, b in itertools.pairwise(rows))
+        assert all(row["mass"] >= last["mass"] - 1e-12 for row in rows[:-1])  # the plateau comes last
+        # smaller lattices, and a handful of fields: heavier by less than a half
+        assert abs(last["mass"] / paper - 1) < 0.5
+        assert last["paper"] is None
+        assert 0 < last["mass_error"] < 0.2
+
+
+def test_the_plateau_is_the_mass_of_a_cosh():
+    t, rng = np.arange(16), np.random.default_rng(1)
+    masses = 0.35 + 0.02 * rng.standard_normal(100)
+    correlators = np.cosh(masses[None, :, None] * (t - 8))
+    value, error = pion_mass.plateau(correlators, (4, 7))
+    # the mean correlator weighs heavier masses more, by less than the scatter; error of the mean of 100
+    assert abs(value - 0.35) < 5 * 0.002
+    assert error == pytest.approx(masses.std(ddof=1) / 10, rel=0.1)
+    noisy = correlators * (1 + 0.001 * (t == 9))  # outside the window
+    assert pion_mass.plateau(noisy, (4, 7))[0] == pytest.approx(value, rel=1e-12)
+
+
+def test_correlators_are_those_of_the_chain_in_both_directions_of_time():
+    ensemble = pion_mass.ensembles(quick=True)[1]
+    seed = np.random.SeedSequence(5)
+    found, acceptance = pion_mass.measured(ensemble, seed)
+    assert found.shape == (3, 3, 4)
+    assert 0 < acceptance <= 1
+    first, second = np.random.SeedSequence(5).spawn(2)
+    state = ensemble.kernel.init(ensemble.start(np.random.default_rng(first), 3))
+    rngs = spawn_rngs(second, 3)
+    for _ in range(ensemble.discarded + 1):
+        state, _ = ensemble.kernel.step(rngs, state)
+    d = np.linalg.inv(dense_matrix(wilson_dirac(state.x, 0.265))).reshape(3, 4, 4, 6, 4, 4, 6)
+    # sources on the first spatial site of every time slice, (C3) sums over four of them
+    c = [
+        4 * np.mean([np.sum(np.abs(d[:, (s + t) % 4, :, :, s, 0]) ** 2, axis=(1, 2, 3)) for s in range(4)], axis=0)
+        for t in range(4)
+    ]
+    expected = np.array([c[0], (c[1] + c[3]) / 2, c[2], (c[1] + c[3]) / 2]).T
+    np.testing.assert_allclose(found[0], expected, rtol=1e-10)  # rounding times the condition number
 
 
 def test_a_wrong_leapfrog_without_fault_is_the_right_one():

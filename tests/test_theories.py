@@ -261,12 +261,12 @@ def test_the_schwinger_model_has_exact_answers_on_four_sites():
 def test_powers_of_a_determinant_and_their_training_are_refused(name):
     theory = FERMIONS[name]
     assert theory.scaled(1.0) is theory
-    with pytest.raises(ValueError, match="factor: got 0.5 for .* with fermions, expected 1"):
+    with pytest.raises(ValueError, match=r"factor: got 0\.5 for .* with fermions, expected 1"):
         theory.scaled(0.5)
     for without in (theory, THEORIES["su3"]):
-        with pytest.raises(ValueError, match="theory: got .*, expected u1, o2, gaussian or gmm"):
+        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian or gmm"):
             without.smooth_action  # noqa: B018
-        with pytest.raises(ValueError, match="theory: got .*, expected u1, o2, gaussian or gmm"):
+        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian or gmm"):
             recipes.dense_plan(without)
 
 

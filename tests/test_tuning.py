@@ -7,11 +7,23 @@ import numpy as np
 import pytest
 
 from refimpl import theories
+from refimpl.actions import WilsonU1, hasenbusch
 from refimpl.exact import toy
-from refimpl.kernels import HMC, spawn_rngs
+from refimpl.kernels import HMC, Level, NestedHMC, spawn_rngs
 from refimpl.maps import OMELYAN
 from refimpl.statistics import integrated_autocorrelation_time
-from refimpl.tuning import DualAveraging, adapted, crossing_step_size, largest_tau, tune_hmc
+from refimpl.tuning import (
+    DualAveraging,
+    adapted,
+    crossing_step_size,
+    gradients,
+    largest_tau,
+    outer_steps,
+    step_size,
+    tune,
+    tune_hmc,
+    with_step_size,
+)
 
 from .test_kernels import Harmonic
 
@@ -240,3 +252,36 @@ def test_an_action_that_nothing_moves_or_nothing_stops_is_refused():
         ValueError, match=r"action: got acceptance 1 at every step size from 0.1 to .*rejects long steps"
     ):
         tune_hmc(replace(Harmonic(), omega=0.0), x, 0, given({5: 1.0}), steps=(5,))
+
+
+def test_nested_trajectories_are_tuned_by_their_outermost_step():
+    theory = theories.schwinger(2.0, 0.2, (2, 4))
+    monomials = hasenbusch(0.2, (0.3,), even_odd=True)
+
+    def nested(steps, length):
+        return NestedHMC((Level(monomials, steps, OMELYAN), Level((WilsonU1(2.0),), 3)), length)
+
+    x = theory.sample(np.random.default_rng(1), 80)
+    found = adapted(nested(3, 0.3), x, 2, trajectories=20)
+    assert found.kernel == nested(3, found.kernel.length)
+    # drift 0.05 log(20)/(2 sqrt(20)) = 0.017 of dual averaging, and the noise of 80 chains
+    assert abs(found.acceptance - 0.7) < 0.15
+    assert step_size(found.kernel) == pytest.approx(found.kernel.length / 3)
+    assert with_step_size(nested(3, 0.3), 0.2) == nested(3, 3 * 0.2)
+    assert outer_steps(nested(3, 0.3)) == 3
+    # Omelyan kicks twice a step, and once at the end; two monomials, and the gauge force is free
+    assert gradients(nested(3, 0.3)) == 2 * 7
+    gauge = NestedHMC((Level((WilsonU1(2.0),), 5),), 1.0)
+    assert gradients(gauge) == gradients(HMC(WilsonU1(2.0), 0.2, 5)) == 5
+
+    tuned = tune(
+        [nested(1, 0.5), nested(2, 0.5)],
+        x[:20],
+        3,
+        lambda kernel, x, seed: (4.0 / outer_steps(kernel) ** 2, 0.1),
+        adaptation=4,
+    )
+    assert outer_steps(tuned.kernel) == 2
+    assert "-> nested, omelyan, n_steps 2, step_size" in str(tuned)
+    with pytest.raises(ValueError, match="kernels: got none"):
+        tune([], x, 1, largest_tau({"plaquette": theory.observables["plaquette"]}))

@@ -43,7 +43,7 @@ class Ensemble:
     steps: int
     every: int
     sources: int
-    paper: float
+    paper: float | None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -95,7 +95,7 @@ def ensembles(quick: bool) -> list[Ensemble]:
     found = [
         Ensemble(
             f"Schwinger, beta = 2, L = {extent}", model, IndependenceMetropolis(model.action, proposal),
-            lambda rng, n: exact.u1.sample(rng, n, SCHWINGER_BETA, (extent, extent)), *size, sources=extent, paper=0.35,
+            lambda rng, n: exact.u1.sample(rng, n, SCHWINGER_BETA, (extent, extent)), *size, sources=extent, paper=None if quick else 0.35,
         )
     ]  # fmt: skip
     for length, n_steps, size in (
@@ -113,7 +113,7 @@ def _su3(extent: int, n_steps: int, size: tuple[int, int, int, int]) -> Ensemble
     kernel = NestedHMC((Level(monomials, n_steps), Level((gauge,), 4)), 1.0)
     return Ensemble(
         f"SU(3), beta = 6, L = {extent}", theory, kernel,
-        lambda rng, n: exact.sun.sample(rng, n, SU3_BETA, (extent, extent), 3), *size, sources=extent, paper=0.72,
+        lambda rng, n: exact.sun.sample(rng, n, SU3_BETA, (extent, extent), 3), *size, sources=extent, paper=0.72 if extent > 4 else None,
     )  # fmt: skip
 
 
@@ -166,7 +166,8 @@ def _analysed(ensemble: Ensemble, correlators: Array) -> tuple[list[tuple[Cell, 
         ("m(t)", t, masses.value[:half], np.nan_to_num(masses.error[:half]), "o"),
         (f"plateau {value:.3f} +- {error:.3f}", [first, last], [value, value], None, "-"),
     ]
-    return rows, Panel(ensemble.name, "t", "effective mass", lines, [(f"paper {ensemble.paper:g}", ensemble.paper)])
+    levels = [] if ensemble.paper is None else [(f"paper {ensemble.paper:g}", ensemble.paper)]
+    return rows, Panel(ensemble.name, "t", "effective mass", lines, levels)
 
 
 def _cell(value: float) -> float | None:
