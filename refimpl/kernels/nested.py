@@ -123,10 +123,12 @@ class NestedHMC:
 
     @property
     def n_forces(self) -> tuple[int, ...]:
-        """Forces per trajectory of every level, the outermost first; those known at the start are not counted."""
+        """Forces per trajectory of every level, the outermost first; what is known at the start is not counted."""
         kicks = np.count_nonzero(self._schedule[0], axis=0)
-        known = sum(bool(level.fixed) for level in self.levels) == 1
-        return tuple(int(n) - (known and not level.monomials) for level, n in zip(self.levels, kicks, strict=True))
+        known = next(level for level in self.levels if level.fixed)
+        return tuple(
+            int(n) - (level is known and not level.monomials) for level, n in zip(self.levels, kicks, strict=True)
+        )
 
     def init(self, x: Array) -> State:
         """The state at field ``x`` (checked by the action)."""
@@ -173,11 +175,13 @@ class NestedHMC:
         kicks, drifts = self._schedule
         fixed, fermions = self._bound(x, v, phis)
         before, _ = _kicked(fermions, kicks[0], v)
-        if len(fixed) == 1:
-            v -= kicks[0][fixed[0][0]] * force
-        else:
-            for level, dynamics in fixed:
-                dynamics.kick(kicks[0][level])
+        # The outermost terms, which cost most, have what the others leave of the force that is known.
+        (outermost, _), *inner = fixed
+        for level, dynamics in inner:
+            _, part = dynamics.action_and_force()
+            v -= kicks[0][level] * part
+            force = force - part
+        v -= kicks[0][outermost] * force
         for weights, step in zip(kicks[1:-1], drifts, strict=False):
             drift(x, v, step)
             for level, dynamics in (*fixed, *fermions):
