@@ -343,6 +343,7 @@ FERMION = hasenbusch(KAPPA, (0.1,))
         (lambda: NestedHMC((GAUGE,), 1.0), "levels: got WilsonU1.*, expected Level objects"),  # type: ignore[arg-type]
         (lambda: NestedHMC((Level((GAUGE,), 2),), 0), "length: got 0"),
         (lambda: NestedHMC((Level((*FERMION, WilsonSUN(2.0, 3)), 2),), 1.0), r"levels: got terms of \[1, 3\] colours"),
+        (lambda: nested(even_odd=True).init(np.zeros((1, 2, 3, 2))), "shape: got extent T = 3, expected an even extent"),
         (lambda: NestedHMC((Level((FERMION[0], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
         (lambda: NestedHMC((Level((FERMION[1], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
         (lambda: NestedHMC((Level((*FERMION, *FERMION, GAUGE), 2),), 1.0), "pseudofermions: got"),
