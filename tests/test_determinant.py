@@ -7,6 +7,7 @@ import pytest
 
 from refimpl.actions import (
     WilsonDeterminant,
+    WilsonSUN,
     WilsonU1,
     link_response,
     log_determinant,
@@ -14,6 +15,7 @@ from refimpl.actions import (
 )
 from refimpl.actions.dirac_matrix import dense_matrix
 from refimpl.exact import fermions, u1
+from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.lattice import gauge_transform
 from refimpl.observables import mean_plaquette
@@ -119,13 +121,59 @@ def test_a_singular_operator_has_an_infinite_action_and_stops_no_other_chain(met
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_force_is_the_slope_of_the_action(shape, antiperiodic):
     x = 0.6 * links(np.random.default_rng(6), 1, 2, shape)
-    action = WilsonDeterminant(KAPPA, antiperiodic)
+    action = WilsonDeterminant(KAPPA, antiperiodic=antiperiodic)
     force = action.force(x)
     for index in np.ndindex(2, *shape):
         w = np.zeros((2, *shape))
         w[index] = 1
         expected = slope(lambda h, w=w: action.action(x + h * w))
         np.testing.assert_allclose(force[(slice(None), *index)], expected, rtol=0, atol=DIFFERENCES)
+
+
+@pytest.mark.parametrize("antiperiodic", [True, False])
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (4, 2)])
+def test_the_force_of_matrices_is_the_slope_of_the_action(shape, n, antiperiodic):
+    rng = np.random.default_rng(14)
+    x, action = links(rng, n, 2, shape), WilsonDeterminant(KAPPA, n, antiperiodic)
+    energy, force = action.action_and_force(x)
+    assert force.shape == (2, 2, *shape, n * n - 1)
+    assert not action.angular
+    np.testing.assert_array_equal(energy, -2 * log_abs(x, antiperiodic=antiperiodic))
+    np.testing.assert_array_equal(action.force(x), force)
+    v = np.zeros_like(force)
+    action.dynamics(x, v).kick(0.5)
+    np.testing.assert_array_equal(v, -0.5 * force)
+    for _ in range(4):
+        w = rng.standard_normal(force.shape)
+        w /= np.sqrt((w**2).sum((1, 2, 3, 4), keepdims=True))
+        expected = slope(lambda h, w=w: action.action(SUN(n).exp(h * w) @ x))
+        np.testing.assert_allclose((force * w).sum((1, 2, 3, 4)), expected, rtol=0, atol=DIFFERENCES)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_every_component_of_the_force_of_matrices_is_a_slope(n):
+    x, action = links(np.random.default_rng(15), n, 1, (2, 2)), WilsonDeterminant(KAPPA, n)
+    force = action.force(x)
+    for index in np.ndindex(2, 2, 2, n * n - 1):
+        w = np.zeros(force.shape[1:])
+        w[index] = 1
+        expected = slope(lambda h, w=w: action.action(SUN(n).exp(h * w) @ x))
+        assert abs(force[(0, *index)] - expected[0]) < DIFFERENCES
+
+
+def test_hmc_of_matrices_runs_with_the_sum_and_keeps_its_energy():
+    kernel = HMC(WilsonSUN(3.0, 3) + WilsonDeterminant(0.2, 3), 0.1, 5)
+    state = kernel.init(links(np.random.default_rng(16), 3, 2, (4, 2)))
+    v, u = kernel.noise(spawn_rngs(17, 2), state.force.shape)
+    errors = []
+    for n_steps in (5, 10, 20):
+        finer = HMC(kernel.action, 0.5 / n_steps, n_steps)
+        new, _, info = finer.propose(state, v, u)
+        errors.append(info.delta_h)
+    np.testing.assert_allclose(new.action, kernel.action.action(new.x), rtol=1e-12)
+    # Second order; corrections are of the square of the step.
+    np.testing.assert_allclose((errors[0] - errors[1]) / (errors[1] - errors[2]), 4, rtol=0.1)
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -184,6 +232,14 @@ def test_bad_arguments_are_named():
         action.action(np.full((1, 2, 2, 2), np.nan))
     with pytest.raises(TypeError, match="x: got dtype complex128, expected float64"):
         action.force(links(np.random.default_rng(0), 2, 1, (2, 2)))
+    with pytest.raises(ValueError, match=r"x: got shape \(1, 2, 2, 2, 2, 2\), expected \(chain, 2, T, X, 3, 3\)"):
+        WilsonDeterminant(KAPPA, 3).action(links(np.random.default_rng(0), 2, 1, (2, 2)))
+    with pytest.raises(TypeError, match="x: got dtype float64, expected complex128"):
+        WilsonDeterminant(KAPPA, 2).action(np.zeros((1, 2, 2, 2)))
+    with pytest.raises(ValueError, match=r"x: got matrices with U\^dag U off 1"):
+        WilsonDeterminant(KAPPA, 2).force(1.1 * links(np.random.default_rng(0), 2, 1, (2, 2)))
+    with pytest.raises(ValueError, match="n: got 0, expected an integer of at least 1"):
+        WilsonDeterminant(KAPPA, 0)
     with pytest.raises(ValueError, match="method: got 'cg', expected 'auto', 'dense' or 'sparse'"):
         log_determinant(wilson_dirac(np.zeros((1, 2, 2, 2)), KAPPA), "cg")
     with pytest.raises(ValueError, match="kappa: got -1, expected"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Field = NDArray[Any]  # of real numbers, or of matrices
 
 
 class Action(Protocol):
@@ -21,10 +22,10 @@ class Action(Protocol):
 
     @property
     def angular(self) -> bool: ...
-    def action(self, x: Array) -> Array: ...
-    def force(self, x: Array) -> Array: ...
-    def action_and_force(self, x: Array) -> tuple[Array, Array]: ...
-    def dynamics(self, x: Array, v: Array) -> Dynamics: ...
+    def action(self, x: Field) -> Array: ...
+    def force(self, x: Field) -> Array: ...
+    def action_and_force(self, x: Field) -> tuple[Array, Array]: ...
+    def dynamics(self, x: Field, v: Array) -> Dynamics: ...
 
 
 class SmoothAction(Action, Protocol):
