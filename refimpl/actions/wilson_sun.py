@@ -86,8 +86,8 @@ class SUNDynamics:
     def _add_force(self, out: Array, scale: float) -> Matrices:
         """``out += scale * force``, component first; returns the plaquettes.
 
-        With ``E = U_1^dag U_0`` and ``K = U_1(n + 0^) U_0(n + 1^)^dag`` the plaquette is ``P = U_0 K U_1^dag``, and carried along its
-        links ``U_1^dag P U_1 = E K`` and ``U_0^dag P U_0 = K E``: six products.
+        With ``E = U_1^dag U_0`` and ``K = U_1(n + 0^) U_0(n + 1^)^dag`` the plaquette is ``P = U_0 K U_1^dag``, and carried along
+        its links ``U_1^dag P U_1 = E K`` and ``U_0^dag P U_0 = K E``: six products.
         """
         links = np.ascontiguousarray(self._links)
         u0, u1 = links[:, :, 0], links[:, :, 1]
