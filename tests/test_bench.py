@@ -6,21 +6,25 @@ import numpy as np
 import pytest
 from autograd import value_and_grad
 
-from refimpl.actions import WilsonU1
-from refimpl.exact import u1
+from refimpl.actions import WilsonU1, log_determinant, wilson_dirac
+from refimpl.exact import sun, u1
+from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.maps.architecture import Architecture
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.nets import Net
+from refimpl.observables import mean_plaquette
 from refimpl.training.losses import LOSSES, acceptance, expected_loss
 from refimpl.validation import bench, check_target
+from refimpl.validation.bench import chains, l2hmc
+from refimpl.validation.bench.u1 import roll_hmc_stepper
 
 PARAMETERS = (4.0, 0.2, 5)
 
 
 def test_roll_form_makes_the_same_chain():
     x = u1.sample(np.random.default_rng(1), 16, 4.0, (4, 6))
-    step = bench.roll_hmc_stepper(*PARAMETERS, x, seed=3)
+    step = roll_hmc_stepper(*PARAMETERS, x, seed=3)
     kernel = HMC(WilsonU1(PARAMETERS[0]), *PARAMETERS[1:])
     state, rngs = kernel.init(x), spawn_rngs(3, 16)
     for _ in range(3):
@@ -107,16 +111,72 @@ def test_torch_peer_passes():
     assert [v.check for v in report.failures] == []
 
 
-@pytest.mark.parametrize("kind", bench.ARCHITECTURES)
-@pytest.mark.parametrize("setup", [bench.l2hmc_sample, bench.l2hmc_train])
+@pytest.mark.parametrize("kind", l2hmc.ARCHITECTURES)
+@pytest.mark.parametrize("setup", [l2hmc.l2hmc_sample, l2hmc.l2hmc_train])
 def test_l2hmc_items_move(setup, kind):
     competitors = setup(kind, 4)
     assert len(competitors) == (2 if importlib.util.find_spec("torch") else 1)
     for step in competitors.values():
         first, second = step(), step()
-        if setup is bench.l2hmc_train:
+        if setup is l2hmc.l2hmc_train:
             assert first != second
             assert max(first, second) <= 0
+
+
+@pytest.mark.parametrize("what", ["apply", "log det", "force"])
+def test_fermions_of_torch_are_ours(what):
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    ours, theirs = bench.ITEMS["dirac"].setup(what, 3, 6).values()
+    # The condition number is some ten at this size, and vectors and forces are of order one.
+    assert np.max(np.abs(theirs().numpy() - ours())) < 1e-12
+
+
+@pytest.mark.parametrize("what", ["exp", "force"])
+def test_matrices_of_torch_are_ours(what):
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    ours, theirs = bench.ITEMS["su3"].setup(what, 3, 4).values()
+    # Some hundred roundings of numbers below ten.
+    assert np.max(np.abs(theirs().numpy() - ours())) < 1e-12
+
+
+def test_trajectories_with_the_determinant_leave_equilibrium_alone_in_torch():
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import dirac_torch
+
+    beta, kappa = 2.0, 0.265
+    rng = np.random.default_rng(6)
+    x = u1.sample(rng, 20_000, beta, (2, 2))
+    weights = np.exp(2 * log_determinant(wilson_dirac(x, kappa))[0])
+    expected = np.average(mean_plaquette(x), weights=weights)
+    start = x[rng.choice(len(x), 4000, p=weights / weights.sum())]
+    step = dirac_torch.hmc_stepper(beta, kappa, 0.2, 5, start, 7)
+    for _ in range(3):
+        links = np.array(step())
+    p = mean_plaquette(links)
+    error = np.hypot(p.std() / np.sqrt(len(p)), p.std() * np.sqrt((weights**2).sum()) / weights.sum())
+    assert np.any(links != start)
+    assert abs(p.mean() - expected) < 5 * error
+
+
+def test_trajectories_of_matrices_leave_equilibrium_alone_in_torch():
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import sun_torch
+
+    x = np.ascontiguousarray(sun.sample(np.random.default_rng(8), 1000, 6.0, (2, 2), 3))
+    step = sun_torch.hmc_stepper(6.0, 0.1, 5, x, np.ascontiguousarray(SUN(3).basis), 9)
+    for _ in range(3):
+        links = np.array(step())
+    p = mean_plaquette(links)
+    assert np.any(links != x)
+    assert abs(p.mean() - sun.plaquette(6.0, (2, 2), 3)) < 5 * p.std() / np.sqrt(len(p))
+
+
+@pytest.mark.parametrize(("item", "case"), [("dirac", ("HMC", 2, 4)), ("su3", ("HMC", 2, 2))])
+def test_trajectories_of_the_items_move(item, case):
+    for step in bench.ITEMS[item].setup(*case).values():
+        before, after = np.array(step()), np.array(step())
+        assert before.shape == after.shape
+        assert np.any(before != after)
 
 
 def test_items_are_selected_by_their_beginning():
@@ -145,7 +205,7 @@ def test_what_runs_are_compared_with_is_the_same_chain_measured_or_not():
     for _ in range(5):
         state, _ = kernel.step(rngs, state)
     for measured in (False, True):
-        assert bench._loop(3, 4, 5, measured) == state.x.sum()
+        assert chains._loop(3, 4, 5, measured) == state.x.sum()
     for item in ("chains-workers", "chains-recording"):
         for competitor in bench.ITEMS[item].setup(4, 4, 2).values():
             assert competitor() is not None

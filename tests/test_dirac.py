@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refimpl.actions import gamma5, wilson_dirac
+from refimpl.actions import dirac_apply, gamma5, wilson_dirac
 from refimpl.actions.dirac import SIGMA, dirac_definition, signed_links
 from refimpl.actions.dirac_matrix import (
     dense_matrix,
@@ -41,14 +43,24 @@ def flat(psi):
 
 
 @QUICK
-@given(lattice_shapes(), st.sampled_from(GROUPS), st.integers(1, 3), st.booleans(), st.integers(0, 10**6), st.data())
-def test_apply_is_the_definition_in_any_memory_order(shape, n, chains, antiperiodic, seed, data):
+@given(
+    lattice_shapes(),
+    st.sampled_from(GROUPS),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([1, 20, dirac_apply.SLAB]),
+    st.integers(0, 10**6),
+    st.data(),
+)
+def test_apply_is_the_definition_in_any_memory_order_and_slabs(shape, n, chains, antiperiodic, slab, seed, data):
     rng = np.random.default_rng(seed)
     x = data.draw(memory_orders(links(rng, n, chains, shape)))
     dirac = wilson_dirac(x, KAPPA, antiperiodic=antiperiodic)
     psi = data.draw(memory_orders(spinor(rng, dirac)))
     expected = dirac_definition(signed_links(x, antiperiodic=antiperiodic), psi.reshape(*psi.shape[:4], n), KAPPA)
-    np.testing.assert_allclose(dirac.apply(psi), expected.reshape(psi.shape), rtol=0, atol=apply_rounding(psi, n))
+    with mock.patch.object(dirac_apply, "SLAB", slab):
+        got = dirac.apply(psi)
+    np.testing.assert_allclose(got, expected.reshape(psi.shape), rtol=0, atol=apply_rounding(psi, n))
 
 
 def test_the_definition_is_equation_5_written_in_loops():
@@ -197,11 +209,15 @@ def test_even_odd_refuses_odd_extents(function):
 @pytest.mark.parametrize("n", GROUPS)
 def test_a_chain_has_the_same_bits_alone_and_in_any_batch(n):
     rng = np.random.default_rng(10)
-    x = links(rng, n, 37, (4, 6))
-    dirac = wilson_dirac(x, KAPPA)
-    psi = spinor(rng, dirac)
-    alone = np.concatenate([wilson_dirac(x[c : c + 1], KAPPA).apply(psi[c : c + 1]) for c in range(37)])
-    np.testing.assert_array_equal(alone, dirac.apply(psi))
+    for chains in (37, 200):  # 200 chains of this size go by in two slabs
+        x = links(rng, n, chains, (4, 6))
+        dirac = wilson_dirac(x, KAPPA)
+        psi = spinor(rng, dirac)
+        together = dirac.apply(psi)
+        for k in (1, 2):
+            parts = [slice(c, c + k) for c in range(0, chains, k)]
+            alone = np.concatenate([wilson_dirac(x[part], KAPPA).apply(psi[part]) for part in parts])
+            np.testing.assert_array_equal(alone, together)
 
 
 def test_arguments_are_not_modified():

@@ -1,8 +1,9 @@
 """The exact determinant of the Wilson-Dirac operator, and the action of two flavours of quarks that are integrated out.
 
 With ``z = tr[D^-1(x + mu^, x) (1 - sigma_mu) U_mu(x)]`` over spin and colour, the boundary sign in ``U``,
-``d log det D / d theta_mu(x) = 2 kappa Im z``: the hops forward and back are complex conjugates by gamma5-hermiticity. All entries
-of the inverse that occur connect even sites with odd ones, so that for even extents half the matrix is solved for.
+``d log det D / d theta_mu(x) = 2 kappa Im z``: the hops forward and back are complex conjugates by gamma5-hermiticity. Determinant
+and these entries of the inverse come from one elimination of time slices, `refimpl.actions.dirac_slices`, and from the dense matrix
+for chains where that would lose digits.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ from ..groups.matrices import components, coordinates, dagger, field
 from ..lattice import check_integer, check_links, check_number
 from .dirac import SIGMA, ComplexArray, WilsonDirac, signed_links, wilson_dirac
 from .dirac_matrix import (
-    checkerboard,
     dense_matrix,
-    even_odd_blocks,
     has_checkerboard,
     neighbours,
     schur_complement,
-    schur_of,
     sparse_even_odd_blocks,
     sparse_matrices,
     sparse_schur_of,
 )
-from .dirac_solve import DENSE_ROWS, solutions, sparse_factors
+from .dirac_slices import Slices, eliminated
+from .dirac_solve import solutions, sparse_factors
 from .sum import Additive
 
 if TYPE_CHECKING:
@@ -41,18 +40,18 @@ Array = NDArray[np.float64]
 def log_determinant(dirac: WilsonDirac, method: str = "auto") -> tuple[Array, Array]:
     """``log |det D|`` and the sign of ``det D``, which is real, each ``(chain,)``; ``-inf`` and 0 where D is singular.
 
-    Through ``det D = det D_sc`` (34) for even extents, through D itself for others.
-
     Parameters
     ----------
     method : {"auto", "dense", "sparse"}
-        LU factorisation of dense matrices, or sparse ones; ``auto`` takes what is faster at this size.
+        LU factorisation of dense or sparse matrices, of D_sc for even extents, where ``det D = det D_sc`` (34), of D itself for
+        others. ``auto``: elimination of time slices, ``dense`` for the chains where that would lose digits.
     """
     if method not in ("auto", "dense", "sparse"):
         raise ValueError(f"method: got {method!r}, expected 'auto', 'dense' or 'sparse'")
+    if method == "auto":
+        return _determinants(dirac, eliminated(dirac))
     halved = has_checkerboard(dirac)
-    rows = dirac.shape[0] * dirac.shape[1] * 2 * dirac.colours // (1 + halved)
-    if method == "dense" or (method == "auto" and rows < DENSE_ROWS):
+    if method == "dense":
         phase, log_abs = np.linalg.slogdet(schur_complement(dirac) if halved else dense_matrix(dirac))
         return log_abs, np.sign(phase.real)
     matrices = [sparse_schur_of(*pair) for pair in sparse_even_odd_blocks(dirac)] if halved else sparse_matrices(dirac)
@@ -66,14 +65,13 @@ def link_response(dirac: WilsonDirac) -> ComplexArray:
     ``d log |det D| = 2 kappa Im tr(T W_mu(x)) d eps`` under ``U_mu(x) -> exp(i eps T) U_mu(x)``, for U(1) with ``T = 1``.
     NaN for a chain whose operator is singular.
     """
-    n = dirac.colours
-    entries = (_even_odd_entries if has_checkerboard(dirac) else _dense_entries)(dirac)
-    blocks = entries.reshape(2, *dirac.shape, len(dirac.links), 2, n, 2, n)
-    # The spin trace, written out: 1 - sigma_mu has ones on its diagonal.
-    trace = blocks[..., 0, :, 0, :] + blocks[..., 1, :, 1, :]
-    for s, t in ((0, 1), (1, 0)):
-        trace -= SIGMA[:, t, s][:, None, None, None, None, None] * blocks[..., s, :, t, :]
-    return dirac.links @ trace.transpose(3, 0, 1, 2, 4, 5)
+    return _response(dirac, eliminated(dirac))
+
+
+def determinant_and_response(dirac: WilsonDirac) -> tuple[Array, ComplexArray]:
+    """``log |det D|`` and `link_response`, from one elimination."""
+    slices = eliminated(dirac)
+    return _determinants(dirac, slices)[0], _response(dirac, slices)
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,8 @@ class WilsonDeterminant(Additive):
 
     def action_and_force(self, x: NDArray[Any]) -> tuple[Array, Array]:
         """Both; ``x`` is taken as checked."""
-        dirac = self._unchecked(x)
-        return -2 * log_determinant(dirac)[0], _force(dirac)
+        log, response = determinant_and_response(self._unchecked(x))
+        return -2 * log, link_force(response, -4 * self.kappa)
 
     def dynamics(self, x: NDArray[Any], v: Array) -> DeterminantDynamics:
         """The action bound to the arrays of one trajectory."""
@@ -169,29 +167,36 @@ def _force(dirac: WilsonDirac) -> Array:
     return link_force(link_response(dirac), -4 * dirac.kappa)
 
 
-def _dense_entries(dirac: WilsonDirac) -> ComplexArray:
-    """``D^-1(x + mu^, x)`` of all links, ``(2, V, chain, 2 N, 2 N)``, from the whole inverse."""
+def _determinants(dirac: WilsonDirac, slices: Slices) -> tuple[Array, Array]:
+    log, sign = slices.log_determinant()
+    doubtful = ~slices.reliable
+    if doubtful.any():
+        log[doubtful], sign[doubtful] = log_determinant(_some(dirac, doubtful), "dense")
+    return log, sign
+
+
+def _response(dirac: WilsonDirac, slices: Slices) -> ComplexArray:
+    traces = slices.traces()
+    doubtful = ~slices.reliable
+    if doubtful.any():
+        traces[doubtful] = dense_traces(_some(dirac, doubtful))
+    return dirac.links * traces if dirac.colours == 1 else dirac.links @ traces
+
+
+def dense_traces(dirac: WilsonDirac) -> ComplexArray:
+    """``tr_spin[D^-1(x + mu^, x) (1 - sigma_mu)]``, ``(chain, 2, T, X, N, N)``, from the whole inverse; NaN where D is singular."""
     matrix = dense_matrix(dirac)
-    volume = dirac.shape[0] * dirac.shape[1]
+    volume, n = dirac.shape[0] * dirac.shape[1], dirac.colours
     inverse = solutions(matrix, np.broadcast_to(np.eye(matrix.shape[-1]), matrix.shape))
-    inverse = inverse.reshape(len(matrix), volume, 2 * dirac.colours, volume, -1)
-    return np.stack([inverse[:, ahead, :, np.arange(volume), :] for ahead in neighbours(dirac.shape)])
+    inverse = inverse.reshape(len(matrix), volume, 2, n, volume, 2, n)
+    pairs = [inverse[:, ahead, :, :, np.arange(volume)] for ahead in neighbours(dirac.shape)]
+    traces = np.einsum("mrcsatb,mts->cmrab", pairs, np.eye(2) - SIGMA)
+    traces[np.isneginf(log_determinant(dirac, "dense")[0])] = np.nan  # rounding may hide it from the inverse
+    return traces.reshape(len(matrix), 2, *dirac.shape, n, n)
 
 
-def _even_odd_entries(dirac: WilsonDirac) -> ComplexArray:
-    """As `_dense_entries`, from ``(D^-1)_eo = -D_sc^-1 D_eo`` and ``(D^-1)_oe = gamma5 (D^-1)_eo^dag gamma5``."""
-    d_eo, d_oe = even_odd_blocks(dirac)
-    n = dirac.colours
-    parity, place = checkerboard(dirac.shape)
-    half = parity.size // 2
-    inverse = solutions(schur_of(d_eo, d_oe), d_eo).reshape(len(d_eo), half, 2 * n, half, 2 * n)
-    even, odd, ahead = np.flatnonzero(parity == 0), np.flatnonzero(parity), neighbours(dirac.shape)
-    signs = np.repeat([1, -1], n)
-    entries = np.empty((2, parity.size, len(d_eo), 2 * n, 2 * n), np.complex128)
-    entries[:, odd] = -inverse[:, place[ahead[:, odd]], :, place[odd], :]
-    transposed = inverse[:, place[even], :, place[ahead[:, even]], :].swapaxes(-1, -2)
-    entries[:, even] = -np.multiply.outer(signs, signs) * transposed.conj()
-    return entries
+def _some(dirac: WilsonDirac, chains: NDArray[np.bool_]) -> WilsonDirac:
+    return WilsonDirac(dirac.links[chains], dirac.kappa)
 
 
 def _sparse_log_determinant(matrix: csc_array) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..groups import sincos
 from ..lattice import check_links, check_number, check_shape
+from .dirac_apply import applied, hops_of
 
 ComplexArray = NDArray[np.complex128]
 
@@ -78,42 +79,15 @@ class WilsonDirac:
         return np.asarray(psi) - self.hop(self.hop(psi))
 
     def _apply(self, psi: ArrayLike, *, adjoint: bool) -> ComplexArray:
-        """By half spinors: ``(1 -+ sigma_mu) psi`` has one independent component, ``psi_0 -+ (sigma_mu psi)_0``.
-
-        Memory is components first and chains last, behind the same logical shape, and so is that of the result.
-        """
-        upper, lower = self._components(psi)
-        turned = 1j * lower
-        # Axes (mu, colour, t, x, chain): both directions in one array, as there are few elements on a small lattice.
-        minus, plus = np.empty((2, 2, *upper.shape), np.complex128)
-        minus[0], minus[1] = upper - lower, upper + turned
-        plus[0], plus[1] = upper + lower, upper - turned
-        if adjoint:
-            minus, plus = plus, minus
-        forward, backward = self._hops
-        ahead = _transported(forward, _moved(minus, ahead=True))
-        behind = _moved(_transported(backward, plus), ahead=False)
-        out = np.empty((2, *upper.shape), np.complex128)
-        total = ahead + behind
-        np.subtract(upper, total[0], out[0])
-        out[0] -= total[1]
-        ahead -= behind
-        ahead[1] *= 1j
-        step = np.subtract if adjoint else np.add
-        step(lower, ahead[0], out[1])
-        step(out[1], ahead[1], out[1])
+        """Memory is components first and chains last, behind the same logical shape, and so is that of the result."""
+        psi = check_spinor(psi, self.spinor_shape).reshape(*self.spinor_shape[:4], self.colours)
+        out = applied(self._hops, np.ascontiguousarray(psi.transpose(3, 4, 1, 2, 0)), adjoint=adjoint)
         return out.transpose(4, 2, 3, 0, 1).reshape(self.spinor_shape)
 
     @cached_property
-    def _hops(self) -> tuple[ComplexArray, ComplexArray]:
-        """``kappa U_mu`` and ``kappa U_mu^dag`` as ``(mu, a, b, t, x, chain)``."""
-        links = np.multiply(self.kappa, self.links.transpose(1, 4, 5, 2, 3, 0), order="C")
-        return links, np.conj(links.swapaxes(1, 2), order="C")
-
-    def _components(self, psi: ArrayLike) -> ComplexArray:
-        """A checked spinor field as ``(spin, colour, t, x, chain)``."""
-        psi = check_spinor(psi, self.spinor_shape)
-        return psi.reshape(*psi.shape[:4], self.colours).transpose(3, 4, 1, 2, 0)
+    def _hops(self) -> ComplexArray:
+        """What `applied` multiplies by."""
+        return hops_of(self.links, self.kappa)
 
 
 def wilson_dirac(x: ArrayLike, kappa: float, *, antiperiodic: bool = True) -> WilsonDirac:
@@ -190,24 +164,3 @@ def check_spinor(psi: ArrayLike, shape: tuple[int, ...], name: str = "psi") -> C
     if psi.shape != shape:
         raise ValueError(f"{name}: got shape {psi.shape}, expected {shape}")
     return psi
-
-
-def _transported(u: ComplexArray, half: ComplexArray) -> ComplexArray:
-    """``sum_b u_ab half_b`` at every site and in both directions; one product for U(1)."""
-    total = u[:, :, 0] * half[:, None, 0]
-    for b in range(1, half.shape[1]):
-        total += u[:, :, b] * half[:, None, b]
-    return total
-
-
-def _moved(half: ComplexArray, *, ahead: bool) -> ComplexArray:
-    """For either direction the values at ``y + mu^`` (``ahead``) or ``y - mu^``, by slices; axes ``(mu, colour, t, x, chain)``."""
-    out = np.empty_like(half)
-    (time, space), (new_time, new_space) = half, out
-    if ahead:
-        new_time[:, :-1], new_time[:, -1] = time[:, 1:], time[:, 0]
-        new_space[:, :, :-1], new_space[:, :, -1] = space[:, :, 1:], space[:, :, 0]
-    else:
-        new_time[:, 1:], new_time[:, 0] = time[:, :-1], time[:, -1]
-        new_space[:, :, 1:], new_space[:, :, 0] = space[:, :, :-1], space[:, :, -1]
-    return out

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..groups import SUN
-from ..groups.links import check_matrix_links, plaquettes, plaquettes_definition
-from ..groups.matrices import components, coordinates, dagger, product, trace
+from ..groups.links import check_matrix_links, plaquettes_definition
+from ..groups.matrices import components, dagger, imaginary_coordinates, product, trace
 from ..lattice import chain_last, check_number, site_sum
 from .sum import Additive
 
@@ -73,24 +73,28 @@ class SUNDynamics:
     def kick(self, scale: float) -> None:
         """``v -= scale * force(x)``."""
         assert self._v is not None
-        self._add_force(plaquettes(self._links), components(self._v, 1), -scale)
+        self._add_force(components(self._v, 1), -scale)
 
     def action_and_force(self) -> tuple[Array, Array]:
         """Action ``(chain,)`` and force at the current ``x``, in new arrays."""
-        p = plaquettes(self._links)
-        action = -self._coupling * site_sum(np.moveaxis(trace(p).real, -1, 0))
         force = chain_last(*self._shape)
         force[...] = 0.0
-        self._add_force(p, components(force, 1), 1.0)
+        p = self._add_force(components(force, 1), 1.0)
+        action = -self._coupling * site_sum(np.moveaxis(trace(p).real, -1, 0))
         return action, force
 
-    def _add_force(self, p: Matrices, out: Array, scale: float) -> None:
-        """``out += scale * force`` for plaquettes ``p``, which are overwritten; ``out`` is component first."""
-        p -= dagger(p)
-        p *= -0.5j
-        u0, u1 = self._links[:, :, 0], self._links[:, :, 1]
-        here = coordinates(p)
-        below, left = (coordinates(product(dagger(u), product(p, u))) for u in (u1, u0))
+    def _add_force(self, out: Array, scale: float) -> Matrices:
+        """``out += scale * force``, component first; returns the plaquettes.
+
+        With ``E = U_1^dag U_0`` and ``K = U_1(n + 0^) U_0(n + 1^)^dag`` the plaquette is ``P = U_0 K U_1^dag``, and carried along
+        its links ``U_1^dag P U_1 = E K`` and ``U_0^dag P U_0 = K E``: six products.
+        """
+        links = np.ascontiguousarray(self._links)
+        u0, u1 = links[:, :, 0], links[:, :, 1]
+        back = dagger(u1)
+        near, far = product(back, u0), product(np.roll(u1, -1, 2), dagger(np.roll(u0, -1, 3)))
+        p = product(u0, product(far, back))
+        here, below, left = (imaginary_coordinates(m) for m in (p, product(near, far), product(far, near)))
         for part in (here, below, left):
             part *= 0.5 * scale * self._coupling
         out_0, out_1 = out[:, 0], out[:, 1]
@@ -100,6 +104,7 @@ class SUNDynamics:
         out_1 -= here
         out_1[:, 1:] += left[:, :-1]
         out_1[:, 0] += left[:, -1]
+        return p
 
 
 def sun_action_definition(x: Matrices, beta: float) -> Array:

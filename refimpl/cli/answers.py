@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
         parser.add_argument("--json", action="store_true", help="as JSON, every digit")
 
     bench = command(commands, "bench", _bench, "speed, as ratios to other implementations in one interleaved run")
-    bench.add_argument("item", nargs="?", metavar="ITEM", help="what to time, or how it begins (default: everything)")
+    bench.add_argument("items", nargs="*", metavar="ITEM", help="what to time, or how it begins (default: everything)")
     bench.add_argument("--seconds", type=positive, default=4.0, help="time spent on each case (default 4)")
 
 
@@ -187,12 +187,11 @@ def _answers(theory: Theory) -> tuple[dict[str, float], dict[str, float]]:
 def _bench(arguments: argparse.Namespace) -> int:
     if os.environ.get("OMP_NUM_THREADS") != "1":
         # The thread count of a BLAS is read when NumPy is loaded, so start again with it set.
-        again = [sys.executable, "-m", "refimpl", "bench", *([arguments.item] if arguments.item else [])]
+        again = [sys.executable, "-m", "refimpl", "bench", *arguments.items]
         os.execve(sys.executable, [*again, "--seconds", str(arguments.seconds)], {**os.environ, "OMP_NUM_THREADS": "1"})
     from refimpl.validation import bench
 
-    items = bench.selected(arguments.item)
-    for item in items:
+    for item in [item for name in arguments.items or [None] for item in bench.selected(name)]:
         heading = (bench.ITEMS[item].setup.__doc__ or "").strip()
         print(f"{item}: {heading}\n{bench.table(bench.run(item, arguments.seconds))}")
     if missing := bench.missing_peers():

@@ -99,3 +99,21 @@ def coordinates(m: Matrices) -> Array:
         np.multiply(total - k * m[k, k].real, np.sqrt(2 / (k * (k + 1))), out[a, ...])
         a += 1
     return out
+
+
+def imaginary_coordinates(m: Matrices) -> Array:
+    """`coordinates` of ``(m - m^dag)/2i``, for any ``m``."""
+    n = len(m)
+    out = np.empty((n * n - 1, *m.shape[2:]))
+    a = 0
+    for k in range(1, n):
+        for j in range(k):
+            np.add(m[j, k].imag, m[k, j].imag, out[a, ...])
+            np.subtract(m[j, k].real, m[k, j].real, out[a + 1, ...])
+            a += 2
+        total = m[0, 0].imag.copy()
+        for j in range(1, k):
+            total += m[j, j].imag
+        np.multiply(total - k * m[k, k].imag, np.sqrt(2 / (k * (k + 1))), out[a, ...])
+        a += 1
+    return out
