@@ -119,7 +119,7 @@ def test_a_singular_operator_has_an_infinite_action_and_stops_no_other_chain(met
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_force_is_the_slope_of_the_action(shape, antiperiodic):
     x = 0.6 * links(np.random.default_rng(6), 1, 2, shape)
-    action = WilsonDeterminant(KAPPA, antiperiodic)
+    action = WilsonDeterminant(KAPPA, antiperiodic=antiperiodic)
     force = action.force(x)
     for index in np.ndindex(2, *shape):
         w = np.zeros((2, *shape))

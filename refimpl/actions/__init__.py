@@ -1,10 +1,11 @@
 """Actions: negative log densities up to a constant, with hand-written forces ``+ dS/d(field)`` and Hessian products.
 
 Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)`` and ``dynamics(x, v)`` for the kicks of one
-trajectory; actions of the same fields add with ``+``. All but sums, determinants and `WilsonSUN` have ``hessian_product(x, w) =
+trajectory; actions of the same fields add with ``+``. All but sums, fermions and `WilsonSUN` have ``hessian_product(x, w) =
 sum_j d2S/dx_i dx_j w_j`` and ``definition(x)``: the formula as written, which autograd can differentiate.
 
-The Wilson-Dirac operator is in `dirac`, its matrices in `dirac_matrix`, solvers in `dirac_solve`, its determinant in `determinant`.
+The Wilson-Dirac operator is in `dirac`, its matrices in `dirac_matrix`, solvers in `dirac_solve`, its determinant in `determinant`,
+and pseudofermions in `pseudofermion`.
 """
 
 from .base import Action, Dynamics, SmoothAction
@@ -13,6 +14,7 @@ from .determinant import DeterminantDynamics, WilsonDeterminant, link_response, 
 from .dirac import WilsonDirac, gamma5, wilson_dirac
 from .dirac_solve import SolverError, solve
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
+from .pseudofermion import FixedPseudofermion, Pseudofermion, PseudofermionDynamics, determinant_of, hasenbusch
 from .scaled import Scaled, ScaledDynamics, scaled
 from .sum import Sum, SumDynamics
 from .wilson import U1Dynamics, WilsonU1, u1_action_definition, u1_force_definition
@@ -22,11 +24,14 @@ __all__ = [
     "Action",
     "DeterminantDynamics",
     "Dynamics",
+    "FixedPseudofermion",
     "Gaussian",
     "Mixture",
     "NormalDynamics",
     "O2Chain",
     "O2Dynamics",
+    "Pseudofermion",
+    "PseudofermionDynamics",
     "SUNDynamics",
     "Scaled",
     "ScaledDynamics",
@@ -39,7 +44,9 @@ __all__ = [
     "WilsonDirac",
     "WilsonSUN",
     "WilsonU1",
+    "determinant_of",
     "gamma5",
+    "hasenbusch",
     "link_response",
     "log_determinant",
     "scaled",

@@ -8,12 +8,14 @@ of the inverse that occur connect even sites with odd ones, so that for even ext
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..lattice import check_links, check_number
+from ..groups.links import check_matrix_links
+from ..groups.matrices import components, coordinates, dagger, field
+from ..lattice import check_integer, check_links, check_number
 from .dirac import SIGMA, ComplexArray, WilsonDirac, signed_links, wilson_dirac
 from .dirac_matrix import (
     checkerboard,
@@ -76,51 +78,58 @@ def link_response(dirac: WilsonDirac) -> ComplexArray:
 
 @dataclass(frozen=True)
 class WilsonDeterminant(Additive):
-    """Two degenerate flavours of Wilson fermions on U(1) links: ``S = -2 log |det D|``, the weight ``det D^2`` (9).
+    """Two degenerate flavours of Wilson fermions: ``S = -2 log |det D|``, the weight ``det D^2`` (9).
 
-    The force is ``dS/d theta_mu(x) = -4 kappa Im W_mu(x)`` with `link_response` W. The sign of ``det D`` may be either; it cancels
-    in the weight, and `log_determinant` has it. Where D is singular the action is infinite and the force NaN.
+    The force along generator a is ``-4 kappa Im tr(T_a W_mu(x))`` with `link_response` W; for U(1), ``T = 1``. The sign
+    of ``det D`` may be either; it cancels in the weight, and `log_determinant` has it. Where D is singular the action
+    is infinite and the force NaN.
 
     Parameters
     ----------
-    kappa : hopping parameter, finite and not negative. antiperiodic : in time (the default), or periodic.
+    kappa : hopping parameter, finite and not negative. n : colours, 1 for U(1) links.
+    antiperiodic : in time (the default), or periodic.
     """
 
     kappa: float
+    n: int = 1
     antiperiodic: bool = True
-    angular: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("kappa", self.kappa, 0)
+        check_fermions(self.kappa, self.n)
 
-    def action(self, x: Array) -> Array:
-        """``S``, shape ``(chain,)``; raises `TypeError` or `ValueError` for what are no finite link angles."""
+    @property
+    def angular(self) -> bool:
+        """Whether links are angles: for n = 1."""
+        return self.n == 1
+
+    def action(self, x: NDArray[Any]) -> Array:
+        """``S``, shape ``(chain,)``; raises `TypeError` or `ValueError` for what are no links of this group."""
         return -2 * log_determinant(self._checked(x))[0]
 
-    def force(self, x: Array) -> Array:
-        """``+ dS/d theta``, the shape of ``x``; raises `TypeError` or `ValueError` for what are no finite link angles."""
+    def force(self, x: NDArray[Any]) -> Array:
+        """``+ dS/d theta``, the shape of ``x``; for SU(n) by generators, ``(chain, 2, T, X, n^2 - 1)``."""
         return _force(self._checked(x))
 
-    def action_and_force(self, x: Array) -> tuple[Array, Array]:
+    def action_and_force(self, x: NDArray[Any]) -> tuple[Array, Array]:
         """Both; ``x`` is taken as checked."""
         dirac = self._unchecked(x)
         return -2 * log_determinant(dirac)[0], _force(dirac)
 
-    def dynamics(self, x: Array, v: Array) -> DeterminantDynamics:
+    def dynamics(self, x: NDArray[Any], v: Array) -> DeterminantDynamics:
         """The action bound to the arrays of one trajectory."""
         return DeterminantDynamics(self, x, v)
 
-    def _checked(self, x: Array) -> WilsonDirac:
-        return wilson_dirac(check_links(x), self.kappa, antiperiodic=self.antiperiodic)
+    def _checked(self, x: NDArray[Any]) -> WilsonDirac:
+        return wilson_dirac(check_fermion_links(x, self.n), self.kappa, antiperiodic=self.antiperiodic)
 
-    def _unchecked(self, x: Array) -> WilsonDirac:
+    def _unchecked(self, x: NDArray[Any]) -> WilsonDirac:
         return WilsonDirac(signed_links(x, antiperiodic=self.antiperiodic), self.kappa)
 
 
 class DeterminantDynamics:
     """`WilsonDeterminant` bound to arrays ``x`` and ``v``: a kick needs no determinant, only the inverse."""
 
-    def __init__(self, action: WilsonDeterminant, x: Array, v: Array) -> None:
+    def __init__(self, action: WilsonDeterminant, x: NDArray[Any], v: Array) -> None:
         self._action, self._x, self._v = action, x, v
 
     def kick(self, scale: float) -> None:
@@ -132,9 +141,32 @@ class DeterminantDynamics:
         return self._action.action_and_force(self._x)
 
 
+def link_force(response: ComplexArray, scale: float) -> Array:
+    """``scale * Im tr(T_a W_mu(x))`` of matrices ``W`` as `link_response` has them, in the shape of the gauge force.
+
+    For SU(N) ``(chain, 2, T, X, N^2 - 1)``: ``Im tr(T_a W)`` is half a coordinate of ``(W - W^dag)/2i``. For U(1)
+    ``(chain, 2, T, X)``.
+    """
+    if response.shape[-1] == 1:
+        return scale * response[..., 0, 0].imag
+    w = components(response, 2)
+    return field(coordinates((-0.25j * scale) * (w - dagger(w))), 1)
+
+
+def check_fermions(kappa: float, n: int) -> None:
+    """Raises `ValueError` unless ``kappa`` is finite and not negative, and ``n`` a number of colours."""
+    check_number("kappa", kappa, 0)
+    check_integer("n", n, 1)
+
+
+def check_fermion_links(x: ArrayLike, n: int) -> NDArray[Any]:
+    """``x`` as U(1) angles for n = 1, as SU(n) matrices otherwise; raises `TypeError` or `ValueError` for other fields."""
+    return check_links(x) if n == 1 else check_matrix_links(x, n)
+
+
 def _force(dirac: WilsonDirac) -> Array:
-    """``-4 kappa Im W`` of U(1) links."""
-    return -4 * dirac.kappa * link_response(dirac)[..., 0, 0].imag
+    """``-4 kappa Im tr(T_a W)``."""
+    return link_force(link_response(dirac), -4 * dirac.kappa)
 
 
 def _dense_entries(dirac: WilsonDirac) -> ComplexArray:

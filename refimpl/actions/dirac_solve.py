@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import SuperLU
 
 Array = NDArray[np.float64]
+Operator = Callable[[ComplexArray], ComplexArray]
 
 METHODS = ("auto", "dense", "sparse", "cg")
 
@@ -66,11 +68,11 @@ def solve(
     if method == "auto":
         method = "dense" if b[0].size < DENSE_ROWS else "sparse"
     if method == "cg":
-        psi = _conjugate_gradients(dirac, b, tolerance, max_iterations)
+        psi = conjugate_gradients(dirac.apply, dirac.adjoint, b, tolerance, max_iterations)
     else:
         rows = b.reshape(len(b), -1)
         psi = (_dense if method == "dense" else _sparse)(dirac, rows).reshape(b.shape)
-    residual, size = _norm(b - dirac.apply(psi)), _norm(b)
+    residual, size = norm(b - dirac.apply(psi)), norm(b)
     failed = np.flatnonzero(~(residual <= tolerance * size))
     if failed.size:
         k = failed[0]
@@ -122,33 +124,38 @@ def _factorised(matrix: csc_array, b: ComplexArray) -> ComplexArray:
     return factors.solve(b)
 
 
-def _conjugate_gradients(dirac: WilsonDirac, b: ComplexArray, tolerance: float, max_iterations: int) -> ComplexArray:
-    """Conjugate gradients on ``D^dag D psi = D^dag b`` in the form that carries the residual ``r = b - D psi`` itself."""
+def conjugate_gradients(
+    apply: Operator, adjoint: Operator, b: ComplexArray, tolerance: float, max_iterations: int
+) -> ComplexArray:
+    """Conjugate gradients on ``D^dag D psi = D^dag b`` in the form that carries the residual ``r = b - D psi`` itself.
+
+    ``apply`` and ``adjoint`` are D and ``D^dag`` on spinor fields. The residual is the caller's to check.
+    """
     psi, r = np.zeros_like(b), b.copy()
-    s = dirac.adjoint(r)
-    p, s_squared = s.copy(), _norm(s) ** 2
-    target = tolerance / 2 * _norm(b)  # half of it is left for the rounding that the recursion collects
+    s = adjoint(r)
+    p, s_squared = s.copy(), norm(s) ** 2
+    target = tolerance / 2 * norm(b)  # half of it is left for the rounding that the recursion collects
     for _ in range(max_iterations):
         # A chain that is done stands still, so that its bits do not depend on the others; a breakdown ends in the check.
-        running = (_norm(r) > target) & (s_squared > 0)
+        running = (norm(r) > target) & (s_squared > 0)
         if not running.any():
             break
-        q = dirac.apply(p)
-        q_squared = _norm(q) ** 2
+        q = apply(p)
+        q_squared = norm(q) ** 2
         alpha = _over(
             np.divide(s_squared, q_squared, out=np.zeros_like(s_squared), where=running & (q_squared > 0)), b.ndim
         )
         psi += alpha * p
         r -= alpha * q
-        s = dirac.adjoint(r)
-        new = _norm(s) ** 2
+        s = adjoint(r)
+        new = norm(s) ** 2
         beta = _over(np.divide(new, s_squared, out=np.zeros_like(new), where=running), b.ndim)
         p = s + beta * p
         s_squared = new
     return psi
 
 
-def _norm(psi: ComplexArray) -> Array:
+def norm(psi: ComplexArray) -> Array:
     """``|psi|`` per chain."""
     return np.linalg.norm(psi.reshape(len(psi), -1), axis=1)
 

@@ -3,6 +3,7 @@
 from .cycle import Cycle, Kernel
 from .hmc import HMC
 from .metropolis import Info, Proposer, State, accept_reject, blocks, check_rngs, initial_state, metropolis, spawn_rngs
+from .nested import Level, NestedHMC
 from .topology import FluxHeatBath, Winding, wind
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "FluxHeatBath",
     "Info",
     "Kernel",
+    "Level",
+    "NestedHMC",
     "Proposer",
     "State",
     "Winding",

@@ -1,0 +1,111 @@
+"""The Schur complement ``1 + i s gamma5 - D_eo R D_oe`` on the even sites, entry by entry, for all chains at once.
+
+Its entries are sums over paths of two hops, from an even site to an odd one and on: the pattern is computed once for a
+lattice, the values are products of links. R is diagonal in spin: ``(1 + i s gamma5)^-1``, or 1 for the even-odd
+operator ``D_sc + i s gamma5``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dirac import SIGMA, ComplexArray, WilsonDirac
+from .dirac_matrix import Indices, checkerboard, neighbours
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+# Spin of a hop ahead in time and space, then back: 1 - sigma_mu, 1 + sigma_mu.
+_SPIN: ComplexArray = np.concatenate([np.eye(2) - SIGMA, np.eye(2) + SIGMA])
+
+
+@dataclass(frozen=True, eq=False)
+class SchurPattern:
+    """Where the entries are: compressed columns, and which products of links add up to them.
+
+    Parameters
+    ----------
+    rows, columns : of every entry, sorted by columns. starts : the first entry of every column, as SciPy's ``indptr``.
+    diagonal : the entries on the diagonal, in the order of rows.
+    paths : ``(entries, values)``, ones where a value of a path belongs to an entry.
+    first, middle : sites ``(4, even)``: where hop a from an even site starts from, in links `_hop_links`, and where it
+    arrives.
+    """
+
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    diagonal: Indices
+    paths: csr_array
+    even: Indices
+    middle: Indices
+
+
+@lru_cache(maxsize=16)
+def schur_pattern(shape: tuple[int, int], colours: int) -> SchurPattern:
+    """The pattern for a lattice of even extents."""
+    from scipy.sparse import csr_array
+
+    parity, place = checkerboard(shape)
+    even, hops = np.flatnonzero(parity == 0), _hop_targets(shape)
+    width, middle = 2 * colours, hops[:, even]
+    ends = place[hops[:, middle].swapaxes(0, 1)]  # (a, b, even)
+    # Values are laid out as (a, b, spin, spin, colour, colour, even).
+    index = np.ix_(range(4), range(4), range(2), range(2), range(colours), range(colours), range(even.size))
+    a, b, s, t, i, j, y = index
+    row = np.broadcast_to(width * y + colours * s + i, np.broadcast_shapes(*(k.shape for k in index))).ravel()
+    column = (width * ends[a, b, y] + colours * t + j + 0 * (s + i)).ravel()
+    n = width * even.size
+    code, inverse = np.unique(column * n + row, return_inverse=True)
+    paths = csr_array((np.ones(row.size), (inverse.ravel(), np.arange(row.size))), (code.size, row.size))
+    rows, columns = code % n, code // n
+    starts = np.searchsorted(columns, np.arange(n + 1))
+    return SchurPattern(
+        rows.astype(np.int32), columns.astype(np.int32), starts.astype(np.int32), np.flatnonzero(rows == columns),
+        paths, even, middle,
+    )  # fmt: skip
+
+
+def twisted_entries(dirac: WilsonDirac, s: float, inner: NDArray) -> ComplexArray:
+    """The entries ``(chain, entry)`` of ``1 + i s gamma5 - D_eo R D_oe``, ``inner`` being the diagonal of R in spin."""
+    pattern = schur_pattern(dirac.shape, dirac.colours)
+    links = _hop_links(dirac)
+    first, second = links[:, :, :, pattern.even], links[:, :, :, pattern.middle]  # second: (b, i, j, a, even, chain)
+    n = dirac.colours
+    spin = -(dirac.kappa**2) * np.einsum("ast,t,btu->absu", _SPIN, inner, _SPIN)
+    values = np.empty((4, 4, 2, 2, n, n, *first.shape[3:]), np.complex128)
+    for a in range(4):
+        # (b, i, k, j, even, chain) summed over k
+        product = first[a, :, 0, None] * second[:, None, 0, :, a]
+        for k in range(1, n):
+            product += first[a, :, k, None] * second[:, None, k, :, a]
+        np.multiply(spin[a][:, :, :, None, None, None, None], product[:, None, None], values[a])
+    entries = pattern.paths @ values.reshape(pattern.paths.shape[1], -1)
+    signs = np.tile(np.repeat([1.0, -1.0], n), pattern.even.size)
+    entries[pattern.diagonal] += (1 + 1j * s * signs)[:, None]
+    return np.ascontiguousarray(entries.T)
+
+
+def _hop_targets(shape: tuple[int, int]) -> Indices:
+    """The sites ``(4, V)`` where the hops of `_SPIN` lead to, flattened."""
+    ahead = neighbours(shape)
+    back = np.empty_like(ahead)
+    for mu in (0, 1):
+        back[mu, ahead[mu]] = np.arange(ahead.shape[1])
+    return np.concatenate([ahead, back])
+
+
+def _hop_links(dirac: WilsonDirac) -> ComplexArray:
+    """The links ``(4, N, N, V, chain)`` of the hops: ``U_mu(y)``, and ``U_mu(y - mu^)^dag``."""
+    ahead = dirac.links.transpose(1, 4, 5, 2, 3, 0)
+    ahead = ahead.reshape(2, dirac.colours, dirac.colours, -1, len(dirac.links))
+    links = np.empty((4, *ahead.shape[1:]), np.complex128)
+    links[:2] = ahead
+    for mu, sites in enumerate(neighbours(dirac.shape)):
+        links[2 + mu][:, :, sites] = ahead[mu].swapaxes(0, 1).conj()
+    return links

@@ -1,0 +1,294 @@
+"""Pseudofermions: Gaussian fields whose integral is the determinant of two flavours, ``det M`` with ``M = D D^dag``.
+
+``S = phi^dag (M + mu)^-1 phi`` (12), (37), or, between two Hasenbusch masses (38),
+``S = phi^dag [1 + (mu' - mu)(M + mu)^-1] phi``: with ``D_s = D + i sqrt(mu) gamma5`` and ``M + mu = D_s D_s^dag``
+(`refimpl.actions.twisted`), ``S = c |w|^2`` and ``S = |phi|^2 + c |w|^2`` for ``w = D_s^-1 phi``, c being 1 or
+``mu' - mu``. The integral over phi is ``pi^n det(M + mu)``, or times ``1/det(M + mu')``.
+
+Heat bath: ``phi = D_s chi``, or ``phi = D_s D_s'^-1 chi``, for chi with density ``exp(-chi^dag chi)``. Force:
+``dS = -2 c Re X^dag dD Y`` with ``X = (M + mu)^-1 phi = D_s^dag^-1 w`` and ``Y = D^dag X = w + i sqrt(mu) gamma5 X``.
+Even-odd (35), ``D_sc`` stands for D and phi is zero on the odd sites; ``X^dag dD_sc Y`` is ``X~^dag dD Y~`` of the full
+operator for ``X~ = (X, -D_eo^dag X)``, ``Y~ = (Y, -D_oe Y)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..lattice import check_number, check_shape, site_sum
+from .determinant import WilsonDeterminant, check_fermion_links, check_fermions, link_force
+from .dirac import ComplexArray, WilsonDirac, check_spinor, gamma5, signed_links, wilson_dirac
+from .dirac_solve import METHODS
+from .sum import Additive
+from .twisted import TwistedDirac, TwistedInverse, checked
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pseudofermion:
+    """One pseudofermion field, a monomial of ``det M``, on U(1) (n = 1) or SU(n) links.
+
+    ``S = phi^dag (M + mu)^-1 phi``, or ``S = phi^dag [1 + (mu_next - mu)(M + mu)^-1] phi``; ``M = D D^dag``, or
+    ``D_sc D_sc^dag`` where ``even_odd``. Fields are complex128 ``(chain, t, x, spin)``, for SU(n)
+    ``(chain, t, x, spin, colour)``. `hasenbusch` makes sets of them.
+
+    ``action``, ``force`` and ``draw`` raise `SolverError` where a linear system has no accurate solution.
+    ``action_and_force``, which takes its arguments as checked, has NaN for such a chain and goes on with the others,
+    and so have the actions made by ``at`` in a trajectory: a kernel rejects the proposal of that chain, and counts it
+    as not finite.
+
+    Parameters
+    ----------
+    kappa : hopping parameter, finite and not negative. n : colours.
+    even_odd : of the Schur complement; phi is then zero on the odd sites. Needs even extents.
+    mu, mu_next : masses, ``0 <= mu < mu_next``; None for the last monomial.
+    antiperiodic : in time (the default), or periodic.
+    method : {"auto", "dense", "sparse", "cg"}, see `TwistedInverse`.
+    """
+
+    kappa: float
+    n: int = 1
+    even_odd: bool = False
+    mu: float = 0.0
+    mu_next: float | None = None
+    antiperiodic: bool = True
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_fermions(self.kappa, self.n)
+        check_number("mu", self.mu, 0)
+        if self.mu_next is not None:
+            check_number("mu_next", self.mu_next, self.mu, above=True)
+        if self.method not in METHODS:
+            raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
+
+    @property
+    def coefficient(self) -> float:
+        """The number c before ``(M + mu)^-1``."""
+        return 1.0 if self.mu_next is None else self.mu_next - self.mu
+
+    def action(self, x: NDArray[Any], phi: ArrayLike) -> Array:
+        """``S``, shape ``(chain,)``."""
+        dirac, phi = self._checked(x, phi)
+        w = TwistedInverse(self._operator(dirac), self.method).apply(phi)
+        return self._energy(phi, checked(w, self.mu, self.method))
+
+    def force(self, x: NDArray[Any], phi: ArrayLike) -> Array:
+        """``+ dS/d theta``, the shape of ``x``; for SU(n) by generators, ``(chain, 2, T, X, n^2 - 1)``."""
+        dirac, phi = self._checked(x, phi)
+        inverse = TwistedInverse(self._operator(dirac), self.method)
+        solution = inverse.adjoint(w := inverse.apply(phi))
+        return self._force(dirac, w, checked(solution, self.mu, self.method))
+
+    def action_and_force(self, x: NDArray[Any], phi: ComplexArray) -> tuple[Array, Array]:
+        """Both; arguments are taken as checked, and a chain that has no solution is NaN."""
+        dirac = self._unchecked(x)
+        inverse = TwistedInverse(self._operator(dirac), self.method)
+        w = inverse.apply(phi)
+        return self._energy(phi, w), self._force(dirac, w, inverse.adjoint(w))
+
+    def draw(self, rngs: Sequence[np.random.Generator], x: NDArray[Any]) -> ComplexArray:
+        """``phi`` from its distribution ``exp(-S)`` at given links, by one Generator per chain."""
+        dirac = self._checked_links(x)
+        if len(rngs) != len(dirac.links):
+            raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
+        return checked(self._heat_bath(dirac, self.noise(rngs, dirac.shape)), self.mu_next or 0.0, self.method)
+
+    def noise(self, rngs: Sequence[np.random.Generator], shape: tuple[int, int]) -> ComplexArray:
+        """``chi`` with density ``exp(-chi^dag chi)`` on this lattice, zero on the odd sites where ``even_odd``."""
+        rows = shape[0] * shape[1] * 2 * self.n
+        drawn = rows // 2 if self.even_odd else rows
+        normals = np.empty((len(rngs), 2 * drawn))
+        for rng, row in zip(rngs, normals, strict=True):
+            rng.standard_normal(out=row)
+        normals *= np.sqrt(0.5)
+        colour = (self.n,) if self.n > 1 else ()
+        chi = normals.view(np.complex128)
+        if self.even_odd:
+            out = np.zeros((len(rngs), *shape, 2, *colour), np.complex128)
+            out[:, _even_sites(shape)] = chi.reshape(len(rngs), -1, 2, *colour)
+            return out
+        return chi.reshape(len(rngs), *shape, 2, *colour)
+
+    def heat_bath(self, x: NDArray[Any], chi: ComplexArray) -> ComplexArray:
+        """``phi`` made of ``chi``, linearly; arguments are taken as checked, a chain without a solution is NaN."""
+        return self._heat_bath(self._unchecked(x), chi)
+
+    def at(self, phi: ArrayLike) -> FixedPseudofermion:
+        """The action of the links for this ``phi``, which adds with others."""
+        return FixedPseudofermion(self, np.asarray(phi))
+
+    def _heat_bath(self, dirac: WilsonDirac, chi: ComplexArray) -> ComplexArray:
+        if self.mu_next is not None:
+            chi = TwistedInverse(TwistedDirac(dirac, self.mu_next, self.even_odd), self.method).apply(chi)
+        with np.errstate(invalid="ignore"):
+            return self._operator(dirac).apply(chi)
+
+    def _energy(self, phi: ComplexArray, w: ComplexArray) -> Array:
+        energy = self.coefficient * _square(w)
+        return energy if self.mu_next is None else energy + _square(phi)
+
+    def _force(self, dirac: WilsonDirac, w: ComplexArray, x: ComplexArray) -> Array:
+        with np.errstate(invalid="ignore"):
+            operator = self._operator(dirac)
+            y = w if not self.mu else w + 1j * operator.s * gamma5(x)
+            if self.even_odd:
+                x, y = x - gamma5(dirac.hop(gamma5(x))), y - dirac.hop(y)
+            return link_force(hop_response(dirac, x, y), -2 * self.coefficient * self.kappa)
+
+    def _operator(self, dirac: WilsonDirac) -> TwistedDirac:
+        return TwistedDirac(dirac, self.mu, self.even_odd)
+
+    def _checked(self, x: NDArray[Any], phi: ArrayLike) -> tuple[WilsonDirac, ComplexArray]:
+        dirac = self._checked_links(x)
+        phi = check_spinor(phi, dirac.spinor_shape, "phi")
+        if not np.all(np.isfinite(phi)):
+            raise ValueError(f"phi: got {phi[~np.isfinite(phi)][0]}, expected finite numbers")
+        if self.even_odd and phi[:, ~_even_sites(dirac.shape)].any():
+            raise ValueError(
+                "phi: got a field that is not zero on the odd sites, expected zeros there (even_odd = True)"
+            )
+        return dirac, phi
+
+    def _checked_links(self, x: NDArray[Any]) -> WilsonDirac:
+        dirac = wilson_dirac(check_fermion_links(x, self.n), self.kappa, antiperiodic=self.antiperiodic)
+        check_shape(dirac.shape, even=self.even_odd)
+        return dirac
+
+    def _unchecked(self, x: NDArray[Any]) -> WilsonDirac:
+        return WilsonDirac(signed_links(x, antiperiodic=self.antiperiodic), self.kappa)
+
+
+def hasenbusch(
+    kappa: float,
+    mus: Sequence[float] = (),
+    *,
+    even_odd: bool = False,
+    mu_reg: float = 0.0,
+    n: int = 1,
+    antiperiodic: bool = True,
+    method: str = "auto",
+) -> tuple[Pseudofermion, ...]:
+    """The ``Nh + 1`` monomials of ``det(M + mu_reg)`` for Hasenbusch masses ``mu_1 < ... < mu_Nh`` (38).
+
+    Parameters
+    ----------
+    mus : masses above ``mu_reg``, increasing. mu_reg : regulator, which takes the place of ``mu_0 = 0`` (it is not
+    exact).
+    """
+    masses = [check_number("mu_reg", mu_reg, 0)]
+    for mu in mus:
+        masses.append(check_number("mus", mu, masses[-1], above=True))
+    nexts = [*masses[1:], None]
+    return tuple(
+        Pseudofermion(kappa, n, even_odd, mu, mu_next, antiperiodic, method)
+        for mu, mu_next in zip(masses, nexts, strict=True)
+    )
+
+
+def determinant_of(monomials: Sequence[Pseudofermion]) -> WilsonDeterminant:
+    """The determinant that pseudofermions telescope to, in whatever order; raises `ValueError` if they do not."""
+    ordered = sorted(monomials, key=lambda monomial: monomial.mu)
+    operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in ordered}
+    if len(operators) != 1:
+        raise ValueError(
+            f"pseudofermions: got {sorted(operators)} for (kappa, n, even_odd, antiperiodic), expected one operator"
+        )
+    expected = hasenbusch(ordered[0].kappa, [m.mu for m in ordered[1:]])
+    got = [(m.mu, m.mu_next) for m in ordered]
+    if ordered[0].mu or got != [(m.mu, m.mu_next) for m in expected]:
+        raise ValueError(
+            f"pseudofermions: got {got} for (mu, mu_next), expected (0, mu_1), (mu_1, mu_2), ..., (mu_Nh, None), "
+            "whose product is det M"
+        )
+    return WilsonDeterminant(ordered[0].kappa, ordered[0].n, ordered[0].antiperiodic)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPseudofermion(Additive):
+    """A `Pseudofermion` with its field fixed: an action of the links."""
+
+    monomial: Pseudofermion
+    phi: ComplexArray
+
+    @property
+    def angular(self) -> bool:
+        """Whether links are angles: for n = 1."""
+        return self.monomial.n == 1
+
+    def action(self, x: NDArray[Any]) -> Array:
+        """``S``, shape ``(chain,)``."""
+        return self.monomial.action(x, self.phi)
+
+    def force(self, x: NDArray[Any]) -> Array:
+        """``+ dS/dx``, the shape of the gauge force."""
+        return self.monomial.force(x, self.phi)
+
+    def action_and_force(self, x: NDArray[Any]) -> tuple[Array, Array]:
+        """Both; ``x`` is taken as checked, and a chain that has no solution is NaN."""
+        return self.monomial.action_and_force(x, self.phi)
+
+    def dynamics(self, x: NDArray[Any], v: Array) -> PseudofermionDynamics:
+        """The action bound to the arrays of one trajectory."""
+        return PseudofermionDynamics(self, x, v)
+
+
+class PseudofermionDynamics:
+    """`FixedPseudofermion` bound to arrays ``x`` and ``v``."""
+
+    def __init__(self, action: FixedPseudofermion, x: NDArray[Any], v: Array) -> None:
+        self._action, self._x, self._v = action, x, v
+
+    def kick(self, scale: float) -> None:
+        """``v -= scale * force(x)``."""
+        self._v -= scale * self._action.action_and_force(self._x)[1]
+
+    def action_and_force(self) -> tuple[Array, Array]:
+        """Action ``(chain,)`` and force at the current ``x``, in new arrays."""
+        return self._action.action_and_force(self._x)
+
+
+def hop_response(dirac: WilsonDirac, x: ComplexArray, y: ComplexArray) -> ComplexArray:
+    """``W_mu(z) = U_mu(z) [h(Y)(z + mu^) h(X)(z)^dag + g(X)(z + mu^) g(Y)(z)^dag]``, ``(chain, 2, T, X, N, N)``.
+
+    ``h = psi_0 - (sigma_mu psi)_0`` and ``g = psi_0 + (sigma_mu psi)_0`` are the half spinors of the hops ahead and
+    back. For ``U -> exp(i eps T) U``: ``Re X^dag dD Y = kappa Im tr(T W) d eps``.
+    """
+    x, y = (psi.reshape(*psi.shape[:4], dirac.colours).transpose(3, 4, 1, 2, 0) for psi in (x, y))
+    response = np.empty((2, dirac.colours, dirac.colours, *x.shape[2:]), np.complex128)
+    links = dirac.links.transpose(1, 4, 5, 2, 3, 0)
+    for mu in (0, 1):
+        (x_ahead, x_back), (y_ahead, y_back) = _halves(x, mu), _halves(y, mu)
+        outer = _rolled(y_ahead, mu)[:, None] * x_ahead.conj() + _rolled(x_back, mu)[:, None] * y_back.conj()
+        np.multiply(links[mu, :, 0, None], outer[0], response[mu])
+        for k in range(1, dirac.colours):
+            response[mu] += links[mu, :, k, None] * outer[k]
+    return response.transpose(5, 0, 3, 4, 1, 2)
+
+
+def _halves(psi: ComplexArray, mu: int) -> tuple[ComplexArray, ComplexArray]:
+    """``psi_0 -+ (sigma_mu psi)_0``, ``(colour, t, x, chain)``."""
+    turned = psi[1] if mu == 0 else -1j * psi[1]
+    return psi[0] - turned, psi[0] + turned
+
+
+def _rolled(half: ComplexArray, mu: int) -> ComplexArray:
+    """The values at ``z + mu^``."""
+    return np.roll(half, -1, 1 + mu)
+
+
+def _square(psi: ComplexArray) -> Array:
+    """``psi^dag psi`` per chain, the same bits in any batch."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return site_sum(psi.real * psi.real + psi.imag * psi.imag)
+
+
+def _even_sites(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    t, x = np.indices(check_shape(shape, even=True))
+    return (t + x) % 2 == 0
