@@ -67,7 +67,8 @@ def add(commands: Any) -> None:
 
 def _target(spec: str | None, theory: str | None) -> Any:
     from refimpl.validation.builtin import BUILT_IN, trained
-    from refimpl.validation.contract import TargetError, load_target
+    from refimpl.validation.contract import TargetError
+    from refimpl.validation.loading import load_target
     from refimpl.validation.mutants import BY_NAME
 
     kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")

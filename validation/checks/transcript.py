@@ -138,7 +138,7 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
         image, logdet = along(subject, z, record.get("d"))
         error = max(
-            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size
+            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[1][0].size
         )
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])

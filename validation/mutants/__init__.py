@@ -62,7 +62,8 @@ def run_mutants(
         start = time.perf_counter()
         subject = Subject(mutant)
         share = ALPHA / sum(check.statistical for check in CHECKS)
-        trial = Trial(share, EFFORTS[level], Evidence(subject, stream(seed, "evidence")))
+        effort = EFFORTS[level].shared_out(subject.theory.thrift)
+        trial = Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
         checks = [BY_ID[check_id] for check_id in mutant.killed_by]
         verdicts = [judge(check, subject, seed, trial) for check in checks]
         if everything:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,32 @@ class Flavours:
         d = self.matrix(x)
         s = np.linalg.svd(d, compute_uv=False)
         return d.shape[-1], s[:, 0], np.maximum(s[:, -1], U)
+
+
+class Monomials(NamedTuple):
+    """Pseudofermions as declared: ``S_m = phi^dag [1 + (m_{k+1} - m_k)(M + m_k)^-1] phi`` for the masses ``mu_reg, *mus``, the last
+    one ``phi^dag (M + m)^-1 phi``; ``M = D D^dag``, on even sites ``D_sc D_sc^dag``."""
+
+    even_odd: bool
+    mus: tuple[float, ...]
+    mu_reg: float
+
+    @classmethod
+    def declared(cls, target: Any) -> Monomials:
+        """From the attributes of a target; raises `ValueError`."""
+        given = [getattr(target, name, None) for name in ("even_odd", "mus", "mu_reg")]
+        try:
+            own = cls(bool(given[0] or False), tuple(float(mu) for mu in given[1] or ()), float(given[2] or 0.0))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"even_odd, mus, mu_reg: got {given}, expected a bool, numbers and a number") from error
+        if not 0 <= own.mu_reg or sorted({own.mu_reg, *own.mus}) != [own.mu_reg, *own.mus]:
+            raise ValueError(f"mu_reg, mus: got {own.mu_reg} and {own.mus}, expected masses that increase from 0 on")
+        return own
+
+    @property
+    def number(self) -> int:
+        """Of fields."""
+        return 1 + len(self.mus)
 
 
 def parsed(given: Mapping[str, Any]) -> tuple[float, bool]:
