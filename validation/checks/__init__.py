@@ -17,8 +17,12 @@ from . import driver, exact_start, maps, static, transcript
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
-_CIRCLE = ("u1", "o2")
-_OTHERS = ("o2", "gaussian", "gmm")
+_ABELIAN = ("u1", "schwinger")
+_MATRICES = ("su2", "su3")
+_GAUGE = (*_ABELIAN, *_MATRICES)
+_CIRCLE = (*_ABELIAN, "o2")
+_SYMMETRIC = (*_CIRCLE, *_MATRICES)
+_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Check:
         return [" or ".join(any_of) for any_of in self.needs if not any(subject.has(name) for name in any_of)]
 
 
-_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge")
+_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac")
 _MAP = ("forward", "transition")
 _RECORD = ("transcript", "transition")
 _UPDATE = ("run", "step", "transition")
@@ -63,16 +67,16 @@ CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
     Check(static.force, (("force",),)),
     Check(static.force_gradient, (("force",), ("action",))),
-    Check(static.plaquette, (("plaquette",),), theories=_U1),
-    Check(static.charge, (("charge",),), theories=_U1),
-    Check(static.sine_charge, (("sine_charge",),), theories=_U1),
-    Check(static.wilson_loop, (("wilson_loop",),), theories=_U1),
-    Check(static.gauge_invariance, (_SCALAR,), theories=_U1),
-    Check(static.translation, (_SCALAR,), theories=_CIRCLE),
+    Check(static.plaquette, (("plaquette",),), theories=_GAUGE),
+    Check(static.charge, (("charge",),), theories=_ABELIAN),
+    Check(static.sine_charge, (("sine_charge",),), theories=_ABELIAN),
+    Check(static.wilson_loop, (("wilson_loop",),), theories=_GAUGE),
+    Check(static.gauge_invariance, (_SCALAR,), theories=_GAUGE),
+    Check(static.translation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.periodicity, (_SCALAR,), theories=_CIRCLE),
-    Check(static.conjugation, (_SCALAR,), theories=_CIRCLE),
+    Check(static.conjugation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.batch, (_SCALAR,)),
-    Check(static.golden, (_SCALAR,), theories=_U1),
+    Check(static.golden, (_SCALAR[:5],), theories=_U1),
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),
@@ -83,7 +87,7 @@ CHECKS: tuple[Check, ...] = (
     Check(maps.repeat_call, (_MAP,)),
     Check(maps.periodicity, (_MAP,), theories=_CIRCLE),
     Check(maps.reversal, (_MAP,)),
-    Check(maps.equivariance, (_MAP,), theories=_CIRCLE),
+    Check(maps.equivariance, (_MAP,), theories=_SYMMETRIC),
     Check(maps.moves_every_link, (_MAP,)),
     Check(transcript.energy, (_RECORD,)),
     Check(transcript.decision, (_RECORD,)),
@@ -110,10 +114,10 @@ CHECKS: tuple[Check, ...] = (
     Check(exact_start.observables_later, (_UPDATE,), statistical=True, theories=_OTHERS),
     Check(exact_start.plaquette, (_UPDATE,), statistical=True, theories=_U1),
     Check(exact_start.plaquette_later, (_UPDATE,), statistical=True, theories=_U1),
-    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True, theories=_ABELIAN),
     Check(exact_start.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),
     Check(exact_start.schwinger_dyson, (_UPDATE,), statistical=True, theories=_U1),
-    Check(exact_start.uniform_links, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.uniform_links, (_UPDATE,), statistical=True, theories=_ABELIAN),
     Check(driver.observables, (_UPDATE,), statistical=True, theories=_OTHERS),
     Check(driver.plaquette, (_UPDATE,), statistical=True, theories=_U1),
     Check(driver.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),
