@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
-LEARNING = 1024  # chains that only teach the direction of the per-link drift, and scales
+LEARNING = 1024  # chains, divided by the thrift of the theory, that only teach the direction of the per-link drift, and scales
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Evidence:
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
         if self._learned is None:
-            x, later = self._chains(LEARNING)
+            x, later = self._chains(LEARNING // self._theory.thrift)
             self._learned = self._theory.displacement(later[0], x).mean(axis=0)
             self.loop_scales = [float(measure.square_loop(x, side).std()) for side in self.sides]
         while self.n < n:

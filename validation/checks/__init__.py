@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, exact_start, maps, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, static, transcript
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
 _ABELIAN = ("u1", "schwinger")
 _MATRICES = ("su2", "su3")
+_FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
 _CIRCLE = (*_ABELIAN, "o2")
 _SYMMETRIC = (*_CIRCLE, *_MATRICES)
@@ -27,14 +28,15 @@ _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
 
 @dataclass(frozen=True)
 class Check:
-    """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, and the
-    theories and reversals it belongs to."""
+    """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
+    theories and reversals it belongs to, and whether only to theories with fermions."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
     statistical: bool = False
     theories: tuple[str, ...] = _EVERY
     reversals: tuple[str, ...] = REVERSALS
+    fermions: bool = False
 
     @property
     def id(self) -> str:
@@ -50,6 +52,8 @@ class Check:
 
     def applies(self, subject: Subject) -> bool:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
+        if self.fermions and subject.flavours is None:
+            return False
         return subject.theory.name in self.theories and subject.reversal in self.reversals
 
     def missing(self, subject: Subject) -> list[str]:
@@ -62,6 +66,13 @@ _MAP = ("forward", "transition")
 _RECORD = ("transcript", "transition")
 _UPDATE = ("run", "step", "transition")
 _SEEDED = ("step", "run")
+
+_OPERATOR = ("dirac_apply", "dirac_dense")
+
+
+def _fermion_check(function: Callable[..., Verdict], any_of: tuple[str, ...], statistical: bool = False) -> Check:
+    return Check(function, (any_of,), statistical, _FERMIONS, fermions=True)
+
 
 CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
@@ -78,6 +89,17 @@ CHECKS: tuple[Check, ...] = (
     Check(static.batch, (_SCALAR,)),
     Check(static.golden, (_SCALAR[:5],), theories=_U1),
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
+    _fermion_check(fermions.dense, ("dirac_dense",)),
+    _fermion_check(fermions.apply, ("dirac_apply",)),
+    _fermion_check(fermions.gamma5_hermiticity, _OPERATOR),
+    _fermion_check(fermions.gauge_covariance, _OPERATOR),
+    _fermion_check(fermions.determinant, ("logdet_dirac", "dirac_dense")),
+    _fermion_check(fermions.free_determinant, ("logdet_dirac", "dirac_dense")),
+    _fermion_check(fermions.pseudofermion_action, ("pseudofermion_action",)),
+    _fermion_check(fermions.pseudofermion_force, ("pseudofermion_force",)),
+    _fermion_check(fermions.pseudofermion_determinant, ("pseudofermion_action",)),
+    _fermion_check(fermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
+    _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),
     Check(maps.logdet_antisymmetry, (_MAP,)),
@@ -100,6 +122,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transcript.uniforms, (("transcript",),), statistical=True),
     Check(transcript.direction, (("transcript",),), statistical=True, reversals=(DIRECTION,)),
     Check(driver.moves_every_link, (_UPDATE,)),
+    Check(driver.stays_in_group, (_UPDATE,), theories=_MATRICES),
     Check(driver.streams, (_SEEDED,)),
     Check(driver.seeds, (_SEEDED,)),
     Check(driver.others, (_SEEDED,)),

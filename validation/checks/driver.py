@@ -12,6 +12,7 @@ from refimpl.statistics import sign_test
 
 from ..contract import Subject, TargetFault
 from ..evidence import MOVED, Trial, batch_size, drivers, momenta, noise, sampler, seed_from, updates
+from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
 from .exact_start import NOT_REVERSIBLE, biases_seen, charge_verdict, e_verdict, shift_of, soft
@@ -22,6 +23,7 @@ FAMILIES = 8
 # No field of 640 moves while 32 of 640 other updates are accepted: probability below 1e-10 for any one acceptance.
 CLEARLY_ACCEPTED = 32
 KEPT = 1e-12  # a phase that changed by less was only rounded
+OFF_GROUP = 1e-10  # rounding of some hundred products of matrices, with room; single precision is far beyond
 DISCRETE = "declares discrete moves, which repeat by right"
 CONTROLS = 8  # independent exact configurations that each chain is compared with
 
@@ -122,6 +124,20 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     if few and not still:
         return skipped(f"too few updates were accepted to say: {few}")
     return within("quantities that never change", float(still), 0.0, f"one of {n}", made, detail)
+
+
+def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """After twenty updates the links are in the group: ``U^dag U = 1`` and ``det U = 1``.
+
+    A drift by ``U + i eps v U`` instead of the exponential leaves it at once, and sums that measure components do not see it.
+    """
+    x = sampler(subject, rng, 16)
+    largest, detail = 0.0, ""
+    for name in drivers(subject):
+        error = distance_from_group(updates(subject, rng, x, 20, name)[-1])
+        if not error <= largest:
+            largest, detail = error, f"{name}: a link is off the group by {error:.3g}"
+    return within("max |U^dag U - 1|, |det U - 1|", largest, OFF_GROUP, f"an error of {OFF_GROUP:.0e}", 16, detail)
 
 
 def _moves_needed(n: int, moves: int, components: int) -> float:

@@ -230,7 +230,8 @@ def energy_scaling(subject: Subject, rng: np.random.Generator) -> Verdict:
     if step_size is None or n_steps is None:
         return skipped("declares no step_size and n_steps")
     length = min(int(n_steps), 5)  # short, so that the trajectories of all steps stay together
-    x, v = sampler(subject, rng, 64), momenta(subject, rng, 64)
+    n = 64 // theory.thrift
+    x, v = sampler(subject, rng, n), momenta(subject, rng, n)
     expected, before = 2.0**subject.order, energy(theory, x, v)
     lost = 100 * theory.action_rounding(x)
     seen: list[tuple[int, float]] = []
