@@ -41,7 +41,6 @@ class Matrices:
     parameters: ClassVar[tuple[str, ...]] = ("beta", "shape", "kappa", "antiperiodic")
     required: ClassVar[tuple[str, ...]] = ("beta", "shape")
     label: ClassVar[str] = "<Re tr P>/N"
-    thrift: ClassVar[int] = 4
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Matrices:
@@ -68,6 +67,10 @@ class Matrices:
     @property
     def volume(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def thrift(self) -> int:
+        return 16 if self.kappa else 4
 
     @property
     def flavours(self) -> Flavours | None:
