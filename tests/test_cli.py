@@ -446,3 +446,48 @@ def test_reproduce_lists_and_runs(capsys, tmp_path):
     assert "freezing" in capsys.readouterr().out
     assert main(["reproduce", "reversibility", "--quick"]) == 0
     assert "wrapped scaling" in capsys.readouterr().out
+
+
+def test_exact_answers_with_fermions(capsys):
+    from refimpl.exact.schwinger_2x2 import two_by_two
+
+    model = ("exact", "schwinger", "--beta", "2", "--kappa")
+    code, out, _ = run(capsys, *model, "0.265", "--shape", "2", "2", "--json")
+    assert code == 0
+    exact = two_by_two(2.0, 0.265)
+    assert json.loads(out)["plaquette"] == exact.plaquette
+    assert json.loads(out)["charge_distribution"]["-1"] == exact.charge_distribution[-1]
+    assert "p(Q = +-1)" in run(capsys, *model, "0.265", "--shape", "2", "2")[1]
+    without = json.loads(run(capsys, *model, "0", "--shape", "4", "4", "--json")[1])
+    assert without["plaquette"] == u1.plaquette(2.0, (4, 4))
+    sampled = [*model, "0.265", "--shape", "2", "3", "--samples", "100", "--seed", "5"]
+    table, record = run(capsys, *sampled)[1], json.loads(run(capsys, *sampled, "--json")[1])
+    assert 0 < record["effective_fraction"] < 1
+    assert record["charge_squared"]["error"] > 0
+    assert f"{record['plaquette']['value']:.9g} +- {record['plaquette']['error']:.2g}" in table
+    assert "samples = 100, seed = 5" in table
+
+
+def test_exact_answers_of_sun_with_fermions(capsys):
+    sampled = ("exact", "su2", "--beta", "1", "--kappa", "0.1", "--shape", "2", "2")
+    record = json.loads(run(capsys, *sampled, "--samples", "50", "--json")[1])
+    assert record["samples"] == 50
+    assert record["plaquette"]["error"] > 0
+    code, _, err = run(capsys, *sampled, "--samples", "5")
+    assert (code, "worth" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("exact schwinger --beta 2 --kappa -1 --shape 2 2", "argument --kappa"),
+        ("exact schwinger --beta 2 --shape 2 2", "--kappa"),
+        ("exact schwinger --beta 99 --kappa 0.1 --shape 2 2", "expected a number from 0 to 30"),
+        ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "--samples: got it at kappa = 0.1"),
+        ("exact su2 --beta 2 --shape 2 2 --samples 9", "--samples: got it without fermions"),
+    ],
+)
+def test_exact_with_fermions_refuses(capsys, command, message):
+    code, _, err = run(capsys, *command.split())
+    assert code == 2
+    assert message in err

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from refimpl.files import whole_file
 
-from . import measure, weight_vectors
+from . import fermion_vectors, measure, weight_vectors
 
 Array = NDArray[np.float64]
 
 VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
-SUITES = ("u1", "l2hmc")
+SUITES = ("u1", "l2hmc", "fermions")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
 
 
@@ -90,7 +90,8 @@ def _read(path: Path) -> bytes:
 def write_suites(root: Path = VECTORS) -> list[str]:
     """Write every suite from scratch and return the ids of the vectors. The same seeds give the same bytes."""
     ids = []
-    for suite, vectors in (("u1", _u1_vectors()), ("l2hmc", weight_vectors.vectors())):
+    suites = (("u1", _u1_vectors()), ("l2hmc", weight_vectors.vectors()), ("fermions", fermion_vectors.vectors()))
+    for suite, vectors in suites:
         folder = root / suite
         folder.mkdir(parents=True, exist_ok=True)
         manifest: dict[str, Any] = {
@@ -102,7 +103,7 @@ def write_suites(root: Path = VECTORS) -> list[str]:
         }
         for name, about, arrays in vectors:
             buffer = io.BytesIO()
-            np.savez(buffer, **arrays)  # type: ignore[arg-type]
+            np.savez(buffer, **arrays)
             files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
             for suffix, content in files.items():
                 with whole_file(folder / (name + suffix)) as file:

@@ -29,7 +29,7 @@ from .dirac_matrix import (
     sparse_matrices,
     sparse_schur_of,
 )
-from .dirac_solve import DENSE_ROWS, sparse_factors
+from .dirac_solve import DENSE_ROWS, solutions, sparse_factors
 from .sum import Additive
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _dense_entries(dirac: WilsonDirac) -> ComplexArray:
     """``D^-1(x + mu^, x)`` of all links, ``(2, V, chain, 2 N, 2 N)``, from the whole inverse."""
     matrix = dense_matrix(dirac)
     volume = dirac.shape[0] * dirac.shape[1]
-    inverse = _solved(matrix, np.broadcast_to(np.eye(matrix.shape[-1]), matrix.shape))
+    inverse = solutions(matrix, np.broadcast_to(np.eye(matrix.shape[-1]), matrix.shape))
     inverse = inverse.reshape(len(matrix), volume, 2 * dirac.colours, volume, -1)
     return np.stack([inverse[:, ahead, :, np.arange(volume), :] for ahead in neighbours(dirac.shape)])
 
@@ -184,7 +184,7 @@ def _even_odd_entries(dirac: WilsonDirac) -> ComplexArray:
     n = dirac.colours
     parity, place = checkerboard(dirac.shape)
     half = parity.size // 2
-    inverse = _solved(schur_of(d_eo, d_oe), d_eo).reshape(len(d_eo), half, 2 * n, half, 2 * n)
+    inverse = solutions(schur_of(d_eo, d_oe), d_eo).reshape(len(d_eo), half, 2 * n, half, 2 * n)
     even, odd, ahead = np.flatnonzero(parity == 0), np.flatnonzero(parity), neighbours(dirac.shape)
     signs = np.repeat([1, -1], n)
     entries = np.empty((2, parity.size, len(d_eo), 2 * n, 2 * n), np.complex128)
@@ -192,18 +192,6 @@ def _even_odd_entries(dirac: WilsonDirac) -> ComplexArray:
     transposed = inverse[:, place[even], :, place[ahead[:, even]], :].swapaxes(-1, -2)
     entries[:, even] = -np.multiply.outer(signs, signs) * transposed.conj()
     return entries
-
-
-def _solved(matrix: ComplexArray, right: ComplexArray) -> NDArray:
-    """``matrix^-1 right`` per chain, NaN for a chain whose matrix is singular: one lost chain is no reason to stop others."""
-    try:
-        return np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        if len(matrix) == 1:
-            return np.full(right.shape, np.nan, np.complex128)
-        return np.concatenate(
-            [_solved(m, r) for m, r in zip(np.split(matrix, len(matrix)), right[:, None], strict=True)]
-        )
 
 
 def _sparse_log_determinant(matrix: csc_array) -> tuple[float, float]:

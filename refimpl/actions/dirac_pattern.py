@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .dirac import SIGMA, ComplexArray, WilsonDirac
 from .dirac_matrix import Indices, checkerboard, neighbours
+from .dirac_solve import sparse_factors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -44,6 +45,39 @@ class SchurPattern:
     paths: csr_array
     even: Indices
     middle: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class SparseOrder:
+    """The entries in the order of a sparse factorisation, which is found once for a lattice.
+
+    Parameters
+    ----------
+    order : rows of S in this order. entries : those of `SchurPattern`, sorted by columns in this order; rows, starts : theirs.
+    """
+
+    order: Indices
+    entries: Indices
+    rows: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+
+@lru_cache(maxsize=16)
+def sparse_order(shape: tuple[int, int], colours: int) -> SparseOrder:
+    """The minimum-degree order of the symmetric pattern, which depends on nothing but the lattice."""
+    from scipy.sparse import csc_array
+
+    pattern = schur_pattern(shape, colours)
+    n = pattern.diagonal.size
+    values = np.full(pattern.rows.size, 1.0)
+    values[pattern.diagonal] = n  # regular, and no row is exchanged
+    factors = sparse_factors(csc_array((values, pattern.rows, pattern.starts), (n, n)))
+    assert factors is not None
+    rank = factors.perm_c.astype(np.int64)
+    rows, columns = rank[pattern.rows], rank[pattern.columns]
+    entries = np.lexsort((rows, columns))
+    starts = np.searchsorted(columns[entries], np.arange(n + 1))
+    return SparseOrder(np.argsort(rank), entries, rows[entries].astype(np.int32), starts.astype(np.int32))
 
 
 @lru_cache(maxsize=16)
@@ -75,22 +109,30 @@ def twisted_entries(dirac: WilsonDirac, s: float, inner: NDArray) -> ComplexArra
     """The entries ``(chain, entry)`` of ``1 + i s gamma5 - D_eo R D_oe``, ``inner`` being the diagonal of R in spin."""
     pattern = schur_pattern(dirac.shape, dirac.colours)
     links = _hop_links(dirac)
-    first, second = links[:, :, :, pattern.even], links[:, :, :, pattern.middle]  # second: (b, i, j, a, even, chain)
+    first = links[:, :, :, pattern.even]
+    second = links[:, :, :, pattern.middle].transpose(3, 0, 1, 2, 4, 5)
     n = dirac.colours
-    spin = -(dirac.kappa**2) * np.einsum("ast,t,btu->absu", _SPIN, inner, _SPIN)
-    values = np.empty((4, 4, 2, 2, n, n, *first.shape[3:]), np.complex128)
-    for a in range(4):
-        # (b, i, k, j, even, chain) summed over k
-        product = first[a, :, 0, None] * second[:, None, 0, :, a]
-        for k in range(1, n):
-            product += first[a, :, k, None] * second[:, None, k, :, a]
-        np.multiply(spin[a][:, :, :, None, None, None, None], product[:, None, None], values[a])
+    spin = -(dirac.kappa**2) * (_SPIN[:, None] * inner) @ _SPIN  # (a, b, s, t)
+    # Products of links, (a, b, i, j, even, chain).
+    product = first[:, None, :, 0, None] * second[:, :, None, 0]
+    for k in range(1, n):
+        product += first[:, None, :, k, None] * second[:, :, None, k]
+    values = spin[..., None, None, None, None] * product[:, :, None, None]
     entries = pattern.paths @ values.reshape(pattern.paths.shape[1], -1)
     signs = np.tile(np.repeat([1.0, -1.0], n), pattern.even.size)
     entries[pattern.diagonal] += (1 + 1j * s * signs)[:, None]
     return np.ascontiguousarray(entries.T)
 
 
+@lru_cache(maxsize=64)
+def parity_rows(shape: tuple[int, int], width: int) -> tuple[Indices, Indices]:
+    """Rows of the even and of the odd sites, ``width`` of each site."""
+    parity, _ = checkerboard(shape)
+    rows = np.arange(parity.size * width).reshape(parity.size, width)
+    return rows[parity == 0].ravel(), rows[parity == 1].ravel()
+
+
+@lru_cache(maxsize=64)
 def _hop_targets(shape: tuple[int, int]) -> Indices:
     """The sites ``(4, V)`` where the hops of `_SPIN` lead to, flattened."""
     ahead = neighbours(shape)

@@ -83,15 +83,29 @@ def solve(
     return psi
 
 
-def sparse_factors(matrix: csc_array) -> SuperLU | None:
+def solutions(matrix: ComplexArray, right: ComplexArray) -> NDArray:
+    """``matrix^-1 right`` per chain, NaN for a chain whose matrix is singular: one lost chain is no reason to stop others."""
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        if len(matrix) == 1:
+            return np.full(right.shape, np.nan, np.complex128)
+        return np.concatenate(
+            [solutions(m, r) for m, r in zip(np.split(matrix, len(matrix)), right[:, None], strict=True)]
+        )
+
+
+def sparse_factors(matrix: csc_array, *, ordered: bool = False) -> SuperLU | None:
     """LU factors of a sparse matrix, None where it is singular.
 
-    The ordering is for the symmetric pattern that D has: SciPy's default fills in 1.5 to 4 times as much here.
+    The ordering is for the symmetric pattern that D has: SciPy's default fills in 1.5 to 4 times as much here. A matrix that is
+    ``ordered`` is factorised as it stands, without the search for supernodes that does not pay at these sizes.
     """
     from scipy.sparse.linalg import splu
 
+    options = {"permc_spec": "NATURAL", "relax": 1, "panel_size": 1} if ordered else {"permc_spec": "MMD_AT_PLUS_A"}
     try:
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A")
+        return splu(matrix, **options)
     except RuntimeError:
         return None
 

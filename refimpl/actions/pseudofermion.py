@@ -260,27 +260,35 @@ def hop_response(dirac: WilsonDirac, x: ComplexArray, y: ComplexArray) -> Comple
     ``h = psi_0 - (sigma_mu psi)_0`` and ``g = psi_0 + (sigma_mu psi)_0`` are the half spinors of the hops ahead and
     back. For ``U -> exp(i eps T) U``: ``Re X^dag dD Y = kappa Im tr(T W) d eps``.
     """
-    x, y = (psi.reshape(*psi.shape[:4], dirac.colours).transpose(3, 4, 1, 2, 0) for psi in (x, y))
-    response = np.empty((2, dirac.colours, dirac.colours, *x.shape[2:]), np.complex128)
+    (x_ahead, x_back), (y_ahead, y_back) = (_halves(psi, dirac.colours) for psi in (x, y))
+    # Axes (mu, colour, colour, t, x, chain).
+    outer = _moved(y_ahead)[:, :, None] * x_ahead.conj()[:, None]
+    outer += _moved(x_back)[:, :, None] * y_back.conj()[:, None]
     links = dirac.links.transpose(1, 4, 5, 2, 3, 0)
-    for mu in (0, 1):
-        (x_ahead, x_back), (y_ahead, y_back) = _halves(x, mu), _halves(y, mu)
-        outer = _rolled(y_ahead, mu)[:, None] * x_ahead.conj() + _rolled(x_back, mu)[:, None] * y_back.conj()
-        np.multiply(links[mu, :, 0, None], outer[0], response[mu])
-        for k in range(1, dirac.colours):
-            response[mu] += links[mu, :, k, None] * outer[k]
+    response = links[:, :, 0, None] * outer[:, None, 0]
+    for k in range(1, dirac.colours):
+        response += links[:, :, k, None] * outer[:, None, k]
     return response.transpose(5, 0, 3, 4, 1, 2)
 
 
-def _halves(psi: ComplexArray, mu: int) -> tuple[ComplexArray, ComplexArray]:
-    """``psi_0 -+ (sigma_mu psi)_0``, ``(colour, t, x, chain)``."""
-    turned = psi[1] if mu == 0 else -1j * psi[1]
-    return psi[0] - turned, psi[0] + turned
+def _halves(psi: ComplexArray, colours: int) -> ComplexArray:
+    """``psi_0 -+ (sigma_mu psi)_0``, ``(sign, mu, colour, t, x, chain)``."""
+    upper, lower = psi.reshape(*psi.shape[:4], colours).transpose(3, 4, 1, 2, 0)
+    out = np.empty((2, 2, *upper.shape), np.complex128)
+    np.subtract(upper, lower, out[0, 0])
+    np.add(upper, lower, out[1, 0])
+    turned = 1j * lower
+    np.add(upper, turned, out[0, 1])
+    np.subtract(upper, turned, out[1, 1])
+    return out
 
 
-def _rolled(half: ComplexArray, mu: int) -> ComplexArray:
-    """The values at ``z + mu^``."""
-    return np.roll(half, -1, 1 + mu)
+def _moved(half: ComplexArray) -> ComplexArray:
+    """The values at ``z + mu^``, by slices; axes ``(mu, colour, t, x, chain)``."""
+    out = np.empty_like(half)
+    out[0, :, :-1], out[0, :, -1] = half[0, :, 1:], half[0, :, 0]
+    out[1, :, :, :-1], out[1, :, :, -1] = half[1, :, :, 1:], half[1, :, :, 0]
+    return out
 
 
 def _square(psi: ComplexArray) -> Array:

@@ -12,19 +12,25 @@ For even extents the inverse goes through the even sites: with ``R = (1 + i s ga
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dirac import ComplexArray, WilsonDirac, gamma5
-from .dirac_matrix import dense_matrix, even_odd_indices, has_checkerboard, sparse_matrices
-from .dirac_pattern import schur_pattern, twisted_entries
-from .dirac_solve import SolverError, conjugate_gradients, norm, sparse_factors
+from .dirac_matrix import dense_matrix, has_checkerboard, sparse_matrices
+from .dirac_pattern import SparseOrder, parity_rows, schur_pattern, sparse_order, twisted_entries
+from .dirac_solve import SolverError, conjugate_gradients, norm, solutions, sparse_factors
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+    from scipy.sparse.linalg import SuperLU
 
 # From this many rows on a sparse factorisation is faster than a dense one of S.
-DENSE_ROWS = 200
+DENSE_ROWS = 100
 
 TOLERANCE, MAX_ITERATIONS = 1e-10, 10_000
 
@@ -79,8 +85,6 @@ class TwistedInverse:
         t, x = self.dirac.shape
         self.rows = t * x * 2 * self.dirac.colours // (1 + self.halved)
         self.method = ("dense" if self.rows < DENSE_ROWS else "sparse") if method == "auto" else method
-        if self.method != "cg":
-            self._factors = self._factorised()
 
     def apply(self, b: ComplexArray) -> ComplexArray:
         """``D_s^-1 b``."""
@@ -111,7 +115,7 @@ class TwistedInverse:
 
     def _by_parity(self, b: ComplexArray, adjoint: bool) -> ComplexArray:
         """The solution through the even sites."""
-        even, odd = even_odd_indices(self.dirac)
+        even, odd = parity_rows(self.dirac.shape, 2 * self.dirac.colours)
         rows = b.reshape(len(b), -1)
         out = np.zeros(rows.shape, np.complex128)
         if self.operator.even_odd:
@@ -133,57 +137,59 @@ class TwistedInverse:
         s = -self.operator.s if adjoint else self.operator.s
         return (rows.reshape(len(rows), -1, 2, self.dirac.colours) * _odd_inverse(s)[:, None]).reshape(rows.shape)
 
-    def _factorised(self) -> list:
-        """Per chain the LU factors, None where the matrix is singular or not finite."""
-        if self.method == "dense":
-            from scipy.linalg.lapack import zgetrf
-
-            factors = [zgetrf(m, overwrite_a=True) if np.isfinite(m).all() else (None, None, 1) for m in self._dense()]
-            return [(lu, pivots) if info == 0 else None for lu, pivots, info in factors]
-        return [sparse_factors(m) if np.isfinite(m.data).all() else None for m in self._sparse()]
-
     def _back(self, rows: ComplexArray, adjoint: bool) -> ComplexArray:
-        """The factors applied to right-hand sides ``(chain, rows)``."""
+        """S or ``S^dag``, of ``D_s`` for odd extents, solved for right-hand sides ``(chain, rows)``."""
+        if self.method == "dense":
+            matrix = self._matrix.conj().swapaxes(1, 2) if adjoint else self._matrix
+            return solutions(matrix, rows[..., None])[..., 0]
+        order = self._order.order if self.halved else np.arange(self.rows)
         out = np.full(rows.shape, np.nan, np.complex128)
         finite = np.isfinite(norm(rows))
         for k, factors in enumerate(self._factors):
-            if factors is None or not finite[k]:
-                continue
-            if self.method == "dense":
-                from scipy.linalg.lapack import zgetrs
-
-                out[k] = zgetrs(*factors, rows[k], trans=2 if adjoint else 0)[0]
-            else:
-                out[k] = factors.solve(np.ascontiguousarray(rows[k]), "H" if adjoint else "N")
+            if factors is not None and finite[k]:
+                out[k, order] = factors.solve(rows[k, order], "H" if adjoint else "N")
         return out
+
+    @cached_property
+    def _factors(self) -> list[SuperLU | None]:
+        """LU factors of every chain, None where the matrix is singular or not finite."""
+        return [sparse_factors(m, ordered=self.halved) if np.isfinite(m.data).all() else None for m in self._sparse()]
+
+    @property
+    def _order(self) -> SparseOrder:
+        return sparse_order(self.dirac.shape, self.dirac.colours)
 
     def _entries(self) -> ComplexArray:
         """The entries of S, ``(chain, entry)``."""
         s = self.operator.s
         return twisted_entries(self.dirac, s, np.ones(2) if self.operator.even_odd else _odd_inverse(s))
 
-    def _dense(self) -> ComplexArray:
-        """S or ``D_s`` of every chain, each in the order of columns."""
+    @cached_property
+    def _matrix(self) -> ComplexArray:
+        """S or ``D_s`` of every chain, dense."""
         if not self.halved:
             matrix = dense_matrix(self.dirac)
             np.einsum("cii->ci", matrix)[...] += self._diagonal()
-            return np.array(matrix.swapaxes(1, 2), order="C").swapaxes(1, 2)
+            return matrix
         pattern = schur_pattern(self.dirac.shape, self.dirac.colours)
         matrix = np.zeros((len(self.dirac.links), self.rows * self.rows), np.complex128)
-        matrix[:, pattern.columns * self.rows + pattern.rows] = self._entries()
-        return matrix.reshape(-1, self.rows, self.rows).swapaxes(1, 2)
+        matrix[:, pattern.rows * self.rows + pattern.columns] = self._entries()
+        return matrix.reshape(-1, self.rows, self.rows)
 
-    def _sparse(self) -> list:
-        """S or ``D_s`` of every chain."""
+    def _sparse(self) -> Iterator[csc_array]:
+        """S or ``D_s`` of every chain in turn; S is the same array with other numbers, whose checks SciPy then does once."""
         from scipy.sparse import csc_array
 
         if not self.halved:
             n = self.rows
             shift = csc_array((self._diagonal(), (np.arange(n), np.arange(n))), (n, n))
-            return [csc_array(m + shift) for m in sparse_matrices(self.dirac)]
-        pattern = schur_pattern(self.dirac.shape, self.dirac.colours)
-        shape = (self.rows, self.rows)
-        return [csc_array((data, pattern.rows, pattern.starts), shape) for data in self._entries()]
+            yield from (csc_array(m + shift) for m in sparse_matrices(self.dirac))
+            return
+        at = self._order
+        entries = np.take(self._entries(), at.entries, axis=1)
+        matrix = csc_array((entries[0], at.rows, at.starts), (self.rows, self.rows))
+        for matrix.data in entries:
+            yield matrix
 
     def _diagonal(self) -> ComplexArray:
         """``i s gamma5`` as a vector of all rows."""

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, extent, non_negative, positive
+from .arguments import command, count, extent, non_negative, positive, seed
 from .theories import THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
@@ -20,11 +20,21 @@ def add(commands: Any) -> None:
     text = "exact answers"
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
     parsers = theory_parsers(theories, text, _exact)
-    for n in (2, 3):
-        parser = command(theories, f"su{n}", _exact_sun, f"two-dimensional SU({n}): {text}")
+    sampled = "two flavours of Wilson fermions by reweighting exact samples without them"
+    for name, n, what in (
+        ("schwinger", 1, f"the Schwinger model, {sampled}; by quadrature on 2 x 2 sites"),
+        ("su2", 2, f"two-dimensional SU(2), and with --kappa {sampled}"),
+        ("su3", 3, f"two-dimensional SU(3), and with --kappa {sampled}"),
+    ):
+        parser = command(theories, name, _exact_schwinger if n == 1 else _exact_sun, f"{what}: {text}")
         parser.set_defaults(n=n)
         parser.add_argument("--beta", type=non_negative, required=True, help="inverse coupling")
+        parser.add_argument(
+            "--kappa", type=non_negative, required=n == 1, default=0.0, help="hopping parameter (0: no fermions)"
+        )
         parser.add_argument("--shape", type=extent, nargs=2, required=True, metavar=("T", "X"), help="lattice extents")
+        parser.add_argument("--samples", type=count, metavar="N", help="exact samples (default 10000, SU(n) 1000)")
+        parser.add_argument("--seed", type=seed, default=0, help="of the samples (default 0)")
         parsers.append(parser)
     for parser in parsers:
         parser.add_argument("--json", action="store_true", help="as JSON, every digit")
@@ -46,6 +56,10 @@ def _exact_sun(arguments: argparse.Namespace) -> int:
     from refimpl.exact import sun
 
     beta, shape, n = arguments.beta, tuple(arguments.shape), arguments.n
+    if arguments.kappa > 0:
+        return _exact_reweighted(arguments, f"two-dimensional SU({n}) with two flavours")
+    if arguments.samples is not None:
+        raise ValueError("--samples: got it without fermions, where every answer is a sum; expected it with --kappa")
     volume = shape[0] * shape[1]
     sides = [side for side in range(1, min(*shape, 4) + 1) if side**2 < volume]
     answers = {
@@ -57,6 +71,63 @@ def _exact_sun(arguments: argparse.Namespace) -> int:
         **{f"wilson_loop_{side}x{side}": sun.wilson_loop(beta, shape, side**2, n) for side in sides},
     }
     _print(arguments.json, f"two-dimensional SU({n})", {"beta": beta, "shape": list(shape)}, answers, {})
+    return 0
+
+
+def _exact_schwinger(arguments: argparse.Namespace) -> int:
+    from refimpl.exact.schwinger_2x2 import two_by_two
+    from refimpl.theories import by_name
+
+    beta, kappa, shape = arguments.beta, arguments.kappa, tuple(arguments.shape)
+    if kappa > 0 and shape != (2, 2):
+        return _exact_reweighted(arguments, "the Schwinger model with two flavours")
+    if arguments.samples is not None:
+        raise ValueError(
+            f"--samples: got it at kappa = {kappa:g} on {shape[0]} x {shape[1]} sites, where every answer is a sum or an integral"
+        )
+    if kappa == 0:
+        answers, distribution = _answers(by_name("u1", beta=beta, shape=shape))
+    else:
+        exact = two_by_two(beta, kappa)
+        answers = {
+            "log_mean_det_squared": exact.log_z,
+            "plaquette": exact.plaquette,
+            "charge_squared": exact.charge_squared,
+            "charge_susceptibility": exact.charge_squared / 4,
+            "correlator_0": exact.correlator[0],
+            "correlator_1": exact.correlator[1],
+            "condensate": exact.condensate,
+        }
+        distribution = {str(q): p for q, p in exact.charge_distribution.items()}
+    parameters = {"beta": beta, "kappa": kappa, "shape": list(shape)}
+    _print(arguments.json, "the Schwinger model with two flavours", parameters, answers, distribution)
+    return 0
+
+
+def _exact_reweighted(arguments: argparse.Namespace, what: str) -> int:
+    """Values and errors from exact samples of the pure gauge theory, weighted with ``det D^2``."""
+    import numpy as np
+
+    from refimpl import observables
+    from refimpl.exact.schwinger import reweighted
+
+    beta, kappa, shape, n = arguments.beta, arguments.kappa, tuple(arguments.shape), arguments.n
+    samples = arguments.samples or (10_000 if n == 1 else 1000)
+    functions: dict[str, Any] = {"plaquette": observables.mean_plaquette}
+    if n == 1:
+        functions["charge_squared"] = lambda x: observables.charge(x).astype(np.float64) ** 2
+    values, ess = reweighted(np.random.default_rng(arguments.seed), samples, beta, kappa, shape, functions, n=n)
+    if samples * ess < 10:
+        raise ValueError(f"--samples: got {samples}, worth {samples * ess:.1f} after reweighting, expected worth 10")
+    run = {"beta": beta, "kappa": kappa, "shape": list(shape), "samples": samples, "seed": arguments.seed}
+    if arguments.json:
+        record = {name: {"value": value, "error": error} for name, (value, error) in values.items()}
+        print(json.dumps({**run, "effective_fraction": ess, **record}, indent=1))
+        return 0
+    print(f"{what}: " + ", ".join(f"{k} = {v}" for k, v in run.items()))
+    print(f"  {'effective fraction':<28}{ess:.3f} of the samples")
+    for name, (value, error) in values.items():
+        print(f"  {name:<28}{value:.9g} +- {error:.2g}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Two flavours of Wilson fermions on U(1) or SU(N) links in two dimensions: exact independent samples.
+"""Two flavours of Wilson fermions on U(1) or SU(N) links in two dimensions: exact samples, and reweighted ones.
 
 The density is that of the pure gauge theory, `u1` or `sun`, times ``det D^2`` with the operator of Abbott 2022, eq. 5,
 
@@ -16,6 +16,7 @@ found numerically, by maximising over all fields of small lattices. So every dra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ Shape = tuple[int, int]
 # Below this acceptance `sample` refuses. The first batch estimates it, the rest are as large as is needed and fits in memory.
 LEAST_ACCEPTANCE = 1e-4
 _FIRST_BATCH = 256
-_LARGEST_BATCH = 20_000
+_BATCH = 10_000
 # Rounding of a log determinant: some 1e-13.
 _ROUNDING = 1e-9
 _MATRIX_BYTES = 2**25
@@ -101,7 +102,8 @@ def sample(
 ) -> NDArray:
     """``n_samples`` independent configurations of the theory with fermions, exactly distributed.
 
-    U(1) link angles ``(n_samples, 2, T, X)``, or for ``n`` = 2, 3 SU(n) link matrices ``(n_samples, 2, T, X, n, n)``. As `rejection`.
+    U(1) link angles ``(n_samples, 2, T, X)``, or for ``n`` = 2, 3 SU(n) link matrices ``(n_samples, 2, T, X, n, n)``. See
+    `rejection`, which also returns the acceptance.
     """
     return rejection(rng, n_samples, beta, kappa, shape, antiperiodic, n)[0]
 
@@ -142,8 +144,51 @@ def rejection(
         accepted = x[rng.random(size) < weight]
         kept.append(accepted[:missing])
         missing -= len(kept[-1])
-        size = min(_LARGEST_BATCH, math.ceil(1.1 * missing * drawn / total) + 10)
+        size = min(_BATCH, math.ceil(1.1 * missing * drawn / total) + 10)
     return np.concatenate(kept), total / drawn
+
+
+def reweighted(
+    rng: np.random.Generator,
+    n_samples: int,
+    beta: float,
+    kappa: float,
+    shape: Shape,
+    observables: Mapping[str, Callable[[NDArray], NDArray]],
+    antiperiodic: bool = True,
+    n: int = 1,
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """Expectations with fermions from exact pure gauge samples ``x_i`` of weights ``w_i = det D^2``.
+
+    By name ``v = sum_i w_i o(x_i) / sum_i w_i`` and its error ``sqrt(sum_i w_i^2 (o(x_i) - v)^2) / sum_i w_i``; and the effective
+    sample size ``(sum w)^2 / sum w^2`` as a fraction of ``n_samples``. The weights are bounded, so all variances exist; the bias of
+    the ratio is of the order of the squared error.
+
+    Parameters
+    ----------
+    observables : by name, functions of links that return an array ``(n,)`` for n configurations.
+    """
+    if not u1._is_integer(n_samples) or n_samples < 2:
+        raise ValueError(f"n_samples: got {n_samples!r}, expected an integer >= 2")
+    bound = largest_log_determinant(kappa, shape, n, antiperiodic)
+    log_weights: list[Array] = []
+    values: dict[str, list[Array]] = {name: [] for name in observables}
+    for start in range(0, n_samples, _BATCH):
+        x = pure_gauge(rng, min(_BATCH, n_samples - start), beta, shape, n)
+        log_weights.append(2 * (log_determinant(x, kappa, antiperiodic) - bound))
+        for name, observable in observables.items():
+            values[name].append(np.asarray(observable(x), dtype=np.float64))
+            if values[name][-1].shape != x.shape[:1]:
+                raise ValueError(f"observables: {name} has shape {values[name][-1].shape}, expected {x.shape[:1]}")
+    log_weight = np.concatenate(log_weights)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    result = {}
+    for name, pieces in values.items():
+        value = np.concatenate(pieces)
+        mean = float(weight @ value)
+        result[name] = mean, float(np.sqrt(((weight * (value - mean)) ** 2).sum()))
+    return result, float(1 / (weight**2).sum() / n_samples)
 
 
 def pure_gauge(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: int = 1) -> NDArray:
