@@ -43,9 +43,9 @@ pseudofermion_action(x, phi)   the sum of the monomials `Monomials` of the attri
                     (0), ``(chain,)``; ``phi`` is ``(chain, field, t, x, spin[, colour])``, zero on odd sites where ``even_odd``
 pseudofermion_force(x, phi)    its derivative, the shape of ``force``
 pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action)``
-determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most that of
-                    the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the declared
-                    ``determinant_variance``
+determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
+                    that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
+                    declared ``determinant_variance``
 ==================  ======================================================================================================
 
 Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T, X, N^2 - 1)`` along half the Pauli or Gell-Mann
@@ -82,7 +82,8 @@ from .loading import accepts, made
 from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
 
 Array = NDArray[np.float64]
-PhasePoint = tuple[Array, Array]
+Field = NDArray[Any]  # angles, or links as complex matrices
+PhasePoint = tuple[Field, Array]
 
 CAPABILITIES = (
     "action",
@@ -201,11 +202,11 @@ class Subject:
         except ValueError as error:
             raise TargetFault(str(error)) from error
 
-    def spinor_shape(self, x: Array) -> tuple[int, ...]:
+    def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""
         return (len(x), *x.shape[2:4], 2, *((x.shape[-1],) if np.iscomplexobj(x) else ()))
 
-    def pseudofermion_shape(self, x: Array) -> tuple[int, ...]:
+    def pseudofermion_shape(self, x: Field) -> tuple[int, ...]:
         """Of the fields of all monomials, ``(chain, field, t, x, spin[, colour])``."""
         chains, *site = self.spinor_shape(x)
         return (chains, self.monomials.number, *site)
@@ -243,22 +244,22 @@ class Subject:
         return value if isinstance(value, int | float) else None
 
     # --- the capabilities -------------------------------------------------------------------------------------------
-    def action(self, x: Array) -> Array:
+    def action(self, x: Field) -> Array:
         return self._per_chain("action", x)
 
-    def force(self, x: Array) -> Array:
+    def force(self, x: Field) -> Array:
         return checked_array("force", self._call("force", x), self._tangent(x))
 
-    def plaquette(self, x: Array) -> Array:
+    def plaquette(self, x: Field) -> Array:
         return self._per_chain("plaquette", x)
 
-    def charge(self, x: Array) -> Array:
+    def charge(self, x: Field) -> Array:
         return self._per_chain("charge", x)
 
-    def sine_charge(self, x: Array) -> Array:
+    def sine_charge(self, x: Field) -> Array:
         return self._per_chain("sine_charge", x)
 
-    def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
+    def wilson_loop(self, x: Field, extent_t: int, extent_x: int) -> Array:
         return self._per_chain("wilson_loop", x, extent_t, extent_x)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
@@ -273,20 +274,20 @@ class Subject:
         copies = {key: value.copy() for key, value in params.items()}
         return self._map("map_with_weights", z, copies, copy.deepcopy(dict(architecture)), after=(d,))
 
-    def transition(self, x: Array, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
+    def transition(self, x: Field, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
         """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given)."""
         noise = (v, u, np.ones(len(x)) if d is None else d) if self.directed else (v, u)
         result = self._call("transition", x, *noise)
         return transition_record("transition", result, x, self._tangent(x), TRANSITION_FIELDS)
 
-    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+    def transcript(self, x: Field, seed: int) -> dict[str, Array]:
         fields = (*TRANSITION_FIELDS, "v", "u", *(("d",) if self.directed else ()))
         return transition_record("transcript", self._call("transcript", x, seed), x, self._tangent(x), fields)
 
-    def step(self, x: Array, seed: int) -> Array:
+    def step(self, x: Field, seed: int) -> Array:
         return checked_array("step", self._call("step", x, seed), x.shape, dtype=x.dtype)
 
-    def run(self, x: Array, n_steps: int, seed: int) -> tuple[Array, Any]:
+    def run(self, x: Field, n_steps: int, seed: int) -> tuple[Array, Any]:
         """The configurations may have any number of steps: a check counts them."""
         return self._configurations("run", x, x, n_steps, seed)
 
@@ -298,37 +299,37 @@ class Subject:
         result = self._call("integrated_autocorrelation_time", series)
         return float(checked_array("integrated_autocorrelation_time", result, ()))
 
-    def dirac_dense(self, x: Array) -> Array:
+    def dirac_dense(self, x: Field) -> Field:
         size = 2 * x[0, 0, :, :, 0].size if np.iscomplexobj(x) else 2 * x[0, 0].size
         return self._complex("dirac_dense", (len(x), size, size), x)
 
-    def dirac_apply(self, x: Array, psi: Array) -> Array:
+    def dirac_apply(self, x: Field, psi: Field) -> Field:
         return self._complex("dirac_apply", psi.shape, x, psi)
 
-    def logdet_dirac(self, x: Array) -> Array:
+    def logdet_dirac(self, x: Field) -> Array:
         return self._per_chain("logdet_dirac", x)
 
-    def pseudofermion_action(self, x: Array, phi: Array) -> Array:
+    def pseudofermion_action(self, x: Field, phi: Field) -> Array:
         return self._per_chain("pseudofermion_action", x, phi)
 
-    def pseudofermion_force(self, x: Array, phi: Array) -> Array:
+    def pseudofermion_force(self, x: Field, phi: Field) -> Array:
         result = self._call("pseudofermion_force", x, phi)
         return checked_array("pseudofermion_force", result, self._tangent(x))
 
-    def pseudofermion_heat_bath(self, x: Array, seed: int) -> Array:
+    def pseudofermion_heat_bath(self, x: Field, seed: int) -> Field:
         return self._complex("pseudofermion_heat_bath", self.pseudofermion_shape(x), x, seed)
 
-    def determinant_estimate(self, x: Array, n: int, seed: int) -> Array:
+    def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
         return checked_array("determinant_estimate", self._call("determinant_estimate", x, n, seed), (len(x), n))
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
         return checked_array(name, self._call(name, x, *args), (len(x),))
 
-    def _complex(self, name: str, shape: tuple[int, ...], *args: Any) -> Array:
+    def _complex(self, name: str, shape: tuple[int, ...], *args: Any) -> Field:
         return checked_array(name, self._call(name, *args), shape, dtype=np.complex128)
 
-    def _tangent(self, x: Array) -> tuple[int, ...]:
+    def _tangent(self, x: Field) -> tuple[int, ...]:
         """The shape of forces and momenta of ``x``."""
         return (*x.shape[:4], x.shape[-1] ** 2 - 1) if np.iscomplexobj(x) else x.shape
 

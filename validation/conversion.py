@@ -24,7 +24,9 @@ FINITE = frozenset({"x_next", "accept", "v", "u", "d"})  # a proposal may diverg
 FIELDS = frozenset({"x_proposed", "x_next"})
 
 
-def transition_record(name: str, result: Any, x: Array, v_shape: tuple[int, ...], fields: tuple[str, ...]) -> dict[str, Array]:
+def transition_record(
+    name: str, result: Any, x: Array, v_shape: tuple[int, ...], fields: tuple[str, ...]
+) -> dict[str, Array]:
     """A mapping with these fields, for fields like ``x`` and momenta of this shape."""
     if not isinstance(result, Mapping):
         raise TargetFault(f"{name}: got {kind_of(result)}, expected a mapping with {', '.join(fields)}")
@@ -39,7 +41,9 @@ def transition_record(name: str, result: Any, x: Array, v_shape: tuple[int, ...]
     return out
 
 
-def checked_array(name: str, value: Any, shape: tuple[int, ...], finite: bool = True, dtype: Any = np.float64) -> NDArray[Any]:
+def checked_array(
+    name: str, value: Any, shape: tuple[int, ...], finite: bool = True, dtype: Any = np.float64
+) -> NDArray[Any]:
     array = converted(name, value, dtype)
     if array.shape != shape:
         raise TargetFault(f"{name}: got shape {array.shape}, expected {shape}")

@@ -21,7 +21,9 @@ Array = NDArray[np.float64]
 
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
-LEARNING = 1024  # chains, divided by the thrift of the theory, that only teach the direction of the per-link drift, and scales
+LEARNING = (
+    1024  # chains, divided by the thrift of the theory, that only teach the direction of the per-link drift, and scales
+)
 
 
 @dataclass(frozen=True)

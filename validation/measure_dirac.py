@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+Complex = NDArray[Any]
 
 SIGMA: Complex = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]]])
 ONE: Complex = np.eye(2, dtype=np.complex128)

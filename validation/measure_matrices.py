@@ -6,11 +6,13 @@ real components along the generators, ``U -> exp(i eps w_a T_a) U``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+Complex = NDArray[Any]
 
 _PAULI = [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]
 _GELL_MANN = [
@@ -151,12 +153,9 @@ def mean_plaquette(x: Complex) -> Array:
 
 def square_loop(x: Complex, side: int) -> Array:
     """Mean of ``Re tr W/N`` over the positions of square loops."""
-    up = right = None
-    for k in range(side):
-        time, space = np.roll(x[:, 0], -k, axis=1), np.roll(x[:, 1], -k, axis=2)
-        up = time if up is None else up @ time
-        right = space if right is None else right @ space
-    assert up is not None and right is not None
+    up, right = x[:, 0], x[:, 1]
+    for k in range(1, side):
+        up, right = up @ np.roll(x[:, 0], -k, axis=1), right @ np.roll(x[:, 1], -k, axis=2)
     out = up @ np.roll(right, -side, axis=1)
     return mean_trace(out @ dagger(right @ np.roll(up, -side, axis=2)))
 

@@ -148,6 +148,7 @@ class KernelTarget(Updates):
         noise = self.kernel.noise(spawn_rngs(seed, len(x)), shape)
         return {**self.transition(x, *noise), **dict(zip(NOISE, noise, strict=False))}
 
+
 @dataclass(frozen=True)
 class ReferenceU1(KernelTarget):
     """HMC of two-dimensional U(1), with every capability of the contract."""

@@ -34,16 +34,26 @@ class Fermions:
     """The capabilities of the contract that belong to the Wilson-Dirac operator, on links of one colour or more."""
 
     kappa: float
-    n: int
     even_odd: bool
     mus: tuple[float, ...]
+    mu_reg: float
     antiperiodic: bool
 
     @property
+    def colours(self) -> int:
+        """1 for angles."""
+        return 1
+
+    @property
     def pseudofermions(self) -> tuple[Pseudofermion, ...]:
-        """The monomials of ``det D D^dag``."""
+        """The monomials of ``det(D D^dag + mu_reg)``."""
         return hasenbusch(
-            self.kappa, self.mus, even_odd=self.even_odd, n=self.n, antiperiodic=self.antiperiodic
+            self.kappa,
+            self.mus,
+            even_odd=self.even_odd,
+            mu_reg=self.mu_reg,
+            n=self.colours,
+            antiperiodic=self.antiperiodic,
         )
 
     def dirac(self, x: Field) -> WilsonDirac:
@@ -72,7 +82,7 @@ class Fermions:
 
     def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
         """``exp(chi^dag chi - S(chi))`` for Gaussian ``chi``, whose mean is ``det D D^dag``."""
-        rngs, plain = spawn_rngs(seed, len(x)), Pseudofermion(self.kappa, self.n, antiperiodic=self.antiperiodic)
+        rngs, plain = spawn_rngs(seed, len(x)), Pseudofermion(self.kappa, self.colours, antiperiodic=self.antiperiodic)
         out = np.empty((len(x), n))
         for k in range(n):
             chi = plain.noise(rngs, (x.shape[2], x.shape[3]))
@@ -92,9 +102,9 @@ class ReferenceSchwinger(KernelTarget, Fermions):
     step_size: float = 0.4
     n_steps: int = 4
     integrator: str = "leapfrog"
-    even_odd: ClassVar[bool] = False
-    mus: ClassVar[tuple[float, ...]] = ()
-    n: ClassVar[int] = 1
+    even_odd: bool = False
+    mus: tuple[float, ...] = ()
+    mu_reg: float = 0.0
     theory: ClassVar[str] = "schwinger"
     name: ClassVar[str] = "refimpl Schwinger HMC"
 
@@ -121,14 +131,14 @@ class ReferencePseudofermion(Updates, Fermions):
     antiperiodic: bool = True
     step_size: float = 0.4
     n_steps: int = 4
-    even_odd: ClassVar[bool] = True
-    mus: ClassVar[tuple[float, ...]] = (0.3,)
-    n: ClassVar[int] = 1
+    even_odd: bool = True
+    mus: tuple[float, ...] = (0.3,)
+    mu_reg: float = 0.0  # another is of use for the pseudofermions alone: updates refuse it
     theory: ClassVar[str] = "schwinger"
     name: ClassVar[str] = "refimpl Schwinger HMC with pseudofermions"
 
     def __post_init__(self) -> None:
-        if self.shape[0] % 2 or self.shape[1] % 2:
+        if self.even_odd and (self.shape[0] % 2 or self.shape[1] % 2):
             raise ValueError(f"shape: got {self.shape}, expected even extents")
 
     @property
@@ -156,8 +166,13 @@ class ReferenceSUN(KernelTarget, Fermions):
     step_size: float = 0.5
     n_steps: int = 4
     integrator: str = "leapfrog"
-    even_odd: ClassVar[bool] = False
-    mus: ClassVar[tuple[float, ...]] = ()
+    even_odd: bool = False
+    mus: tuple[float, ...] = ()
+    mu_reg: float = 0.0
+
+    @property
+    def colours(self) -> int:
+        return self.n
 
     @property
     def theory(self) -> str:
@@ -169,10 +184,8 @@ class ReferenceSUN(KernelTarget, Fermions):
 
     @property
     def sampled(self) -> Action:
-        gauge = WilsonSUN(self.beta, self.n)
-        if not self.kappa:
-            return gauge
-        return gauge + WilsonDeterminant(self.kappa, self.n, self.antiperiodic)
+        gauge: Any = WilsonSUN(self.beta, self.n)  # its fields are complex, what an Action's need not be
+        return gauge + WilsonDeterminant(self.kappa, self.n, self.antiperiodic) if self.kappa else gauge
 
     @property
     def kernel(self) -> Kernel:

@@ -161,7 +161,7 @@ def _ratio_gains(r: Array, variance: Array) -> Array:
 
 
 def detectable_factor(r: Array, variance: Array, alpha: float) -> float:
-    """Smallest relative error of the mean, of either sign, that `positive_mean_wealth` would have found with probability `POWER`."""
+    """Smallest relative error of the mean, of either sign, that `positive_mean_wealth` finds with probability `POWER`."""
     target = math.log(2 * len(RATIO_BETS) / alpha)
     r = r / r.mean()
 

@@ -13,7 +13,15 @@ from .arguments import command, count, emit, extent, positive, probability, seed
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
 
-THEORIES = ("u1", "o2", "gaussian", "gmm", "schwinger", "su2", "su3")  # written out: importing the oracle for a help text would take a second
+THEORIES = (
+    "u1",
+    "o2",
+    "gaussian",
+    "gmm",
+    "schwinger",
+    "su2",
+    "su3",
+)  # written out: importing the oracle for a help text would take a second
 
 
 def add(commands: Any) -> None:
@@ -28,8 +36,12 @@ def add(commands: Any) -> None:
         help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, or model:DIR of a trained one",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
-    validate.add_argument("--beta", type=positive, help="inverse coupling of all but gaussian and gmm (default: the target's)")
-    validate.add_argument("--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)")
+    validate.add_argument(
+        "--beta", type=positive, help="inverse coupling of all but gaussian and gmm (default: the target's)"
+    )
+    validate.add_argument(
+        "--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)"
+    )
     validate.add_argument(
         "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of gauge theories (default: the target's)"
     )

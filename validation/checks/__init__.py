@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, estimates, exact_start, fermions, maps, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, pseudofermions, static, transcript
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
@@ -95,10 +95,13 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(fermions.gauge_covariance, _OPERATOR),
     _fermion_check(fermions.determinant, ("logdet_dirac", "dirac_dense")),
     _fermion_check(fermions.free_determinant, ("logdet_dirac", "dirac_dense")),
-    _fermion_check(fermions.pseudofermion_action, ("pseudofermion_action",)),
-    _fermion_check(fermions.pseudofermion_force, ("pseudofermion_force",)),
-    _fermion_check(fermions.pseudofermion_determinant, ("pseudofermion_action",)),
-    _fermion_check(fermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
+    _fermion_check(
+        fermions.golden, (*_OPERATOR, "logdet_dirac", "force", "pseudofermion_action", "pseudofermion_force")
+    ),
+    _fermion_check(pseudofermions.action, ("pseudofermion_action",)),
+    _fermion_check(pseudofermions.force, ("pseudofermion_force",)),
+    _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
+    _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),

@@ -40,10 +40,10 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     """The mean of ``determinant_estimate`` is ``det D^2``: bets on the ratio to the exact determinant, whose mean is 1.
 
     Against too large a mean ``1 + lambda (r - 1)``, a martingale for every positive r; against too small a mean
-    ``(1 + y + y^2/2)/(1 + lambda^2 s^2/2)``, ``y = lambda (1 - r)``, for a variance of at most ``s^2`` (that of the Gaussian estimator,
-    or what the target declares). Estimates are made at gauge fields where all eigenvalues of ``D D^dag`` are below 2, else that variance
-    is infinite; where the target can be made at other parameters, at those where it is smallest. No error bar is formed, which
-    would take a fourth moment.
+    ``(1 + y + y^2/2)/(1 + lambda^2 s^2/2)``, ``y = lambda (1 - r)``, for a variance of at most ``s^2`` (that of the Gaussian
+    estimator, or what the target declares). Estimates are made at gauge fields where all eigenvalues of ``D D^dag`` are below 2,
+    else that variance is infinite; where the target can be made at other parameters, at those where it is smallest. No error
+    bar is formed, which would take a fourth moment.
     """
     place = _best(subject, rng)
     if place is None:

@@ -256,7 +256,8 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The integer charge (winding number) after three updates follows the exact p(Q), or with fermions that of the start."""
-    return charge_verdict(subject, trial, trial.evidence.features(0, trial.effort.chains).charge, f"{LATER} updates")
+    history = trial.evidence.features(0, trial.effort.chains).charge.astype(np.int64)
+    return charge_verdict(subject, trial, history, f"{LATER} updates")
 
 
 def charge_verdict(subject: Subject, trial: Trial, history: NDArray[np.int64], when: str) -> Verdict:
@@ -281,11 +282,18 @@ def charge_verdict(subject: Subject, trial: Trial, history: NDArray[np.int64], w
 
 def _same_charges(trial: Trial, first: NDArray[np.int64], last: NDArray[np.int64], when: str) -> Verdict:
     """Each sector is as probable at the end as at the start, for ``Q`` of 0, +-1 and beyond; their wealths average."""
-    sectors = {"Q = 0": lambda q: q == 0, "Q > 0": lambda q: q > 0, "Q = 1": lambda q: q == 1, "Q = -1": lambda q: q == -1}
+    sectors = {
+        "Q = 0": lambda q: q == 0,
+        "Q > 0": lambda q: q > 0,
+        "Q = 1": lambda q: q == 1,
+        "Q = -1": lambda q: q == -1,
+    }
     changes = {name: is_in(last) * 1.0 - is_in(first) for name, is_in in sectors.items()}
     y = np.stack(list(changes.values()), axis=1)
     seen = max(detectable_mean(column, trial.alpha / len(sectors)) for column in y.T)
-    told = ", ".join(f"p({name}) {is_in(first).mean():.4f} -> {is_in(last).mean():.4f}" for name, is_in in sectors.items())
+    told = ", ".join(
+        f"p({name}) {is_in(first).mean():.4f} -> {is_in(last).mean():.4f}" for name, is_in in sectors.items()
+    )
     wealth = mean_zero_wealth(y, trial.alpha)
     return e_verdict(f"p(Q) after {when} against before", wealth, len(y), trial, f"p(Q) off by {seen:.1e}", told)
 
@@ -327,7 +335,9 @@ def uniform_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> V
     """
     phases = trial.evidence.features(0, trial.effort.chains).phases
     smallest = max(detectable_mean(y, trial.alpha / len(phases)) for y in phases)
-    detail = "mean cosines of links (time, space), without fermions of Polyakov loops: " + ", ".join(f"{y.mean():.1e}" for y in phases)
+    detail = "mean cosines of links (time, space), without fermions of Polyakov loops: " + ", ".join(
+        f"{y.mean():.1e}" for y in phases
+    )
     return e_verdict(
         "mean cosine of links and Polyakov loops", mean_zero_wealth(phases.T, trial.alpha), phases.shape[1], trial,
         f"a mean cosine of {smallest:.1e}", detail,

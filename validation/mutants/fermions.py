@@ -51,7 +51,7 @@ class OneGamma(SchwingerClay):
 class ExchangedProjectors(SchwingerClay):
     """hops ahead have 1 + sigma: the adjoint operator, with the same determinant"""
 
-    killed_by = ("fermions.dense", "fermions.apply")
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.golden")
 
     def ahead(self, mu: int) -> Complex:
         return ONE + self.gammas()[mu]
@@ -159,7 +159,7 @@ class QuenchedForce(SchwingerClay):
 class EvenOddSign(SchwingerClay):
     """D_sc = 1 + D_eo D_oe"""
 
-    killed_by = ("fermions.pseudofermion_action", "fermions.pseudofermion_determinant", "fermions.heat_bath")
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant", "pseudofermions.heat_bath")
 
     def schur(self, d: Complex) -> Complex:
         d_eo, d_oe = self.blocks(d)
@@ -169,7 +169,7 @@ class EvenOddSign(SchwingerClay):
 class HasenbuschOffByOne(SchwingerClay):
     """a monomial between two masses has the inverse of the larger one"""
 
-    killed_by = ("fermions.pseudofermion_action", "fermions.pseudofermion_determinant")
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant")
 
     def inverses(self, core: Complex) -> list[Complex]:
         m = core @ core.conj().swapaxes(-1, -2)
@@ -180,7 +180,7 @@ class HasenbuschOffByOne(SchwingerClay):
 class LastMassForgotten(SchwingerClay):
     """the last monomial is that of M without a mass: the determinant is counted too often"""
 
-    killed_by = ("fermions.pseudofermion_action", "fermions.pseudofermion_determinant")
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant")
 
     def steps(self) -> list[tuple[float, float | None]]:
         return [*super().steps()[:-1], (0.0, None)]
@@ -189,7 +189,7 @@ class LastMassForgotten(SchwingerClay):
 class HalfTheSchurForce(SchwingerClay):
     """the derivative of D_eo D_oe has one term of the product rule"""
 
-    killed_by = ("fermions.pseudofermion_force",)
+    killed_by = ("pseudofermions.force", "fermions.golden")
 
     def schur_derivative(self, d: Complex, dd: Complex) -> Complex:
         return -self.blocks(dd)[0] @ self.blocks(d)[1]
@@ -198,7 +198,7 @@ class HalfTheSchurForce(SchwingerClay):
 class PseudofermionForceWithoutTwo(SchwingerClay):
     """the force of pseudofermions lacks the 2 of 2 Re"""
 
-    killed_by = ("fermions.pseudofermion_force",)
+    killed_by = ("pseudofermions.force",)
 
     def pseudofermion_factor(self) -> float:
         return -1.0
@@ -207,7 +207,7 @@ class PseudofermionForceWithoutTwo(SchwingerClay):
 class RealVariance(SchwingerClay):
     """real and imaginary part of the noise have variance 1 each"""
 
-    killed_by = ("fermions.heat_bath",)
+    killed_by = ("pseudofermions.heat_bath",)
 
     def pseudofermion_heat_bath(self, x: Array, seed: int) -> Complex:
         return np.sqrt(2) * super().pseudofermion_heat_bath(x, seed)
@@ -216,7 +216,7 @@ class RealVariance(SchwingerClay):
 class RealNoise(SchwingerClay):
     """the noise has no imaginary part"""
 
-    killed_by = ("fermions.heat_bath",)
+    killed_by = ("pseudofermions.heat_bath",)
 
     def noise(self, rngs: Rngs, rows: int) -> Complex:
         return np.array([rng.standard_normal(rows) for rng in rngs]).astype(np.complex128)
@@ -225,7 +225,7 @@ class RealNoise(SchwingerClay):
 class HeatBathOfTheInverse(SchwingerClay):
     """phi = K^1/2 chi instead of K^-1/2 chi"""
 
-    killed_by = ("fermions.heat_bath",)
+    killed_by = ("pseudofermions.heat_bath",)
 
     def drawn(self, x: Array, rngs: Rngs) -> Complex:
         kernels, even = self.kernels(x), self.even()
@@ -239,19 +239,23 @@ class HeatBathOfTheInverse(SchwingerClay):
 class StaleNoise(SchwingerClay):
     """pseudofermions are not drawn anew: every call has the noise of the first"""
 
-    killed_by = ("fermions.heat_bath",)
+    killed_by = ("pseudofermions.heat_bath",)
 
     def pseudofermion_heat_bath(self, x: Array, seed: int) -> Complex:
         return super().pseudofermion_heat_bath(x, 0)
 
 
+@dataclass(frozen=True)
 class NotRefreshed(PseudofermionClay):
-    """HMC draws its pseudofermions once, and keeps them in every trajectory: they are never integrated over"""
+    """HMC makes the pseudofermions of every trajectory of one noise: they are never integrated over"""
 
+    beta: float = 1.0
+    kappa: float = 0.35
+    shape: tuple[int, int] = (2, 2)
     killed_by = ("exact_start.observables_later",)
 
     def fields(self, x: Array, rngs: Rngs) -> Complex:
-        return np.repeat(self.drawn(np.zeros((1, 2, *self.shape)), self.rngs(1, 1)), len(x), axis=0)
+        return self.drawn(x, [np.random.default_rng(1) for _ in rngs])
 
 
 class RefreshedInside(PseudofermionClay):
@@ -307,17 +311,16 @@ class InverseEstimate(SchwingerClay):
 # --- moves along the orbit -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class MovingWindow(SchwingerClay):
-    """flux is drawn from a window around the current field by the gauge action, and accepted by the determinant: the window moves"""
+    """flux is drawn from a window around the current field, which moves with it, and accepted by the determinant"""
 
-    beta: float = 1.0
-    kappa: float = 0.15
-    shape: tuple[int, int] = (4, 4)
+    beta: float = 0.25
+    kappa: float = 0.1
     killed_by = ("exact_start.observables", "exact_start.observables_later")
     reversible: ClassVar[bool] = False
 
     def choose(self, accept: Any, x_end: Array, x: Array) -> Array:
         now, rng = super().choose(accept, x_end, x), np.random.default_rng()
-        for _ in range(4):
+        for _ in range(8):
             fields = np.stack([self.wound(now, k) for k in (-1, 0, 1)])
             weights = np.exp([-Clay.action(self, field) for field in fields])
             pick = (rng.random(len(x)) * weights.sum(axis=0) >= np.cumsum(weights, axis=0)).sum(axis=0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .clay import Array, Clay, Rngs
 
-Complex = NDArray[np.complex128]
+Complex = NDArray[Any]
 
 SIGMA_X: Complex = np.array([[0, 1], [1, 0]], np.complex128)
 SIGMA_Y: Complex = np.array([[0, -1j], [1j, 0]])

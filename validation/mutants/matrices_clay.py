@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .clay import Array, Clay
 
-Complex = NDArray[np.complex128]
+Complex = NDArray[Any]
 
 # Half the Pauli matrices.
 T: Complex = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]) / 2

@@ -35,11 +35,11 @@ __all__ = [
     "flavours",
 ]
 
-Theory = U1 | O2 | Gaussian | Mixture | Schwinger | SU2 | SU3
+Theory = U1 | O2 | Gaussian | Mixture | Matrices  # Schwinger is a U1
 
-THEORIES: dict[
-    str, type[U1] | type[O2] | type[Gaussian] | type[Mixture] | type[Schwinger] | type[SU2] | type[SU3]
-] = {theory.name: theory for theory in (U1, O2, Gaussian, Mixture, Schwinger, SU2, SU3)}
+THEORIES: dict[str, type[U1] | type[O2] | type[Gaussian] | type[Mixture] | type[Schwinger] | type[SU2] | type[SU3]] = {
+    theory.name: theory for theory in (U1, O2, Gaussian, Mixture, Schwinger, SU2, SU3)
+}
 
 
 def flavours(theory: Theory) -> Flavours | None:

@@ -56,7 +56,7 @@ class Flavours:
         x = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
         d = self.matrix(x)
         s = np.linalg.svd(d, compute_uv=False)
-        return d.shape[-1], s[:, 0], np.maximum(s[:, -1], U)
+        return int(d.shape[-1]), np.asarray(s[:, 0]), np.asarray(np.maximum(s[:, -1], U))
 
 
 class Monomials(NamedTuple):
@@ -75,7 +75,7 @@ class Monomials(NamedTuple):
             own = cls(bool(given[0] or False), tuple(float(mu) for mu in given[1] or ()), float(given[2] or 0.0))
         except (TypeError, ValueError) as error:
             raise ValueError(f"even_odd, mus, mu_reg: got {given}, expected a bool, numbers and a number") from error
-        if not 0 <= own.mu_reg or sorted({own.mu_reg, *own.mus}) != [own.mu_reg, *own.mus]:
+        if not own.mu_reg >= 0 or sorted({own.mu_reg, *own.mus}) != [own.mu_reg, *own.mus]:
             raise ValueError(f"mu_reg, mus: got {own.mu_reg} and {own.mus}, expected masses that increase from 0 on")
         return own
 

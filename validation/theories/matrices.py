@@ -18,7 +18,7 @@ from .base import Array, Observable, Symmetry, U
 from .circle import lattice
 from .fermions import Flavours, parsed
 
-Links = NDArray[np.complex128]
+Links = NDArray[Any]
 
 SCALING = 1024  # exact configurations that give the centre and width of bounded functions
 FAR = 1.0  # matrices further apart than this, as ``|a b^dag - 1|``, are told by their distance
@@ -35,6 +35,7 @@ class Matrices:
     shape: tuple[int, int]
     kappa: float = 0.0
     antiperiodic: bool = True
+    name: ClassVar[str]
     n: ClassVar[int]
     angular: ClassVar[bool] = False
     scale: ClassVar[float] = 1.0
@@ -180,9 +181,7 @@ class Matrices:
         moves = {"translation in time": 2, "translation in space": 3}
         shifts = {name: partial(np.roll, shift=1, axis=axis) for name, axis in moves.items()}
         return (
-            Symmetry(
-                "gauge transformation", partial(measure.gauge_transformed, g=g), partial(measure.rotated, g=g)
-            ),
+            Symmetry("gauge transformation", partial(measure.gauge_transformed, g=g), partial(measure.rotated, g=g)),
             *(Symmetry(name, move, move) for name, move in shifts.items()),
         )
 

@@ -29,7 +29,6 @@ class Schwinger(U1):
     name: ClassVar[str] = "schwinger"
     parameters: ClassVar[tuple[str, ...]] = ("beta", "kappa", "shape", "antiperiodic")
     required: ClassVar[tuple[str, ...]] = ("beta", "kappa", "shape")
-    thrift: ClassVar[int] = 4
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Schwinger:
@@ -41,6 +40,10 @@ class Schwinger(U1):
 
     def declared(self) -> dict[str, Any]:
         return {"beta": self.beta, "kappa": self.kappa, "shape": self.shape, "antiperiodic": self.antiperiodic}
+
+    @property
+    def thrift(self) -> int:  # type: ignore[override]
+        return 4 if self.volume > 8 else 2
 
     @property
     def flavours(self) -> Flavours:
