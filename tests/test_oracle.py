@@ -13,7 +13,8 @@ from refimpl.actions import WilsonU1
 from refimpl.kernels import HMC, Cycle, FluxHeatBath, Winding, spawn_rngs
 from refimpl.validation import TargetError, Verdict, check_target, parametrize_with_checks
 from refimpl.validation.checks import BY_ID, CHECKS
-from refimpl.validation.contract import CAPABILITIES, Subject, load_target
+from refimpl.validation.contract import CAPABILITIES, Subject
+from refimpl.validation.loading import load_target
 from refimpl.validation.mutants import BY_NAME, Clay
 from refimpl.validation.reference import ReferenceU1
 from refimpl.validation.verdict import FAIL, PASS, SKIP

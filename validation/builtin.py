@@ -15,6 +15,7 @@ from refimpl.training import load_model
 from .contract import TargetError
 from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
 from .reference_chains import ReferenceChains
+from .reference_fermions import ReferencePseudofermion, ReferenceSchwinger, ReferenceSUN
 from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
@@ -32,6 +33,10 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "l2hmc-winding": partial(ReferenceL2HMC, net="scalars", winding=1),
     "l2hmc-gmm": ReferenceL2HMCMixture,
     "chains": ReferenceChains,
+    "schwinger": ReferenceSchwinger,
+    "schwinger-pseudofermion": ReferencePseudofermion,
+    "su2": partial(ReferenceSUN, 2),
+    "su3": partial(ReferenceSUN, 3),
 }
 
 

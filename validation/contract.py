@@ -10,6 +10,8 @@ float64 arrays with the chain axis first. The presence of a function is the clai
 ``o2``        ``beta, length``                   angles ``(chain, N)``            ``beta sum (1 - cos(x_{i+1} - x_i))``
 ``gaussian``  ``covariance, mean`` (0)           ``(chain, D)``                   ``(x - m)^T C^-1 (x - m)/2``
 ``gmm``       ``weights, means, covariances``    ``(chain, D)``                   ``- log sum_k w_k N(x; m_k, C_k)``
+``schwinger`` ``beta, kappa, shape``             as ``u1``                        that of ``u1`` less ``2 log |det D|``
+``su2 su3``   ``beta, shape``, ``kappa`` (0)     ``(chain, 2, T, X, N, N)``       ``-(beta/N) sum_P Re tr P - 2 log |det D|``
 ============  =================================  ===============================  =======================================
 
 ==================  ======================================================================================================
@@ -34,7 +36,21 @@ plaquette(x)        u1: mean of ``cos theta_P``, ``(chain,)``
 charge(x)           u1: integer topological charge, ``(chain,)``
 sine_charge(x)      u1: ``sum_P sin theta_P / 2 pi``, ``(chain,)``
 wilson_loop(x, a, b)  u1: mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
+dirac_dense(x)      the Wilson-Dirac matrix, complex ``(chain, n, n)``, rows ``(t, x, spin[, colour])`` flattened
+dirac_apply(x, psi)  its product with a spinor field, ``(chain, t, x, spin[, colour])``
+logdet_dirac(x)     ``log |det D|``, ``(chain,)``
+pseudofermion_action(x, phi)   the sum of the monomials `Monomials` of the attributes ``even_odd`` (False), ``mus`` (()), ``mu_reg``
+                    (0), ``(chain,)``; ``phi`` is ``(chain, field, t, x, spin[, colour])``, zero on odd sites where ``even_odd``
+pseudofermion_force(x, phi)    its derivative, the shape of ``force``
+pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action)``
+determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
+                    that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
+                    declared ``determinant_variance``
 ==================  ======================================================================================================
+
+Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T, X, N^2 - 1)`` along half the Pauli or Gell-Mann
+matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``. The operator is that of
+`refimpl.validation.measure_dirac`, fermions antiperiodic in time unless ``antiperiodic = False`` is declared.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
@@ -54,20 +70,20 @@ target be a *factory*: a callable that takes these as keyword arguments and retu
 from __future__ import annotations
 
 import copy
-import importlib
-import inspect
-import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .theories import THEORIES, U1, Theory
+from .conversion import TargetError, TargetFault, checked_array, converted, kind_of, transition_record
+from .loading import accepts, made
+from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
 
 Array = NDArray[np.float64]
-PhasePoint = tuple[Array, Array]
+Field = NDArray[Any]  # angles, or links as complex matrices
+PhasePoint = tuple[Field, Array]
 
 CAPABILITIES = (
     "action",
@@ -85,20 +101,19 @@ CAPABILITIES = (
     "run",
     "resume",
     "integrated_autocorrelation_time",
+    "dirac_dense",
+    "dirac_apply",
+    "logdet_dirac",
+    "pseudofermion_action",
+    "pseudofermion_force",
+    "pseudofermion_heat_bath",
+    "determinant_estimate",
 )
 TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
 # Seconds one call of a target may take before it is taken to hang.
 DEADLINE = 120.0
-
-
-class TargetFault(Exception):
-    """The target raised, hung or returned something the contract does not allow."""
-
-
-class TargetError(Exception):
-    """The target could not be started, or declares something the oracle cannot judge."""
 
 
 class Subject:
@@ -116,7 +131,7 @@ class Subject:
                     f"target: got {target!r}, expected an object with theory and parameters, or a callable that makes one"
                 )
             self._factory = target
-            target = _made(target, given)
+            target = made(target, given)
         self.target = target
         try:
             self._declarations(given)
@@ -168,6 +183,35 @@ class Subject:
         return self.theory
 
     @property
+    def links(self) -> U1 | Matrices:
+        """The theory, for the checks of gauge theories alone."""
+        if not isinstance(self.theory, U1 | Matrices):
+            raise TypeError(f"theory: got {self.theory.name}, expected a gauge theory")
+        return self.theory
+
+    @property
+    def flavours(self) -> Flavours | None:
+        """The fermions of the theory, where there are any."""
+        return flavours(self.theory)
+
+    @property
+    def monomials(self) -> Monomials:
+        """Which pseudofermion monomials the target declares; raises `TargetFault`."""
+        try:
+            return Monomials.declared(self.target)
+        except ValueError as error:
+            raise TargetFault(str(error)) from error
+
+    def spinor_shape(self, x: Field) -> tuple[int, ...]:
+        """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""
+        return (len(x), *x.shape[2:4], 2, *((x.shape[-1],) if np.iscomplexobj(x) else ()))
+
+    def pseudofermion_shape(self, x: Field) -> tuple[int, ...]:
+        """Of the fields of all monomials, ``(chain, field, t, x, spin[, colour])``."""
+        chains, *site = self.spinor_shape(x)
+        return (chains, self.monomials.number, *site)
+
+    @property
     def directed(self) -> bool:
         """Whether a direction bit is part of the noise."""
         return self.reversal == DIRECTION
@@ -175,7 +219,7 @@ class Subject:
     def replace(self, **changes: Any) -> Subject | None:
         """The same implementation at other parameters, or None where the target cannot do that."""
         if self._factory is not None:
-            if not _accepts(self._factory, changes):
+            if not accepts(self._factory, changes):
                 return None
             try:
                 other = Subject(self._factory, deadline=self.deadline, parameters={**self._given, **changes})
@@ -200,22 +244,22 @@ class Subject:
         return value if isinstance(value, int | float) else None
 
     # --- the capabilities -------------------------------------------------------------------------------------------
-    def action(self, x: Array) -> Array:
+    def action(self, x: Field) -> Array:
         return self._per_chain("action", x)
 
-    def force(self, x: Array) -> Array:
-        return _array("force", self._call("force", x), x.shape)
+    def force(self, x: Field) -> Array:
+        return checked_array("force", self._call("force", x), self._tangent(x))
 
-    def plaquette(self, x: Array) -> Array:
+    def plaquette(self, x: Field) -> Array:
         return self._per_chain("plaquette", x)
 
-    def charge(self, x: Array) -> Array:
+    def charge(self, x: Field) -> Array:
         return self._per_chain("charge", x)
 
-    def sine_charge(self, x: Array) -> Array:
+    def sine_charge(self, x: Field) -> Array:
         return self._per_chain("sine_charge", x)
 
-    def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
+    def wilson_loop(self, x: Field, extent_t: int, extent_x: int) -> Array:
         return self._per_chain("wilson_loop", x, extent_t, extent_x)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
@@ -230,51 +274,85 @@ class Subject:
         copies = {key: value.copy() for key, value in params.items()}
         return self._map("map_with_weights", z, copies, copy.deepcopy(dict(architecture)), after=(d,))
 
-    def transition(self, x: Array, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
+    def transition(self, x: Field, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
         """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given)."""
         noise = (v, u, np.ones(len(x)) if d is None else d) if self.directed else (v, u)
-        return _transition("transition", self._call("transition", x, *noise), x.shape, TRANSITION_FIELDS)
+        result = self._call("transition", x, *noise)
+        return transition_record("transition", result, x, self._tangent(x), TRANSITION_FIELDS)
 
-    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
+    def transcript(self, x: Field, seed: int) -> dict[str, Array]:
         fields = (*TRANSITION_FIELDS, "v", "u", *(("d",) if self.directed else ()))
-        return _transition("transcript", self._call("transcript", x, seed), x.shape, fields)
+        return transition_record("transcript", self._call("transcript", x, seed), x, self._tangent(x), fields)
 
-    def step(self, x: Array, seed: int) -> Array:
-        return _array("step", self._call("step", x, seed), x.shape)
+    def step(self, x: Field, seed: int) -> Array:
+        return checked_array("step", self._call("step", x, seed), x.shape, dtype=x.dtype)
 
-    def run(self, x: Array, n_steps: int, seed: int) -> tuple[Array, Any]:
+    def run(self, x: Field, n_steps: int, seed: int) -> tuple[Array, Any]:
         """The configurations may have any number of steps: a check counts them."""
-        return self._configurations("run", x.shape, x, n_steps, seed)
+        return self._configurations("run", x, x, n_steps, seed)
 
-    def resume(self, state: Any, n_steps: int, shape: tuple[int, ...]) -> tuple[Array, Any]:
-        return self._configurations("resume", shape, state, n_steps)
+    def resume(self, state: Any, n_steps: int, like: Array) -> tuple[Array, Any]:
+        """Configurations like this one."""
+        return self._configurations("resume", like, state, n_steps)
 
     def integrated_autocorrelation_time(self, series: Array) -> float:
         result = self._call("integrated_autocorrelation_time", series)
-        return float(_array("integrated_autocorrelation_time", result, ()))
+        return float(checked_array("integrated_autocorrelation_time", result, ()))
+
+    def dirac_dense(self, x: Field) -> Field:
+        size = 2 * x[0, 0, :, :, 0].size if np.iscomplexobj(x) else 2 * x[0, 0].size
+        return self._complex("dirac_dense", (len(x), size, size), x)
+
+    def dirac_apply(self, x: Field, psi: Field) -> Field:
+        return self._complex("dirac_apply", psi.shape, x, psi)
+
+    def logdet_dirac(self, x: Field) -> Array:
+        return self._per_chain("logdet_dirac", x)
+
+    def pseudofermion_action(self, x: Field, phi: Field) -> Array:
+        return self._per_chain("pseudofermion_action", x, phi)
+
+    def pseudofermion_force(self, x: Field, phi: Field) -> Array:
+        result = self._call("pseudofermion_force", x, phi)
+        return checked_array("pseudofermion_force", result, self._tangent(x))
+
+    def pseudofermion_heat_bath(self, x: Field, seed: int) -> Field:
+        return self._complex("pseudofermion_heat_bath", self.pseudofermion_shape(x), x, seed)
+
+    def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
+        return checked_array("determinant_estimate", self._call("determinant_estimate", x, n, seed), (len(x), n))
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
-        return _array(name, self._call(name, x, *args), (len(x),))
+        return checked_array(name, self._call(name, x, *args), (len(x),))
+
+    def _complex(self, name: str, shape: tuple[int, ...], *args: Any) -> Field:
+        return checked_array(name, self._call(name, *args), shape, dtype=np.complex128)
+
+    def _tangent(self, x: Field) -> tuple[int, ...]:
+        """The shape of forces and momenta of ``x``."""
+        return (*x.shape[:4], x.shape[-1] ** 2 - 1) if np.iscomplexobj(x) else x.shape
 
     def _map(self, name: str, z: PhasePoint, *before: Any, after: tuple[Any, ...] = ()) -> tuple[PhasePoint, Array]:
         result = self._call(name, *before, (z[0].copy(), z[1].copy()), *after)
         try:
             (x, v), logdet = result
         except (TypeError, ValueError) as error:
-            raise TargetFault(f"{name}: got {_kind(result)}, expected ((x, v), logdet)") from error
-        shape = z[0].shape
-        return (_array(f"{name}: x", x, shape), _array(f"{name}: v", v, shape)), _array(
-            f"{name}: logdet", logdet, shape[:1]
+            raise TargetFault(f"{name}: got {kind_of(result)}, expected ((x, v), logdet)") from error
+        image = (
+            checked_array(f"{name}: x", x, z[0].shape, dtype=z[0].dtype),
+            checked_array(f"{name}: v", v, z[1].shape),
         )
+        return image, checked_array(f"{name}: logdet", logdet, z[0].shape[:1])
 
-    def _configurations(self, name: str, shape: tuple[int, ...], *args: Any) -> tuple[Array, Any]:
+    def _configurations(self, name: str, like: Array, *args: Any) -> tuple[Array, Any]:
         result = self._call(name, *args)
         if not isinstance(result, tuple) or len(result) != 2:
-            raise TargetFault(f"{name}: got {_kind(result)}, expected (configurations, state)")
-        configurations = _float64(name, result[0])
-        if configurations.ndim != len(shape) + 1 or configurations.shape[1:] != shape:
-            raise TargetFault(f"{name}: got configurations of shape {configurations.shape}, expected (n, *{shape})")
+            raise TargetFault(f"{name}: got {kind_of(result)}, expected (configurations, state)")
+        configurations = converted(name, result[0], like.dtype)
+        if configurations.shape[1:] != like.shape or configurations.ndim != like.ndim + 1:
+            expected = ", ".join(map(str, like.shape))
+            raise TargetFault(f"{name}: got configurations of shape {configurations.shape}, expected (n, {expected})")
         return configurations, result[1]
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -300,75 +378,3 @@ class Subject:
             error = outcome["error"]
             raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}") from error
         return outcome["result"]
-
-
-def load_target(spec: str) -> Any:
-    """The object named ``package.module:object``; raises `TargetError` with what went wrong."""
-    module_name, _, attribute = spec.partition(":")
-    if not module_name or not attribute:
-        raise TargetError(f"TARGET: got {spec!r}, expected package.module:object")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
-        raise TargetError(f"TARGET: importing {module_name!r} raised {type(error).__name__}: {error}") from error
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise TargetError(f"TARGET: module {module_name!r} has no {attribute!r}")
-        found = getattr(found, part)
-    return found
-
-
-def _made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
-    try:
-        return factory(**parameters)
-    except (Exception, SystemExit) as error:  # a stranger's factory may raise anything
-        raise TargetError(
-            f"target: making it with {dict(parameters)} raised {type(error).__name__}: {error}"
-        ) from error
-
-
-def _accepts(factory: Callable[..., Any], names: Iterable[str]) -> bool:
-    by_position = inspect.Parameter.POSITIONAL_ONLY
-    parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind is not by_position]
-    return any(p.kind is p.VAR_KEYWORD for p in parameters) or set(names) <= {p.name for p in parameters}
-
-
-def _transition(name: str, result: Any, shape: tuple[int, ...], fields: tuple[str, ...]) -> dict[str, Array]:
-    if not isinstance(result, Mapping):
-        raise TargetFault(f"{name}: got {_kind(result)}, expected a mapping with {', '.join(fields)}")
-    missing = [field for field in fields if field not in result]
-    if missing:
-        raise TargetFault(f"{name}: got no {', '.join(missing)}, expected a mapping with {', '.join(fields)}")
-    per_chain = {"logdet", "delta_h", "accept", "u", "d"}
-    finite = {"x_next", "accept", "v", "u", "d"}  # a proposal may diverge, what is kept may not
-    return {
-        field: _array(f"{name}: {field}", result[field], shape[:1] if field in per_chain else shape, field in finite)
-        for field in fields
-    }
-
-
-def _array(name: str, value: Any, shape: tuple[int, ...], finite: bool = True) -> Array:
-    array = _float64(name, value)
-    if array.shape != shape:
-        raise TargetFault(f"{name}: got shape {array.shape}, expected {shape}")
-    if finite and not np.all(np.isfinite(array)):
-        raise TargetFault(f"{name}: got {np.sum(~np.isfinite(array))} NaN or infinite values, expected finite ones")
-    return array
-
-
-def _float64(name: str, value: Any) -> Array:
-    """Anything array-like (torch and JAX arrays through ``__array__``) as a float64 copy."""
-    try:
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    except (Exception, SystemExit) as error:  # conversion runs a stranger's code
-        raise TargetFault(f"{name}: got {_kind(value)}, expected an array") from error
-    if array.dtype.kind not in "biuf":
-        raise TargetFault(f"{name}: got dtype {array.dtype}, expected float64")
-    return np.array(array, dtype=np.float64)
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:60]!r}"

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from . import measure
 from .contract import Subject, TargetFault
-from .theories import U1
+from .theories import U1, Schwinger
 
 Array = NDArray[np.float64]
 
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
-LEARNING = 1024  # chains that only teach the direction of the per-link drift, and scales
+LEARNING = (
+    1024  # chains, divided by the thrift of the theory, that only teach the direction of the per-link drift, and scales
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Effort:
     driver_chains: int
     driver_steps: int
     decisions: int  # replayed updates per chain, for 16 chains
+
+    def shared_out(self, thrift: int) -> Effort:
+        """Sample sizes divided by this, for theories whose configurations are expensive."""
+        if thrift == 1:
+            return self
+        sizes = [-(-size // thrift) for size in (self.chains, self.driver_chains, self.decisions)]
+        return Effort(self.name, sizes[0], max(64, sizes[1]), self.driver_steps, sizes[2])
 
 
 EFFORTS = {
@@ -65,8 +74,13 @@ class Noise(NamedTuple):
 
 def noise(subject: Subject, rng: np.random.Generator, x: Array) -> Noise:
     """The oracle's own noise for one update."""
-    v, u = rng.standard_normal(x.shape), rng.random(len(x))
+    v, u = momenta(subject, rng, len(x)), rng.random(len(x))
     return Noise(v, u, directions(rng, len(x)) if subject.directed else None)
+
+
+def momenta(subject: Subject, rng: np.random.Generator, n: int) -> Array:
+    """Standard normal numbers of the shape of n momenta."""
+    return rng.standard_normal((n, *subject.theory.momentum_shape))
 
 
 def directions(rng: np.random.Generator, n: int) -> Array:
@@ -100,7 +114,7 @@ def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int, 
 
 @dataclass
 class Features:
-    """What is kept of n chains, with the field after 0, 1, ..., `LATER` updates; the last five are of U(1) alone."""
+    """What is kept of n chains, with the field after 0, 1, ..., `LATER` updates; the last four are of U(1) alone."""
 
     observables: Array  # (LATER + 1, n, observable): those of the theory, its energy-like one first
     charge: Array  # (LATER + 1, n): topological charge or winding number, zero where there is none
@@ -108,8 +122,8 @@ class Features:
     drift: Array  # (1, n): sum over updates of the learned projection of the moves
     first_loops: Array  # (loop, n) at the start
     last_loops: Array  # (loop, n) at the end
-    schwinger_dyson: Array  # (1, n) at the end
-    phases: Array  # (4, n) at the end: mean cosine of time links, space links, Polyakov loops in time and in space
+    schwinger_dyson: Array  # (1, n) at the end, without fermions
+    phases: Array  # (phase, n) at the end: mean cosines of phases that are uniform on the circle
 
     @property
     def energy(self) -> Array:
@@ -138,7 +152,7 @@ class Evidence:
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
         if self._learned is None:
-            x, later = self._chains(LEARNING)
+            x, later = self._chains(LEARNING // self._theory.thrift)
             self._learned = self._theory.displacement(later[0], x).mean(axis=0)
             self.loop_scales = [float(measure.square_loop(x, side).std()) for side in self.sides]
         while self.n < n:
@@ -165,21 +179,23 @@ class Evidence:
 
     def _features(self, x: Array, later: Array) -> Features:
         path = [x, *later]
-        moves = [self._theory.displacement(after, before) for before, after in pairwise(path)]
+        theory = self._theory
+        moves = [theory.displacement(after, before) for before, after in pairwise(path)]
         for move in moves:
             move[np.abs(move) <= MOVED] = 0.0  # a rejected field that was wrapped again did not move
-        learned, axes = np.asarray(self._learned), tuple(range(1, x.ndim))
+        learned, axes = np.asarray(self._learned), tuple(range(1, moves[0].ndim))
         first = last = defect = phases = np.empty((0, len(x)))
-        if isinstance(self._theory, U1):
+        if isinstance(theory, U1):
             first, last = (
                 np.array([measure.square_loop(y, side) for side in self.sides]).reshape(-1, len(x))
                 for y in (x, path[-1])
             )
-            defect = schwinger_dyson_defect(path[-1], self._theory.beta)[None]
-            phases = measure.mean_phases(path[-1])
+            phases = theory.uniform_phases(path[-1])
+            if not isinstance(theory, Schwinger):
+                defect = schwinger_dyson_defect(path[-1], theory.beta)[None]
         return Features(
-            np.array([np.stack([o.values(y) for o in self._theory.observables], axis=1) for y in path]),
-            np.array([self._theory.charge(y) for y in path]),
+            np.array([np.stack([o.values(y) for o in theory.observables], axis=1) for y in path]),
+            np.array([theory.charge(y) for y in path]),
             np.array([np.abs(move).max(axis=axes) > MOVED for move in moves], dtype=np.float64),
             np.sum([(move * learned).sum(axis=axes) for move in moves], axis=0)[None],
             first,

@@ -41,7 +41,52 @@ class Map(Protocol):
     def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]: ...
 
 
-class KernelTarget(ABC):
+class Updates(ABC):
+    """A target made of an action and a kernel of this package: updates and runs, opaque."""
+
+    @property
+    @abstractmethod
+    def sampled(self) -> Action:
+        """The action that is sampled."""
+
+    @property
+    @abstractmethod
+    def kernel(self) -> Kernel:
+        """The update."""
+
+    def action(self, x: Array) -> Array:
+        return self.sampled.action(x)
+
+    def force(self, x: Array) -> Array:
+        return self.sampled.force(x)
+
+    def step(self, x: Array, seed: int) -> Array:
+        kernel = self.kernel
+        return kernel.step(spawn_rngs(seed, len(x)), kernel.init(x))[0].x
+
+    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
+        return self._advance(spawn_rngs(seed, len(x)), self.kernel.init(x), n)
+
+    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
+        current, rng_states = state
+        rngs = spawn_rngs(0, len(rng_states))
+        for rng, rng_state in zip(rngs, rng_states, strict=True):
+            rng.bit_generator.state = rng_state
+        return self._advance(rngs, current, n)
+
+    def _advance(self, rngs: Rngs, state: State, n: int) -> tuple[Array, Any]:
+        kernel = self.kernel
+        configurations = np.empty((n, *state.x.shape), state.x.dtype)
+        for i in range(n):
+            state, _ = kernel.step(rngs, state)
+            configurations[i] = state.x
+        return configurations, (state, [rng.bit_generator.state for rng in rngs])
+
+    def integrated_autocorrelation_time(self, series: Array) -> float:
+        return statistics.integrated_autocorrelation_time(series).tau
+
+
+class KernelTarget(Updates):
     """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
 
     A subclass is a dataclass that declares the theory and its parameters, and says what is `sampled`; for the generalized
@@ -51,11 +96,6 @@ class KernelTarget(ABC):
     step_size: float
     n_steps: int
     integrator: str
-
-    @property
-    @abstractmethod
-    def sampled(self) -> Action:
-        """The action that is sampled."""
 
     @property
     def map(self) -> Map:
@@ -84,12 +124,6 @@ class KernelTarget(ABC):
     def replace(self, **changes: Any) -> Any:
         return replace(self, **changes)  # type: ignore[type-var]  # subclasses are dataclasses
 
-    def action(self, x: Array) -> Array:
-        return self.sampled.action(x)
-
-    def force(self, x: Array) -> Array:
-        return self.sampled.force(x)
-
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         return self.map.forward(z)
 
@@ -110,33 +144,9 @@ class KernelTarget(ABC):
         }
 
     def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        noise = self.kernel.noise(spawn_rngs(seed, len(x)), x.shape)
+        shape = (*x.shape[:4], x.shape[-1] ** 2 - 1) if np.iscomplexobj(x) else x.shape  # that of the momenta
+        noise = self.kernel.noise(spawn_rngs(seed, len(x)), shape)
         return {**self.transition(x, *noise), **dict(zip(NOISE, noise, strict=False))}
-
-    def step(self, x: Array, seed: int) -> Array:
-        kernel = self.kernel
-        return kernel.step(spawn_rngs(seed, len(x)), kernel.init(x))[0].x
-
-    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
-        return self._advance(spawn_rngs(seed, len(x)), self.kernel.init(x), n)
-
-    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
-        current, rng_states = state
-        rngs = spawn_rngs(0, len(rng_states))
-        for rng, rng_state in zip(rngs, rng_states, strict=True):
-            rng.bit_generator.state = rng_state
-        return self._advance(rngs, current, n)
-
-    def _advance(self, rngs: Rngs, state: State, n: int) -> tuple[Array, Any]:
-        kernel = self.kernel
-        configurations = np.empty((n, *state.x.shape))
-        for i in range(n):
-            state, _ = kernel.step(rngs, state)
-            configurations[i] = state.x
-        return configurations, (state, [rng.bit_generator.state for rng in rngs])
-
-    def integrated_autocorrelation_time(self, series: Array) -> float:
-        return statistics.integrated_autocorrelation_time(series).tau
 
 
 @dataclass(frozen=True)

@@ -132,3 +132,43 @@ def detectable_sign_excess(n: int, alpha: float) -> float:
     if n == 0:
         return 1.0
     return min(1.0, float(norm.isf(alpha / 2) + POWER_QUANTILE) / math.sqrt(n))
+
+
+# Bets on a positive ratio: its variance is not of order 1, so they reach further down.
+RATIO_BETS = np.array([0.01, 0.03, 0.1, 0.3, 0.9])
+
+
+def positive_mean_wealth(r: Array, variance: Array, alpha: float) -> Wealth:
+    """Bet against ``E[r] = 1`` for independent ``r >= 0`` of at most these variances.
+
+    On too large a mean with ``1 + lambda (r - 1)``, non-negative for ``lambda <= 1`` and of mean 1 whatever the variance. On too
+    small a one with ``(1 + y + y^2/2)/(1 + lambda^2 variance/2)``, ``y = lambda (1 - r)``: positive, as twice the numerator is
+    ``1 + (1 + y)^2``, and of mean at most 1 (the bound behind Catoni's estimator, here for every value). The bets average.
+    """
+    paths = np.cumsum(_ratio_gains(r, variance), axis=0)
+    peak = paths.max(axis=1)
+    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+
+
+def _ratio_gains(r: Array, variance: Array) -> Array:
+    """Logs of the factors of the wealth, ``(n, bet)``."""
+    up = np.log1p(np.outer(r - 1, RATIO_BETS))
+    y = np.outer(1 - r, RATIO_BETS)
+    down = np.log1p(y + y * y / 2) - np.log1p(np.outer(variance, RATIO_BETS**2) / 2)
+    return np.concatenate([up, down], axis=1)
+
+
+def detectable_factor(r: Array, variance: Array, alpha: float) -> float:
+    """Smallest relative error of the mean, of either sign, that `positive_mean_wealth` finds with probability `POWER`."""
+    target = math.log(2 * len(RATIO_BETS) / alpha)
+    r = r / r.mean()
+
+    def seen(factor: float) -> bool:
+        gains = _ratio_gains(factor * r, variance)
+        mean, std = gains.mean(axis=0), gains.std(axis=0)
+        return bool(np.max(len(r) * mean - POWER_QUANTILE * math.sqrt(len(r)) * std) >= target)
+
+    errors = np.geomspace(1e-3, 0.99, 40)
+    return next((float(e) for e in errors if seen(1 + e) and seen(1 - e)), 1.0)

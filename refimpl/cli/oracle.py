@@ -13,7 +13,15 @@ from .arguments import command, count, emit, extent, positive, probability, seed
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
 
-THEORIES = ("u1", "o2", "gaussian", "gmm")  # written out: importing the oracle for a help text would take a second
+THEORIES = (
+    "u1",
+    "o2",
+    "gaussian",
+    "gmm",
+    "schwinger",
+    "su2",
+    "su3",
+)  # written out: importing the oracle for a help text would take a second
 
 
 def add(commands: Any) -> None:
@@ -28,9 +36,14 @@ def add(commands: Any) -> None:
         help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, or model:DIR of a trained one",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
-    validate.add_argument("--beta", type=positive, help="inverse coupling of u1 and o2 (default: the target's)")
     validate.add_argument(
-        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of u1 (default: the target's)"
+        "--beta", type=positive, help="inverse coupling of all but gaussian and gmm (default: the target's)"
+    )
+    validate.add_argument(
+        "--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)"
+    )
+    validate.add_argument(
+        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of gauge theories (default: the target's)"
     )
     validate.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
     validate.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
@@ -67,7 +80,8 @@ def add(commands: Any) -> None:
 
 def _target(spec: str | None, theory: str | None) -> Any:
     from refimpl.validation.builtin import BUILT_IN, trained
-    from refimpl.validation.contract import TargetError, load_target
+    from refimpl.validation.contract import TargetError
+    from refimpl.validation.loading import load_target
     from refimpl.validation.mutants import BY_NAME
 
     kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")
@@ -101,7 +115,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
         if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
             raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
-    names = ("beta", "shape", "length", "step_size", "n_steps")
+    names = ("beta", "kappa", "shape", "length", "step_size", "n_steps")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
         parameters["shape"] = tuple(parameters["shape"])

@@ -13,24 +13,30 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, exact_start, maps, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, pseudofermions, static, transcript
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
-_CIRCLE = ("u1", "o2")
-_OTHERS = ("o2", "gaussian", "gmm")
+_ABELIAN = ("u1", "schwinger")
+_MATRICES = ("su2", "su3")
+_FERMIONS = ("schwinger", *_MATRICES)
+_GAUGE = (*_ABELIAN, *_MATRICES)
+_CIRCLE = (*_ABELIAN, "o2")
+_SYMMETRIC = (*_CIRCLE, *_MATRICES)
+_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, and the
-    theories and reversals it belongs to."""
+    """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
+    theories and reversals it belongs to, and whether only to theories with fermions."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
     statistical: bool = False
     theories: tuple[str, ...] = _EVERY
     reversals: tuple[str, ...] = REVERSALS
+    fermions: bool = False
 
     @property
     def id(self) -> str:
@@ -46,6 +52,8 @@ class Check:
 
     def applies(self, subject: Subject) -> bool:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
+        if self.fermions and subject.flavours is None:
+            return False
         return subject.theory.name in self.theories and subject.reversal in self.reversals
 
     def missing(self, subject: Subject) -> list[str]:
@@ -53,27 +61,48 @@ class Check:
         return [" or ".join(any_of) for any_of in self.needs if not any(subject.has(name) for name in any_of)]
 
 
-_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge")
+_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac")
 _MAP = ("forward", "transition")
 _RECORD = ("transcript", "transition")
 _UPDATE = ("run", "step", "transition")
 _SEEDED = ("step", "run")
 
+_OPERATOR = ("dirac_apply", "dirac_dense")
+
+
+def _fermion_check(function: Callable[..., Verdict], any_of: tuple[str, ...], statistical: bool = False) -> Check:
+    return Check(function, (any_of,), statistical, _FERMIONS, fermions=True)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
     Check(static.force, (("force",),)),
     Check(static.force_gradient, (("force",), ("action",))),
-    Check(static.plaquette, (("plaquette",),), theories=_U1),
-    Check(static.charge, (("charge",),), theories=_U1),
-    Check(static.sine_charge, (("sine_charge",),), theories=_U1),
-    Check(static.wilson_loop, (("wilson_loop",),), theories=_U1),
-    Check(static.gauge_invariance, (_SCALAR,), theories=_U1),
-    Check(static.translation, (_SCALAR,), theories=_CIRCLE),
+    Check(static.plaquette, (("plaquette",),), theories=_GAUGE),
+    Check(static.charge, (("charge",),), theories=_ABELIAN),
+    Check(static.sine_charge, (("sine_charge",),), theories=_ABELIAN),
+    Check(static.wilson_loop, (("wilson_loop",),), theories=_GAUGE),
+    Check(static.gauge_invariance, (_SCALAR,), theories=_GAUGE),
+    Check(static.translation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.periodicity, (_SCALAR,), theories=_CIRCLE),
-    Check(static.conjugation, (_SCALAR,), theories=_CIRCLE),
+    Check(static.conjugation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.batch, (_SCALAR,)),
-    Check(static.golden, (_SCALAR,), theories=_U1),
+    Check(static.golden, (_SCALAR[:5],), theories=_U1),
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
+    _fermion_check(fermions.dense, ("dirac_dense",)),
+    _fermion_check(fermions.apply, ("dirac_apply",)),
+    _fermion_check(fermions.gamma5_hermiticity, _OPERATOR),
+    _fermion_check(fermions.gauge_covariance, _OPERATOR),
+    _fermion_check(fermions.determinant, ("logdet_dirac", "dirac_dense")),
+    _fermion_check(fermions.free_determinant, ("logdet_dirac", "dirac_dense")),
+    _fermion_check(
+        fermions.golden, (*_OPERATOR, "logdet_dirac", "force", "pseudofermion_action", "pseudofermion_force")
+    ),
+    _fermion_check(pseudofermions.action, ("pseudofermion_action",)),
+    _fermion_check(pseudofermions.force, ("pseudofermion_force",)),
+    _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
+    _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
+    _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,)),
     Check(maps.logdet_antisymmetry, (_MAP,)),
@@ -83,7 +112,7 @@ CHECKS: tuple[Check, ...] = (
     Check(maps.repeat_call, (_MAP,)),
     Check(maps.periodicity, (_MAP,), theories=_CIRCLE),
     Check(maps.reversal, (_MAP,)),
-    Check(maps.equivariance, (_MAP,), theories=_CIRCLE),
+    Check(maps.equivariance, (_MAP,), theories=_SYMMETRIC),
     Check(maps.moves_every_link, (_MAP,)),
     Check(transcript.energy, (_RECORD,)),
     Check(transcript.decision, (_RECORD,)),
@@ -96,6 +125,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transcript.uniforms, (("transcript",),), statistical=True),
     Check(transcript.direction, (("transcript",),), statistical=True, reversals=(DIRECTION,)),
     Check(driver.moves_every_link, (_UPDATE,)),
+    Check(driver.stays_in_group, (_UPDATE,), theories=_MATRICES),
     Check(driver.streams, (_SEEDED,)),
     Check(driver.seeds, (_SEEDED,)),
     Check(driver.others, (_SEEDED,)),
@@ -110,10 +140,10 @@ CHECKS: tuple[Check, ...] = (
     Check(exact_start.observables_later, (_UPDATE,), statistical=True, theories=_OTHERS),
     Check(exact_start.plaquette, (_UPDATE,), statistical=True, theories=_U1),
     Check(exact_start.plaquette_later, (_UPDATE,), statistical=True, theories=_U1),
-    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.wilson_loops, (_UPDATE,), statistical=True, theories=_ABELIAN),
     Check(exact_start.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),
     Check(exact_start.schwinger_dyson, (_UPDATE,), statistical=True, theories=_U1),
-    Check(exact_start.uniform_links, (_UPDATE,), statistical=True, theories=_U1),
+    Check(exact_start.uniform_links, (_UPDATE,), statistical=True, theories=_ABELIAN),
     Check(driver.observables, (_UPDATE,), statistical=True, theories=_OTHERS),
     Check(driver.plaquette, (_UPDATE,), statistical=True, theories=_U1),
     Check(driver.charge_distribution, (_UPDATE,), statistical=True, theories=_CIRCLE),

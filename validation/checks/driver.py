@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from refimpl.statistics import sign_test
 
 from ..contract import Subject, TargetFault
-from ..evidence import MOVED, Trial, batch_size, drivers, noise, sampler, seed_from, updates
+from ..evidence import MOVED, Trial, batch_size, drivers, momenta, noise, sampler, seed_from, updates
+from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
 from .exact_start import NOT_REVERSIBLE, biases_seen, charge_verdict, e_verdict, shift_of, soft
@@ -22,20 +23,21 @@ FAMILIES = 8
 # No field of 640 moves while 32 of 640 other updates are accepted: probability below 1e-10 for any one acceptance.
 CLEARLY_ACCEPTED = 32
 KEPT = 1e-12  # a phase that changed by less was only rounded
+OFF_GROUP = 1e-10  # rounding of some hundred products of matrices, with room; single precision is far beyond
 DISCRETE = "declares discrete moves, which repeat by right"
 CONTROLS = 8  # independent exact configurations that each chain is compared with
 
 
 def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
-    """Observables ``(steps, chains, observable)`` of runs from exact starts, and the final charges."""
+    """Observables ``(steps, chains, observable)`` of runs from exact starts, and the charges ``(2, chains)`` before and after."""
     theory = subject.theory
     values, charges = [], []
     for start in range(0, trial.effort.driver_chains, batch_size(theory.volume)):
         x = sampler(subject, rng, min(batch_size(theory.volume), trial.effort.driver_chains - start))
         run = updates(subject, rng, x, trial.effort.driver_steps, drivers(subject)[0])
         values.append(np.array([np.stack([o.values(y) for o in theory.observables], axis=1) for y in run]))
-        charges.append(theory.charge(run[-1]))
-    return np.concatenate(values, axis=1), np.concatenate(charges)
+        charges.append([theory.charge(x), theory.charge(run[-1])])
+    return np.concatenate(values, axis=1), np.concatenate(charges, axis=1)
 
 
 def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -48,14 +50,15 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     control = sampler(subject, rng, CONTROLS * n)
     columns, biases, details = [], [], []
     for observable, series in zip(subject.theory.observables, np.moveaxis(values, 2, 0), strict=True):
-        name, function, exact, scale = observable
-        along = soft(series, exact, scale)
-        apart = soft(function(control), exact, scale).reshape(CONTROLS, -1)
+        centre, scale = observable.mean, observable.std
+        along = soft(series, centre, scale)
+        apart = soft(observable.values(control), centre, scale).reshape(CONTROLS, -1)
         y = (along.mean(axis=0) - apart.mean(axis=0)) / 2
         columns.append(y)
         biases.append(shift_of(detectable_mean(y, trial.alpha / k), along, scale))
         per_chain = series.mean(axis=0)
-        details.append(f"{name} = {series.mean():.6f} +- {per_chain.std() / np.sqrt(n):.1e}, exact {exact:.6f}")
+        error = per_chain.std() / np.sqrt(n)
+        details.append(f"{observable.name} = {series.mean():.6f} +- {error:.1e}, {observable.told}")
     label = subject.theory.label if k == 1 else f"{k} observables"
     return e_verdict(
         f"{label} over {steps} updates", mean_zero_wealth(np.stack(columns, axis=1), trial.alpha), n, trial,
@@ -102,11 +105,11 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
             path = np.concatenate([last[None], updates(subject, rng, last, 10, name)])
             changed = np.abs(subject.theory.displacement(path[1:], path[:-1])) > MOVED
             last, made = path[-1], made + 640
-            moves += int(changed.reshape(-1, x[0].size).any(axis=1).sum())
+            moves += int(changed.reshape(-1, subject.theory.size).any(axis=1).sum())
             components += int(changed.sum())
-            parts = {mode: subject.theory.moved(v) <= KEPT for mode, v in subject.theory.modes(last - x).items()}
+            parts = {mode: subject.theory.moved(v) <= KEPT for mode, v in subject.theory.modes(last, x).items()}
             kept = sum(int(part.sum()) for part in parts.values())
-            needed = _moves_needed(x[0].size, moves, components)
+            needed = _moves_needed(subject.theory.size, moves, components)
             if not kept or moves >= needed:
                 break
         n += sum(part.size for part in parts.values())
@@ -121,6 +124,20 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     if few and not still:
         return skipped(f"too few updates were accepted to say: {few}")
     return within("quantities that never change", float(still), 0.0, f"one of {n}", made, detail)
+
+
+def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """After twenty updates the links are in the group: ``U^dag U = 1`` and ``det U = 1``.
+
+    A drift by ``U + i eps v U`` instead of the exponential leaves it at once, and sums that measure components do not see it.
+    """
+    x = sampler(subject, rng, 16)
+    largest, detail = 0.0, ""
+    for name in drivers(subject):
+        error = distance_from_group(updates(subject, rng, x, 20, name)[-1])
+        if not error <= largest:
+            largest, detail = error, f"{name}: a link is off the group by {error:.3g}"
+    return within("max |U^dag U - 1|, |det U - 1|", largest, OFF_GROUP, f"an error of {OFF_GROUP:.0e}", 16, detail)
 
 
 def _moves_needed(n: int, moves: int, components: int) -> float:
@@ -279,10 +296,11 @@ def others(subject: Subject, rng: np.random.Generator) -> Verdict:
     must be half of those that moved. By chance, at most some ten per cent of the chains of one component are that close.
     """
     x = sampler(subject, rng, 64)
-    pushed = x.copy()
+    pushed, theory = x.copy(), subject.theory
     # The scale of a field: the typical distance of two.
-    scale = float(np.median(np.abs(x[1::2] - x[::2])))
-    pushed[1::2] += 0.03 * scale * rng.standard_normal(x[1::2].shape)
+    distances = x[1::2] - x[::2] if not np.iscomplexobj(x) else theory.difference(x[1::2], x[::2])
+    scale = float(np.median(np.abs(distances)))
+    pushed[1::2] = theory.pushed(x[1::2], 0.03 * scale * momenta(subject, rng, 32))
     detail, worst = "", 0
     for driver in drivers(subject):
         seed = seed_from(rng)
@@ -313,8 +331,8 @@ def resume(subject: Subject, rng: np.random.Generator) -> Verdict:
     x, seed = sampler(subject, rng, 8), seed_from(rng)
     whole, _ = subject.run(x, 9, seed)
     first, state = subject.run(x, 4, seed)
-    second, state = subject.resume(state, 2, x.shape)
-    third, _ = subject.resume(state, 3, x.shape)
+    second, state = subject.resume(state, 2, x)
+    third, _ = subject.resume(state, 3, x)
     parts = np.concatenate([first, second, third])
     if parts.shape != whole.shape:
         missing = f"got {len(parts)} configurations in three parts, {len(whole)} in one"

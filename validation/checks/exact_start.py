@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact import u1
 from refimpl.statistics import sign_test
 
 from ..contract import Subject
-from ..evidence import LATER, Trial, batch_size, directions, sampler
+from ..evidence import LATER, Trial, batch_size, directions, momenta, sampler
 from ..sequential import (
     POWER_QUANTILE,
     Wealth,
@@ -70,7 +69,7 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     size = batch_size(theory.volume)
     for start in range(0, trial.effort.chains, size):
         x = sampler(subject, rng, min(size, trial.effort.chains - start))
-        v = rng.standard_normal(x.shape)
+        v = momenta(subject, rng, len(x))
         d = directions(rng, len(x)) if subject.directed else None
         (x_end, v_end), logdet = along(subject, (x, v), d)
         parts.append(energy(theory, x_end, v_end) - energy(theory, x, v) - logdet)
@@ -188,14 +187,14 @@ def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:
     """Every observable of the theory after some updates against itself before; their wealths average."""
     values = trial.evidence.features(0, trial.effort.chains).observables
     columns, biases, details, k = [], [], [], len(subject.theory.observables)
-    for i, (name, _, exact, scale) in enumerate(subject.theory.observables):
-        p = values[:, :, i]
-        before, after = soft(p[0], exact, scale), soft(p[updates], exact, scale)
+    for i, observable in enumerate(subject.theory.observables):
+        p, scale = values[:, :, i], observable.std
+        before, after = soft(p[0], observable.mean, scale), soft(p[updates], observable.mean, scale)
         y = (after - before) / 2
         columns.append(y)
         biases.append(len(trial.evidence.drivers) * shift_of(detectable_mean(y, trial.alpha / k), after, scale))
         error = p[updates].std() / np.sqrt(p.shape[1])
-        details.append(f"{name} = {p[updates].mean():.6f} +- {error:.1e}, exact {exact:.6f}")
+        details.append(f"{observable.name} = {p[updates].mean():.6f} +- {error:.1e}, {observable.told}")
     seen = biases_seen(subject, biases)
     if isinstance(subject.theory, U1):
         beta_shift = biases[0] / (subject.theory.volume * subject.theory.observables[0].std ** 2)
@@ -240,12 +239,14 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
     columns, smallest, details = [], 1.0, []
     sides, scales = trial.evidence.sides, trial.evidence.loop_scales
     for side, scale, first, last in zip(sides, scales, features.first_loops, features.last_loops, strict=True):
-        exact = u1.wilson_loop(subject.u1.beta, subject.u1.shape, side**2)
-        after = soft(last, exact, scale)
-        y = (after - soft(first, exact, scale)) / 2
+        exact = subject.u1.loop_mean(side)
+        centre = float(first.mean()) if exact is None else exact
+        after = soft(last, centre, scale)
+        y = (after - soft(first, centre, scale)) / 2
         columns.append(y)
         smallest = min(smallest, shift_of(detectable_mean(y, trial.alpha / n_loops), after, scale))
-        details.append(f"W({side}x{side}) = {last.mean():.5f}, exact {exact:.5f}")
+        told = f"before {centre:.5f}" if exact is None else f"exact {exact:.5f}"
+        details.append(f"W({side}x{side}) = {last.mean():.5f}, {told}")
     wealth = mean_zero_wealth(np.stack(columns, axis=1), trial.alpha)
     return e_verdict(
         "Wilson loops after 3 updates", wealth, len(features.drift[0]), trial,
@@ -254,15 +255,20 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
 
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The integer charge (winding number) after three updates follows the exact p(Q)."""
-    return charge_verdict(
-        subject, trial, trial.evidence.features(0, trial.effort.chains).charge[-1], f"{LATER} updates"
-    )
+    """The integer charge (winding number) after three updates follows the exact p(Q), or with fermions that of the start."""
+    history = trial.evidence.features(0, trial.effort.chains).charge.astype(np.int64)
+    return charge_verdict(subject, trial, history, f"{LATER} updates")
 
 
-def charge_verdict(subject: Subject, trial: Trial, charges: NDArray[np.int64], when: str) -> Verdict:
-    """Independent charges against the exact p(Q), sectors expected less than five times pooled on either side."""
-    sectors, probabilities = subject.theory.charge_distribution()
+def charge_verdict(subject: Subject, trial: Trial, history: NDArray[np.int64], when: str) -> Verdict:
+    """Independent charges against the exact p(Q), sectors expected less than five times pooled on either side.
+
+    ``history`` has the charges at the start first, at the end last; these are compared where p(Q) is not known.
+    """
+    exact, charges = subject.theory.charge_distribution(), history[-1]
+    if exact is None:
+        return _same_charges(trial, history[0], charges, when)
+    sectors, probabilities = exact
     largest = max([int(q) for q, p in zip(sectors, probabilities, strict=True) if p * len(charges) >= 5] + [0]) + 1
     pooled = np.clip(sectors, -largest, largest)
     p = np.array([probabilities[pooled == q].sum() for q in range(-largest, largest + 1)])
@@ -272,6 +278,24 @@ def charge_verdict(subject: Subject, trial: Trial, charges: NDArray[np.int64], w
     seen = detectable_tunnelling(p, len(charges), trial.alpha)
     detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {square:.4g}"
     return e_verdict(f"p(Q) after {when}", wealth, len(charges), trial, f"weight of Q /= 0 off by {seen}", detail)
+
+
+def _same_charges(trial: Trial, first: NDArray[np.int64], last: NDArray[np.int64], when: str) -> Verdict:
+    """Each sector is as probable at the end as at the start, for ``Q`` of 0, +-1 and beyond; their wealths average."""
+    sectors = {
+        "Q = 0": lambda q: q == 0,
+        "Q > 0": lambda q: q > 0,
+        "Q = 1": lambda q: q == 1,
+        "Q = -1": lambda q: q == -1,
+    }
+    changes = {name: is_in(last) * 1.0 - is_in(first) for name, is_in in sectors.items()}
+    y = np.stack(list(changes.values()), axis=1)
+    seen = max(detectable_mean(column, trial.alpha / len(sectors)) for column in y.T)
+    told = ", ".join(
+        f"p({name}) {is_in(first).mean():.4f} -> {is_in(last).mean():.4f}" for name, is_in in sectors.items()
+    )
+    wealth = mean_zero_wealth(y, trial.alpha)
+    return e_verdict(f"p(Q) after {when} against before", wealth, len(y), trial, f"p(Q) off by {seen:.1e}", told)
 
 
 def detectable_tunnelling(p: Array, n: int, alpha: float) -> str:
@@ -304,14 +328,16 @@ def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) ->
 
 
 def uniform_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Links and Polyakov loops are uniform on the circle after three updates: their mean cosines average to zero.
+    """Links (without fermions also Polyakov loops) are uniform on the circle after three updates: mean cosines average to 0.
 
     Gauge invariance makes the links uniform, and the Polyakov loops are independent of the plaquettes: a mass term, a
     boundary condition or a fixed gauge leaves Wilson loops right and fails here.
     """
     phases = trial.evidence.features(0, trial.effort.chains).phases
-    smallest = max(detectable_mean(y, trial.alpha / 4) for y in phases)
-    detail = "mean cosines of links (time, space), Polyakov loops: " + ", ".join(f"{y.mean():.1e}" for y in phases)
+    smallest = max(detectable_mean(y, trial.alpha / len(phases)) for y in phases)
+    detail = "mean cosines of links (time, space), without fermions of Polyakov loops: " + ", ".join(
+        f"{y.mean():.1e}" for y in phases
+    )
     return e_verdict(
         "mean cosine of links and Polyakov loops", mean_zero_wealth(phases.T, trial.alpha), phases.shape[1], trial,
         f"a mean cosine of {smallest:.1e}", detail,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import measure, vectors
 from ..contract import Subject
-from ..theories import ANGLE, U1, U
+from ..theories import ANGLE, U1, Matrices, U
 from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
@@ -69,10 +69,10 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
     theory = subject.theory
     h = 0.004 * theory.scale
     x = subject.theory.configurations(rng)
-    w = rng.standard_normal(x.shape)
-    axes = tuple(range(1, x.ndim))
+    w = rng.standard_normal((len(x), *theory.momentum_shape))
+    axes = tuple(range(1, w.ndim))
     w /= np.sqrt((w * w).sum(axis=axes, keepdims=True))
-    s = {k: subject.action(x + k * h * w) for k in (-2, -1, 1, 2)}
+    s = {k: subject.action(theory.pushed(x, k * h * w)) for k in (-2, -1, 1, 2)}
     slope = (8 * (s[1] - s[-1]) - (s[2] - s[-2])) / (12 * h)
     expected = (subject.force(x) * w).sum(axis=axes)
     tolerance = theory.truncation(x, w, h) + 1.5 / h * 2 * theory.action_rounding(x)
@@ -90,8 +90,9 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The mean plaquette against an explicit loop."""
     x = subject.theory.configurations(rng)
-    expected = np.array([measure.loop_mean_plaquette(c) for c in x])
-    return _compared(subject.plaquette(x), expected, ANGLE + 2 * subject.u1.volume * U, "plaquette")
+    theory = subject.links
+    expected = np.array([theory.loop_mean_plaquette(c) for c in x])
+    return _compared(subject.plaquette(x), expected, theory.plaquette_rounding, "plaquette")
 
 
 def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -123,17 +124,18 @@ def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one."""
-    x = subject.theory.configurations(rng)
+    theory = subject.links
+    x = theory.configurations(rng)
     largest, detail, n = 0.0, "", 0
-    for a in range(1, min(3, subject.u1.shape[0]) + 1):
-        for b in range(1, min(3, subject.u1.shape[1]) + 1):
+    for a in range(1, min(3, theory.shape[0]) + 1):
+        for b in range(1, min(3, theory.shape[1]) + 1):
             got = subject.wilson_loop(x, a, b)
-            expected = np.array([measure.loop_wilson_loop(c, a, b) for c in x])
+            expected = np.array([theory.loop_wilson_loop(c, a, b) for c in x])
             error = float(np.max(np.abs(got - expected)))
             n += len(x)
             if not error <= largest:
                 largest, detail = error, f"{a} x {b} loop: {worst(got, expected)}"
-    tolerance = 4 * ANGLE + 2 * subject.u1.volume * U  # up to twelve links
+    tolerance = theory.loop_rounding
     return within("max |W(a, b) - loop|", largest, tolerance, f"Wilson loop error {tolerance:.1e}", n, detail)
 
 
@@ -154,6 +156,10 @@ def _scalars(subject: Subject, x: Array) -> dict[str, Scalar]:
             "charge": Scalar(subject.charge, 1e-9, -1),
             "sine_charge": Scalar(subject.sine_charge, volume * (ANGLE + volume * U), -1),
         }
+    if isinstance(subject.theory, Matrices):
+        known["plaquette"] = Scalar(subject.plaquette, subject.theory.plaquette_rounding, 1)
+    if subject.flavours:
+        known["logdet_dirac"] = Scalar(subject.logdet_dirac, subject.flavours.action_rounding(x), 1)
     return {name: entry for name, entry in known.items() if subject.has(name)}
 
 
@@ -195,8 +201,8 @@ def _symmetry(
 def gauge_invariance(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Action, force and observables do not change under a random gauge transformation."""
     x = subject.theory.configurations(rng)
-    alpha = rng.uniform(-np.pi, np.pi, (len(x), *subject.u1.shape))
-    return _symmetry(subject, x, measure.gauge_transformed(x, alpha), lambda f: f)
+    move = next(move for move in subject.theory.symmetries(rng, len(x)) if move.name.startswith("gauge"))
+    return _symmetry(subject, x, move.field(x), move.tangent)
 
 
 def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -217,9 +223,9 @@ def periodicity(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def conjugation(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Under ``x -> -x`` the charges and the force change sign, action and plaquette do not."""
-    x = subject.theory.configurations(rng)
-    return _symmetry(subject, x, -x, lambda f: -f, conjugate=True)
+    """Under ``x -> -x`` (of matrices: complex conjugation) the charges and the force change sign, action and plaquette do not."""
+    x, move = subject.theory.configurations(rng), subject.theory.conjugation()
+    return _symmetry(subject, x, move.field(x), move.tangent, conjugate=True)
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:

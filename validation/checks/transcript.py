@@ -138,7 +138,7 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
         image, logdet = along(subject, z, record.get("d"))
         error = max(
-            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[0][0].size
+            np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[1][0].size
         )
         tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
@@ -184,42 +184,56 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
     correlation of two components, or of one (or the kinetic energy) with ``u``, taken as the normal number of that quantile.
     """
     from scipy.special import ndtri
-    from scipy.stats import chi2, kstest, norm
+    from scipy.stats import chi2
 
     size = subject.theory.size
 
     def normal(p: Array) -> Array:
         return np.asarray(ndtri(np.clip(p, U, 1 - U)))
 
-    def p_squares(squares: Array, n: int) -> float:
-        tails = np.minimum(chi2.cdf(squares, n), chi2.sf(squares, n))
-        return float(min(1.0, 2 * squares.size * tails.min()))
-
     def p_values(n: int) -> tuple[float, int]:
         v, u = (np.concatenate(parts) for parts in zip(*_own_noise(subject, rng, -(-n // size), "v", "u"), strict=True))
         rows, turned = v.reshape(-1, size), normal(u)
-        squares = (rows * rows).sum(axis=0)
         kinetic = normal(chi2.cdf((rows * rows).sum(axis=1), size))
-        p = [
-            p_squares(squares.sum(keepdims=True), rows.size),
-            p_squares(squares[:: _stride(size)], len(rows)),
-            2 * norm.sf(abs(rows.sum()) / np.sqrt(rows.size)),
-            kstest(rows.ravel(), "norm").pvalue,
-            _p_correlation(np.column_stack([rows[:, :LOOKED_AT], turned])),
-            _p_correlation(np.column_stack([kinetic, turned])),
-        ]
+        p = [*normal_p_values(rows, turned), _p_correlation(np.column_stack([kinetic, turned]))]
         return float(min(p)), len(p)
 
     # Small fields cost as much a chain as large ones.
     n = trial.effort.decisions * min(2**16, 2**13 * size)
+    told = normal_sensitivity(n, size, trial.alpha, "the momenta")
+    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, told)
+
+
+def normal_p_values(rows: Array, *others: Array) -> list[float]:
+    """Exact p-values of independent standard normal components, one vector a row; ``others`` are normal columns besides.
+
+    chi^2 of all squares and of those of each component (of at most `LOOKED_AT`), the sum, Kolmogorov-Smirnov, and the largest
+    correlation of two columns.
+    """
+    from scipy.stats import chi2, kstest, norm
+
+    def p_squares(squares: Array, n: int) -> float:
+        tails = np.minimum(chi2.cdf(squares, n), chi2.sf(squares, n))
+        return float(min(1.0, 2 * squares.size * tails.min()))
+
+    squares = (rows * rows).sum(axis=0)
+    return [
+        p_squares(squares.sum(keepdims=True), rows.size),
+        p_squares(squares[:: _stride(rows.shape[1])], len(rows)),
+        float(2 * norm.sf(abs(rows.sum()) / np.sqrt(rows.size))),
+        float(kstest(rows.ravel(), "norm").pvalue),
+        _p_correlation(np.column_stack([rows[:, :LOOKED_AT], *others])),
+    ]
+
+
+def normal_sensitivity(n: int, size: int, alpha: float, what: str) -> str:
+    """What `normal_p_values` of n numbers, ``size`` to a row, would have seen."""
     looked_at = -(-size // _stride(size))
     # The variance of a sum of squares is 2 n.
-    seen = detectable_sign_excess(n, trial.alpha) / np.sqrt(2)
-    single = detectable_sign_excess(-(-n // size), trial.alpha / looked_at) / np.sqrt(2)
-    told = f"std of the momenta off by {seen:.1e}, of one component by {single:.1e}"
-    if looked_at < size:
-        told += f" (one of the {looked_at} of {size} looked at)"
-    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, told)
+    seen = detectable_sign_excess(n, alpha) / np.sqrt(2)
+    single = detectable_sign_excess(-(-n // size), alpha / looked_at) / np.sqrt(2)
+    told = f"std of {what} off by {seen:.1e}, of one component by {single:.1e}"
+    return told + (f" (one of the {looked_at} of {size} looked at)" if looked_at < size else "")
 
 
 def _stride(size: int) -> int:

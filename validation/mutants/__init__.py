@@ -14,7 +14,7 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import l2hmc, toys, u1, u1_updates, weights
+from . import fermions, l2hmc, matrices, toys, u1, u1_updates, weights
 from .clay import Clay
 from .l2hmc_clay import L2HMC
 from .toy_clay import Toy
@@ -23,7 +23,7 @@ Mutant = type[Clay] | type[L2HMC] | type[Toy]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates, l2hmc, weights, toys)
+    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy) and value.killed_by
 )
@@ -62,7 +62,8 @@ def run_mutants(
         start = time.perf_counter()
         subject = Subject(mutant)
         share = ALPHA / sum(check.statistical for check in CHECKS)
-        trial = Trial(share, EFFORTS[level], Evidence(subject, stream(seed, "evidence")))
+        effort = EFFORTS[level].shared_out(subject.theory.thrift)
+        trial = Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
         checks = [BY_ID[check_id] for check_id in mutant.killed_by]
         verdicts = [judge(check, subject, seed, trial) for check in checks]
         if everything:

@@ -34,6 +34,10 @@ class Clay:
     def name(self) -> str:
         return type(self).__name__
 
+    @property
+    def momentum_shape(self) -> tuple[int, ...]:
+        return (2, *self.shape)
+
     # --- observables ------------------------------------------------------------------------------------------------
     def angles(self, x: Array) -> Array:
         return x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
@@ -80,11 +84,14 @@ class Clay:
         """Weights of the n + 1 kicks of a trajectory."""
         return [0.5] + [1.0] * (self.n_steps - 1) + [0.5]
 
+    def drift(self, x: Array, w: Array) -> Array:
+        return x + w
+
     def trajectory(self, x: Array, v: Array, force: Array | None = None) -> tuple[Array, Array]:
         weights = self.kicks()
         v = v - weights[0] * self.step_size * (self.kick_force(x) if force is None else force)
         for weight in weights[1:]:
-            x = x + self.step_size * v
+            x = self.drift(x, self.step_size * v)
             v = v - weight * self.step_size * self.kick_force(x)
         return x, v
 
@@ -101,7 +108,7 @@ class Clay:
 
     # --- the update ----------------------------------------------------------------------------------------------------
     def kinetic(self, v: Array) -> Array:
-        return 0.5 * (v * v).sum(axis=(1, 2, 3))
+        return 0.5 * (v * v).sum(axis=tuple(range(1, v.ndim)))
 
     def delta_h(self, x: Array, v: Array, x_end: Array, v_end: Array) -> Array:
         return self.action(x_end) - self.action(x) + self.kinetic(v_end) - self.kinetic(v)
@@ -111,7 +118,7 @@ class Clay:
             return np.log(u) < logdet - delta_h
 
     def choose(self, accept: NDArray[np.bool_], x_end: Array, x: Array) -> Array:
-        return np.where(accept[:, None, None, None], self.wrapped(x_end), x)
+        return np.where(accept.reshape(-1, *(1,) * (x.ndim - 1)), self.wrapped(x_end), x)
 
     def transition(self, x: Array, v: Array, u: Array, force: Array | None = None) -> dict[str, Array]:
         x_end, v_end = self.trajectory(x, v, force)
@@ -130,7 +137,7 @@ class Clay:
         return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(n_chains)]
 
     def momenta(self, rngs: Rngs) -> Array:
-        return np.array([rng.standard_normal((2, *self.shape)) for rng in rngs])
+        return np.array([rng.standard_normal(self.momentum_shape) for rng in rngs])
 
     def uniforms(self, rngs: Rngs) -> Array:
         return np.array([rng.random() for rng in rngs])
@@ -152,7 +159,7 @@ class Clay:
         return self.advance(x, self.kick_force(x), self.rngs(seed, len(x)), n)
 
     def advance(self, x: Array, force: Array, rngs: Rngs, n: int) -> tuple[Array, Any]:
-        out = np.empty((n, *x.shape))
+        out = np.empty((n, *x.shape), x.dtype)
         for i in range(n):
             record = self.transition(x, self.momenta(rngs), self.uniforms(rngs), force)
             x, force = record["x_next"], self.next_force(record)

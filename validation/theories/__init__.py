@@ -8,28 +8,43 @@ from __future__ import annotations
 
 from .base import ANGLE, Array, Observable, Symmetry, U
 from .circle import O2, U1
+from .fermions import Flavours, Monomials
 from .line import Gaussian, Mixture
+from .matrices import SU2, SU3, Matrices
+from .schwinger import Schwinger
 
 __all__ = [
     "ANGLE",
     "O2",
+    "SU2",
+    "SU3",
     "THEORIES",
     "U1",
     "Array",
+    "Flavours",
     "Gaussian",
+    "Matrices",
     "Mixture",
+    "Monomials",
     "Observable",
+    "Schwinger",
     "Symmetry",
     "Theory",
     "U",
     "energy",
+    "flavours",
 ]
 
-Theory = U1 | O2 | Gaussian | Mixture
+Theory = U1 | O2 | Gaussian | Mixture | Matrices  # Schwinger is a U1
 
-THEORIES: dict[str, type[U1] | type[O2] | type[Gaussian] | type[Mixture]] = {
-    theory.name: theory for theory in (U1, O2, Gaussian, Mixture)
+THEORIES: dict[str, type[U1] | type[O2] | type[Gaussian] | type[Mixture] | type[Schwinger] | type[SU2] | type[SU3]] = {
+    theory.name: theory for theory in (U1, O2, Gaussian, Mixture, Schwinger, SU2, SU3)
 }
+
+
+def flavours(theory: Theory) -> Flavours | None:
+    """The fermions of a theory, where there are any."""
+    return theory.flavours if isinstance(theory, Schwinger | Matrices) else None
 
 
 def energy(theory: Theory, x: Array, v: Array) -> Array:

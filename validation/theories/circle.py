@@ -16,16 +16,15 @@ from refimpl.exact import o2, u1
 from refimpl.exact.u1 import LARGEST_BETA
 
 from .. import measure
-from .base import ANGLE, Array, Observable, Symmetry, U
+from .base import ANGLE, Additive, Array, Observable, Symmetry, U
 
 
-class Angles:
+class Angles(Additive):
     """Fields of angles: distances on the circle, moves measured by their sine."""
 
     angular: ClassVar[bool] = True
     scale = 1.0
     beta: float
-    field_shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
@@ -78,25 +77,13 @@ class U1(Angles):
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> U1:
         """From declared attributes; raises `ValueError`."""
-        beta, shape = given["beta"], given["shape"]
-        try:
-            theory = cls(float(beta), (index(shape[0]), index(shape[1])))
-        except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(
-                f"beta, shape: got {beta!r} and {shape!r}, expected a number and two integers (T, X)"
-            ) from error
-        if not 0 < theory.beta <= LARGEST_BETA or min(theory.shape) < 2 or len(shape) != 2:
-            raise ValueError(
-                f"beta, shape: got {theory.beta}, {shape}, "
-                f"expected beta > 0 and at most {LARGEST_BETA:g}, and extents of at least 2"
-            )
-        return theory
+        return cls(*lattice(given, LARGEST_BETA))
 
     def declared(self) -> dict[str, Any]:
         return {"beta": self.beta, "shape": self.shape}
 
     @property
-    def field_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def field_shape(self) -> tuple[int, ...]:
         return (2, *self.shape)
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
@@ -144,8 +131,9 @@ class U1(Angles):
             *_translations({2: "translation in time", 3: "translation in space"}),
         )
 
-    def modes(self, change: Array) -> dict[str, Array]:
+    def modes(self, after: Array, before: Array) -> dict[str, Array]:
         """Parts of a change of the field that must not stay zero for ever."""
+        change = after - before
         return {
             "link": change,
             "Polyakov loop in time": change[:, 0].sum(axis=1),
@@ -161,8 +149,46 @@ class U1(Angles):
     def charge(self, x: Array) -> NDArray[np.int64]:
         return measure.charge(x)
 
-    def charge_distribution(self) -> tuple[NDArray[np.int64], Array]:
+    def charge_distribution(self) -> tuple[NDArray[np.int64], Array] | None:
+        """Charges and their probabilities, where they are known."""
         return u1.charge_distribution(self.beta, self.shape)
+
+    loop_mean_plaquette = staticmethod(measure.loop_mean_plaquette)
+    loop_wilson_loop = staticmethod(measure.loop_wilson_loop)
+
+    @property
+    def plaquette_rounding(self) -> float:
+        return ANGLE + 2 * self.volume * U
+
+    @property
+    def loop_rounding(self) -> float:
+        """Of a Wilson loop of up to twelve links."""
+        return 4 * ANGLE + 2 * self.volume * U
+
+    def loop_mean(self, side: int) -> float | None:
+        """The mean of a square Wilson loop, where it is known."""
+        return u1.wilson_loop(self.beta, self.shape, side**2)
+
+    def uniform_phases(self, x: Array) -> Array:
+        """Mean cosines ``(phase, n)`` of phases that are uniform on the circle: links and Polyakov loops."""
+        return measure.mean_phases(x)
+
+
+def lattice(given: Mapping[str, Any], largest_beta: float) -> tuple[float, tuple[int, int]]:
+    """Coupling and shape of declared attributes; raises `ValueError`."""
+    beta, shape = given["beta"], given["shape"]
+    try:
+        coupling, extents = float(beta), (index(shape[0]), index(shape[1]))
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"beta, shape: got {beta!r} and {shape!r}, expected a number and two integers (T, X)"
+        ) from error
+    if not 0 < coupling <= largest_beta or min(extents) < 2 or len(shape) != 2:
+        raise ValueError(
+            f"beta, shape: got {coupling}, {shape}, "
+            f"expected beta > 0 and at most {largest_beta:g}, and extents of at least 2"
+        )
+    return coupling, extents
 
 
 def _translations(axes: Mapping[int, str]) -> tuple[Symmetry, ...]:
@@ -200,7 +226,7 @@ class O2(Angles):
         return {"beta": self.beta, "length": self.length}
 
     @property
-    def field_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def field_shape(self) -> tuple[int, ...]:
         return (self.length,)
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
@@ -249,8 +275,9 @@ class O2(Angles):
         rotation = Symmetry("rotation", lambda x: measure.angle_difference(x + a, np.zeros(1)), lambda f: f)
         return (rotation, *_translations({1: "translation"}))
 
-    def modes(self, change: Array) -> dict[str, Array]:
+    def modes(self, after: Array, before: Array) -> dict[str, Array]:
         """Parts of a change of the field that must not stay zero for ever."""
+        change = after - before
         return {"angle": change, "sum of angles": change.sum(axis=1, keepdims=True)}
 
     @cached_property

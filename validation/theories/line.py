@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from refimpl.exact import gaussian, mixture
 
-from .base import Array, Observable, Symmetry, U
+from .base import Additive, Array, Observable, Symmetry, U
 
 
-class Reals:
+class Reals(Additive):
     """Fields ``(n, D)`` on the real line, in units of their smallest standard deviation."""
 
     angular: ClassVar[bool] = False
@@ -152,8 +152,9 @@ class Reals:
     def symmetries(self, rng: np.random.Generator, n: int) -> tuple[Symmetry, ...]:
         return ()
 
-    def modes(self, change: Array) -> dict[str, Array]:
+    def modes(self, after: Array, before: Array) -> dict[str, Array]:
         """Parts of a change of the field that must not stay zero for ever."""
+        change = after - before
         return {"coordinate": change, "sum of coordinates": change.sum(axis=1, keepdims=True)}
 
     def charge(self, x: Array) -> NDArray[np.int64]:

@@ -1,0 +1,224 @@
+"""Pseudofermions: their action, force and heat bath against dense algebra, and the determinant that they telescope to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.statistics import sign_test
+
+from .. import measure_dirac as measure
+from ..contract import Subject, TargetFault
+from ..evidence import Trial, sampler, seed_from
+from ..sequential import sequential_p_values
+from ..theories import U
+from ..verdict import FAIL, PASS, Verdict, skipped, within
+from .fermions import SMALL, fermions_of, lattices, shape_of
+from .transcript import normal_p_values, normal_sensitivity
+
+Array = NDArray[np.float64]
+Complex = NDArray[Any]
+
+LARGEST_PROBED = 64  # rows of a matrix that is read off a quadratic form, entry by entry
+
+
+class Pseudofermions:
+    """The oracle's own matrices of the monomials that a target declares, at given links."""
+
+    def __init__(self, subject: Subject, x: NDArray[Any]) -> None:
+        own, self.declared, self.shape = fermions_of(subject), subject.monomials, (x.shape[2], x.shape[3])
+        if self.declared.even_odd and (self.shape[0] % 2 or self.shape[1] % 2):
+            raise TargetFault(f"even_odd: got True on a lattice of shape {self.shape}, expected even extents")
+        self.d = own.matrix(x)
+        self.core = measure.cores(self.d, self.shape, self.declared.even_odd)
+        self.kernels = measure.kernels(self.core, self.declared.mus, self.declared.mu_reg)
+        rows = self.d.shape[-1]
+        sites = self.shape[0] * self.shape[1]
+        every = np.ones(rows, dtype=bool)
+        self.rows = measure.even_rows(self.shape, rows // sites) if self.declared.even_odd else every
+        s = np.linalg.svd(self.core, compute_uv=False)
+        self.least = s[:, -1] ** 2 + self.declared.mu_reg  # the smallest eigenvalue of M + mu_reg
+        self.condition = (s[:, 0] ** 2 + self.declared.mu_reg) / self.least
+
+    def fields(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Complex:
+        """Random fields of all monomials, zero on odd sites where they live on even ones."""
+        flat = measure.random_spinors(rng, shape).reshape(shape[0], shape[1], -1)
+        flat[:, :, ~self.rows] = 0
+        return flat.reshape(shape)
+
+    def living(self, phi: Complex) -> Complex:
+        """The components that are not zero, ``(n, field, rows)``."""
+        return np.asarray(phi.reshape(*phi.shape[:2], -1)[:, :, self.rows])
+
+
+def action(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """``sum_m phi_m^dag K_m phi_m`` against dense algebra for the monomials declared: plain, even-odd, Hasenbusch, both."""
+    largest, detail, n = 0.0, "", 0
+    for at, x in _with_pseudofermions(subject):
+        own = Pseudofermions(at, x)
+        phi = own.fields(rng, at.pseudofermion_shape(x))
+        parts = np.array(
+            [
+                np.einsum("ni,nij,nj->n", v.conj(), k, v).real
+                for k, v in zip(own.kernels, own.living(phi).swapaxes(0, 1), strict=True)
+            ]
+        )
+        got, expected = at.pseudofermion_action(x, phi), parts.sum(axis=0)
+        error = np.abs(got - expected) / np.abs(expected) / own.condition
+        n += len(x)
+        if not float(error.max()) <= largest:
+            k = int(np.argmax(error))
+            told = ", ".join(f"{part:.6g}" for part in parts[:, k])
+            largest, detail = (
+                float(error.max()),
+                f"{shape_of(x)}: got {got[k]:.10g}, expected {expected[k]:.10g} = {told}",
+            )
+    tolerance = 64 * own.d.shape[-1] * U
+    return within(
+        "relative error over the condition number",
+        largest,
+        tolerance,
+        f"a relative error of {tolerance:.1e}",
+        n,
+        detail,
+    )
+
+
+def _with_pseudofermions(subject: Subject) -> Iterator[tuple[Subject, NDArray[Any]]]:
+    """As `lattices`; those with odd extents are left out where the monomials need even ones."""
+    for at, x in lattices(subject):
+        if at is subject or not (at.monomials.even_odd and (x.shape[2] % 2 or x.shape[3] % 2)):
+            yield at, x
+
+
+def force(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """The derivative of the pseudofermion action along random directions, against the exact one of dense algebra."""
+    largest, detail, n = 0.0, "", 0
+    for at, x in _with_pseudofermions(subject):
+        own, flavours = Pseudofermions(at, x), fermions_of(at)
+        phi = own.fields(rng, at.pseudofermion_shape(x))
+        got_force = at.pseudofermion_force(x, phi)
+        size = (np.abs(phi) ** 2).reshape(len(x), -1).sum(axis=1)
+        for _ in range(3):
+            w = rng.standard_normal(got_force.shape)
+            w /= np.sqrt((w * w).sum(axis=tuple(range(1, w.ndim)), keepdims=True))
+            tangent = w if np.iscomplexobj(x) else w[..., None]
+            dd = measure.derivative(x, tangent, flavours.generators, flavours.kappa, flavours.antiperiodic)
+            dcore = measure.core_derivative(own.d, dd, own.shape, own.declared.even_odd)
+            slopes = measure.kernel_derivatives(own.core, dcore, own.declared.mus, own.declared.mu_reg)
+            expected = sum(
+                np.einsum("ni,nij,nj->n", v.conj(), k, v).real
+                for k, v in zip(slopes, own.living(phi).swapaxes(0, 1), strict=True)
+            )
+            got = (got_force * w).sum(axis=tuple(range(1, w.ndim)))
+            # A derivative has one more inverse than the action: of the size |phi|^2 / least^2, wrong by the condition number.
+            error = np.abs(got - expected) / (size * own.condition / own.least**2)
+            n += len(x)
+            if not float(error.max()) <= largest:
+                k = int(np.argmax(error))
+                largest = float(error.max())
+                detail = f"{shape_of(x)}: got {got[k]:.10g}, expected {np.asarray(expected)[k]:.10g} along a random direction"
+    tolerance = 64 * own.d.shape[-1] * U
+    return within(
+        "relative error over its scale", largest, tolerance, f"a relative error of {tolerance:.1e}", n, detail
+    )
+
+
+def determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """The kernels, read off the quadratic form entry by entry, telescope: ``prod_m det K_m^-1 = det(M + mu_reg)``.
+
+    Uses nothing of what is declared but where the fields live: masses that do not meet leave a factor over.
+    """
+    small = [at for changes in SMALL[:1] if (at := subject.replace(**changes)) is not None]
+    at = small[0] if small else subject
+    x = sampler(at, rng, 1)
+    own = Pseudofermions(at, x)
+    rows = int(own.rows.sum())
+    if rows > LARGEST_PROBED:
+        return skipped(f"cannot be made on 2x2, and {rows} rows are too many to read off a quadratic form")
+    shape = at.pseudofermion_shape(x)
+    total, slack = 0.0, 0.0
+    for field in range(shape[1]):
+        kernel = _probed(at, x, field, own.rows)
+        total -= float(np.linalg.slogdet(kernel)[1])
+        slack += float(np.linalg.cond(kernel))
+    expected = float(
+        np.linalg.slogdet(own.core @ own.core.conj().swapaxes(-1, -2) + own.declared.mu_reg * np.eye(rows))[1][0]
+    )
+    tolerance = 256 * rows**2 * U * slack * float(own.condition[0])
+    return within(
+        "|log prod det K^-1 - log det M|", abs(total - expected), tolerance, f"an error of {tolerance:.1e}", rows**2,
+        f"{shape_of(x)}: the kernels give {total:.10g}, expected {expected:.10g}",
+    )  # fmt: skip
+
+
+def _probed(at: Subject, x: NDArray[Any], field: int, living: NDArray[np.bool_]) -> Complex:
+    """The Hermitian matrix of the quadratic form of one field: ``S(e_i)``, ``S(e_i + e_j)`` and ``S(e_i + i e_j)``."""
+    rows = np.flatnonzero(living)
+    n, (i, j) = len(rows), np.triu_indices(len(rows), 1)
+    shape = (n + 2 * len(i), *at.pseudofermion_shape(x)[1:])
+    flat = np.zeros((shape[0], shape[1], living.size), np.complex128)
+    single, real, imaginary = np.arange(n), n + np.arange(len(i)), n + len(i) + np.arange(len(i))
+    flat[single, field, rows] = 1
+    for probes, weight in ((real, 1), (imaginary, 1j)):
+        flat[probes, field, rows[i]], flat[probes, field, rows[j]] = 1, weight
+    values = at.pseudofermion_action(np.repeat(x, shape[0], axis=0), flat.reshape(shape))
+    diagonal, both = values[:n], values[i] + values[j]
+    kernel = np.diag(diagonal).astype(np.complex128)
+    kernel[i, j] = (values[real] - both) / 2 - 0.5j * (values[imaginary] - both)
+    kernel[j, i] = kernel[i, j].conj()
+    return kernel
+
+
+def heat_bath(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Pseudofermions drawn by the target have the density ``exp(-phi^dag K phi)``, chain by chain and call by call.
+
+    With the oracle's ``K = L L^dag`` the components of ``L^dag phi`` are independent complex normal numbers, so that
+    ``phi^dag K phi`` has a Gamma(n, 1) law. Exact p-values: those of `transcript.momenta`, and sign tests of the products of
+    neighbouring chains, and of one chain in two calls: fields that are not drawn anew are seen there.
+    """
+    size, stray = 1, 0.0
+
+    def p_values(n: int) -> tuple[float, int]:
+        nonlocal size, stray
+        rows, neighbours, calls, done = [], [], [], 0
+        while done < n:
+            x = sampler(subject, rng, 64)
+            own = Pseudofermions(subject, x)
+            factors = [np.linalg.cholesky(k).conj().swapaxes(-1, -2) for k in own.kernels]
+            pair = []
+            for _ in range(2):
+                phi = subject.pseudofermion_heat_bath(x, seed_from(rng))
+                stray = max(stray, float(np.abs(phi.reshape(*phi.shape[:2], -1)[:, :, ~own.rows]).max(initial=0.0)))
+                parts = [np.einsum("nij,nj->ni", f, own.living(phi)[:, k]) for k, f in enumerate(factors)]
+                eta = np.concatenate(parts, axis=1) * np.sqrt(2)
+                pair.append(np.concatenate([eta.real, eta.imag], axis=1))
+            rows += pair
+            calls.append((pair[0] * pair[1]).sum(axis=1))
+            neighbours.append((pair[0][::2] * pair[0][1::2]).sum(axis=1))
+            size = pair[0].shape[1]
+            done += 2 * pair[0].size
+        p = [
+            *normal_p_values(np.concatenate(rows)),
+            sign_test(np.concatenate(calls)),
+            sign_test(np.concatenate(neighbours)),
+        ]
+        return float(min(p)), len(p)
+
+    n = trial.effort.decisions * 2**15
+    result = sequential_p_values(p_values, trial.alpha, n)
+    if stray:
+        return within("largest field on odd sites", stray, 0.0, "any", n, "declared to live on the even sites")
+    return Verdict(
+        FAIL if result.alarm else PASS,
+        "L^dag phi ~ N(0, 1): p-value",
+        result.p_value,
+        result.bound,
+        normal_sensitivity(n, size, trial.alpha, "the whitened fields"),
+        result.samples,
+        trial.alpha,
+        f"p = {result.p_value:.2g}" if result.alarm else "",
+    )

@@ -1,0 +1,68 @@
+"""What targets return, taken as checked arrays; and what may go wrong with a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class TargetFault(Exception):
+    """The target raised, hung or returned something the contract does not allow."""
+
+
+class TargetError(Exception):
+    """The target could not be started, or declares something the oracle cannot judge."""
+
+
+PER_CHAIN = frozenset({"logdet", "delta_h", "accept", "u", "d"})
+FINITE = frozenset({"x_next", "accept", "v", "u", "d"})  # a proposal may diverge, what is kept may not
+FIELDS = frozenset({"x_proposed", "x_next"})
+
+
+def transition_record(
+    name: str, result: Any, x: Array, v_shape: tuple[int, ...], fields: tuple[str, ...]
+) -> dict[str, Array]:
+    """A mapping with these fields, for fields like ``x`` and momenta of this shape."""
+    if not isinstance(result, Mapping):
+        raise TargetFault(f"{name}: got {kind_of(result)}, expected a mapping with {', '.join(fields)}")
+    missing = [field for field in fields if field not in result]
+    if missing:
+        raise TargetFault(f"{name}: got no {', '.join(missing)}, expected a mapping with {', '.join(fields)}")
+    out = {}
+    for field in fields:
+        shape = x.shape[:1] if field in PER_CHAIN else x.shape if field in FIELDS else v_shape
+        kind = x.dtype if field in FIELDS else np.float64
+        out[field] = checked_array(f"{name}: {field}", result[field], shape, field in FINITE, kind)
+    return out
+
+
+def checked_array(
+    name: str, value: Any, shape: tuple[int, ...], finite: bool = True, dtype: Any = np.float64
+) -> NDArray[Any]:
+    array = converted(name, value, dtype)
+    if array.shape != shape:
+        raise TargetFault(f"{name}: got shape {array.shape}, expected {shape}")
+    if finite and not np.all(np.isfinite(array)):
+        raise TargetFault(f"{name}: got {np.sum(~np.isfinite(array))} NaN or infinite values, expected finite ones")
+    return array
+
+
+def converted(name: str, value: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """Anything array-like (torch and JAX arrays through ``__array__``) as a float64 or complex128 copy."""
+    try:
+        value = value.detach().cpu() if hasattr(value, "detach") else value
+        array = np.asarray(value.resolve_conj() if hasattr(value, "resolve_conj") else value)
+    except (Exception, SystemExit) as error:  # conversion runs a stranger's code
+        raise TargetFault(f"{name}: got {kind_of(value)}, expected an array") from error
+    if array.dtype.kind not in ("biufc" if np.dtype(dtype).kind == "c" else "biuf"):
+        raise TargetFault(f"{name}: got dtype {array.dtype}, expected {np.dtype(dtype)}")
+    return np.array(array, dtype=dtype)
+
+
+def kind_of(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:60]!r}"

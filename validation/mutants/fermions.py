@@ -1,0 +1,338 @@
+"""Wrong Wilson fermions: each overrides one method of the clay in `fermions_clay` and names the checks it must fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .clay import Array, Clay, Rngs
+from .fermions_clay import ONE, SIGMA_Y, Complex, PseudofermionClay, SchwingerClay
+
+
+# --- the operator ------------------------------------------------------------------------------------------------------
+class PeriodicFermions(SchwingerClay):
+    """fermions are periodic in time: the boundary sign is missing, which no average over U(1) fields shows"""
+
+    killed_by = ("fermions.dense", "fermions.free_determinant", "fermions.determinant", "static.action")
+
+    def boundary(self) -> float:
+        return 1.0
+
+
+class PeriodicApply(SchwingerClay):
+    """the matrix-free operator lacks the boundary sign that the matrix has"""
+
+    killed_by = ("fermions.apply",)
+
+    def apply_links(self, x: Array) -> Complex:
+        return np.exp(1j * x)
+
+
+class OverwrittenHop(SchwingerClay):
+    """entries of the matrix are set where they should be added: wrong on two sites in a direction"""
+
+    killed_by = ("fermions.dense", "fermions.determinant", "static.action")
+
+    def put(self, d: Complex, row: int, column: int, block: Complex) -> None:
+        d[:, row, :, column] = block
+
+
+class OneGamma(SchwingerClay):
+    """sigma_y stands for sigma_x too"""
+
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.free_determinant")
+
+    def gammas(self) -> tuple[Complex, Complex]:
+        return SIGMA_Y, SIGMA_Y
+
+
+class ExchangedProjectors(SchwingerClay):
+    """hops ahead have 1 + sigma: the adjoint operator, with the same determinant"""
+
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.golden")
+
+    def ahead(self, mu: int) -> Complex:
+        return ONE + self.gammas()[mu]
+
+    def behind(self, mu: int) -> Complex:
+        return ONE - self.gammas()[mu]
+
+
+class SameProjectors(SchwingerClay):
+    """the hop back has the projector of the hop ahead"""
+
+    killed_by = ("fermions.dense", "fermions.gamma5_hermiticity")
+
+    def behind(self, mu: int) -> Complex:
+        return ONE - self.gammas()[mu]
+
+
+class NoDaggerBack(SchwingerClay):
+    """the hop back goes through the link and not its conjugate"""
+
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.gamma5_hermiticity", "fermions.gauge_covariance")
+
+    def back(self, u: Complex) -> Complex:
+        return u
+
+
+class TwiceKappa(SchwingerClay):
+    """2 kappa before the hops, from another normalisation of the field"""
+
+    killed_by = ("fermions.dense", "fermions.determinant", "static.action")
+
+    def hopping(self) -> float:
+        return 2 * self.kappa
+
+
+class MassOfThreeDimensions(SchwingerClay):
+    """kappa is turned into a mass by 1/(2 m + 6) and back by 1/(2 m + 4)"""
+
+    killed_by = ("fermions.dense", "fermions.free_determinant")
+
+    def hopping(self) -> float:
+        mass = (1 / self.kappa - 6) / 2
+        return 1 / (2 * mass + 4)
+
+
+# --- the determinant ---------------------------------------------------------------------------------------------------
+class OneFlavour(SchwingerClay):
+    """the weight has the first power of the determinant"""
+
+    killed_by = ("static.action", "transcript.energy", "exact_start.observables_later")
+
+    def fermion_action(self, x: Array) -> Array:
+        return -self.logdet_dirac(x)
+
+
+class SquaredLogdet(SchwingerClay):
+    """`logdet_dirac` is that of D D^dag; the action knows"""
+
+    killed_by = ("fermions.determinant", "fermions.free_determinant")
+
+    def logdet_dirac(self, x: Array) -> Array:
+        return 2 * super().logdet_dirac(x)
+
+    def fermion_action(self, x: Array) -> Array:
+        return -self.logdet_dirac(x)
+
+
+class PositiveDeterminants(SchwingerClay):
+    """the logarithm of a negative determinant is that of a tiny number"""
+
+    killed_by = ("fermions.determinant",)
+
+    def logdet_dirac(self, x: Array) -> Array:
+        return np.log(np.maximum(np.linalg.det(self.dirac_dense(x)).real, 1e-300))
+
+
+class ForceWithoutBoundary(SchwingerClay):
+    """the force takes the links without the boundary sign: the sampler stays exact"""
+
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+
+    def force_links(self, x: Array) -> Complex:
+        return np.exp(1j * x)
+
+
+class DoubledFermionForce(SchwingerClay):
+    """the force of the determinant is twice too large"""
+
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+
+    def determinant_force(self, x: Array) -> Array:
+        return 2 * super().determinant_force(x)
+
+
+class QuenchedForce(SchwingerClay):
+    """the trajectory is driven by the gauge force alone: exact, and badly accepted"""
+
+    killed_by = ("static.force", "maps.energy_scaling")
+
+    def determinant_force(self, x: Array) -> Array:
+        return np.zeros(x.shape)
+
+
+# --- pseudofermions ------------------------------------------------------------------------------------------------------
+class EvenOddSign(SchwingerClay):
+    """D_sc = 1 + D_eo D_oe"""
+
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant", "pseudofermions.heat_bath")
+
+    def schur(self, d: Complex) -> Complex:
+        d_eo, d_oe = self.blocks(d)
+        return np.eye(d_eo.shape[1]) + d_eo @ d_oe
+
+
+class HasenbuschOffByOne(SchwingerClay):
+    """a monomial between two masses has the inverse of the larger one"""
+
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant")
+
+    def inverses(self, core: Complex) -> list[Complex]:
+        m = core @ core.conj().swapaxes(-1, -2)
+        masses = [below if above is None else above for below, above in self.steps()]
+        return [np.linalg.inv(m + mass * np.eye(m.shape[-1])) for mass in masses]
+
+
+class LastMassForgotten(SchwingerClay):
+    """the last monomial is that of M without a mass: the determinant is counted too often"""
+
+    killed_by = ("pseudofermions.action", "pseudofermions.determinant")
+
+    def steps(self) -> list[tuple[float, float | None]]:
+        return [*super().steps()[:-1], (0.0, None)]
+
+
+class HalfTheSchurForce(SchwingerClay):
+    """the derivative of D_eo D_oe has one term of the product rule"""
+
+    killed_by = ("pseudofermions.force", "fermions.golden")
+
+    def schur_derivative(self, d: Complex, dd: Complex) -> Complex:
+        return -self.blocks(dd)[0] @ self.blocks(d)[1]
+
+
+class PseudofermionForceWithoutTwo(SchwingerClay):
+    """the force of pseudofermions lacks the 2 of 2 Re"""
+
+    killed_by = ("pseudofermions.force",)
+
+    def pseudofermion_factor(self) -> float:
+        return -1.0
+
+
+class RealVariance(SchwingerClay):
+    """real and imaginary part of the noise have variance 1 each"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def pseudofermion_heat_bath(self, x: Array, seed: int) -> Complex:
+        return np.sqrt(2) * super().pseudofermion_heat_bath(x, seed)
+
+
+class RealNoise(SchwingerClay):
+    """the noise has no imaginary part"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def noise(self, rngs: Rngs, rows: int) -> Complex:
+        return np.array([rng.standard_normal(rows) for rng in rngs]).astype(np.complex128)
+
+
+class HeatBathOfTheInverse(SchwingerClay):
+    """phi = K^1/2 chi instead of K^-1/2 chi"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def drawn(self, x: Array, rngs: Rngs) -> Complex:
+        kernels, even = self.kernels(x), self.even()
+        flat = np.zeros((len(x), len(kernels), even.size), np.complex128)
+        for m, kernel in enumerate(kernels):
+            root = np.linalg.cholesky(kernel)
+            flat[:, m, even] = np.einsum("nij,nj->ni", root, self.noise(rngs, root.shape[-1]))
+        return flat.reshape(len(x), len(kernels), *self.shape, 2)
+
+
+class StaleNoise(SchwingerClay):
+    """pseudofermions are not drawn anew: every call has the noise of the first"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def pseudofermion_heat_bath(self, x: Array, seed: int) -> Complex:
+        return super().pseudofermion_heat_bath(x, 0)
+
+
+@dataclass(frozen=True)
+class NotRefreshed(PseudofermionClay):
+    """HMC makes the pseudofermions of every trajectory of one noise: they are never integrated over"""
+
+    beta: float = 1.0
+    kappa: float = 0.35
+    shape: tuple[int, int] = (2, 2)
+    killed_by = ("exact_start.observables_later",)
+
+    def fields(self, x: Array, rngs: Rngs) -> Complex:
+        return self.drawn(x, [np.random.default_rng(1) for _ in rngs])
+
+
+class RefreshedInside(PseudofermionClay):
+    """pseudofermions are drawn anew for the energy at the end"""
+
+    killed_by = ("exact_start.energy_exchange", "exact_start.observables_later")
+
+    def hamiltonian(self, x: Array, v: Array, phi: Complex) -> Array:
+        rngs = [np.random.default_rng() for _ in x]
+        return super().hamiltonian(x, v, self.drawn(x, rngs))
+
+
+class WrongNoiseInHMC(PseudofermionClay):
+    """HMC with pseudofermions of twice their variance"""
+
+    killed_by = ("exact_start.observables_later",)
+
+    def fields(self, x: Array, rngs: Rngs) -> Complex:
+        return np.sqrt(2) * super().fields(x, rngs)
+
+
+# --- estimates -----------------------------------------------------------------------------------------------------------
+class EstimateOfOneFlavour(SchwingerClay):
+    """the estimate is that of |det D|"""
+
+    killed_by = ("estimates.determinant",)
+
+    def log_weight(self, m: Complex, phi: Complex) -> Array:
+        return 0.5 * super().log_weight(m, phi)
+
+
+class ScaleForgotten(SchwingerClay):
+    """fields of another variance, the power of which the weight lacks"""
+
+    killed_by = ("estimates.determinant",)
+
+    def scale(self) -> float:
+        return 1.1
+
+    def log_weight(self, m: Complex, phi: Complex) -> Array:
+        return super().log_weight(m, phi) - m.shape[-1] * np.log(self.scale())
+
+
+class InverseEstimate(SchwingerClay):
+    """M where its inverse belongs: an estimate of 1/det M"""
+
+    killed_by = ("estimates.determinant",)
+
+    def log_weight(self, m: Complex, phi: Complex) -> Array:
+        return super().log_weight(np.linalg.inv(m), phi)
+
+
+# --- moves along the orbit -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class MovingWindow(SchwingerClay):
+    """flux is drawn from a window around the current field, which moves with it, and accepted by the determinant"""
+
+    beta: float = 0.25
+    kappa: float = 0.1
+    killed_by = ("exact_start.observables", "exact_start.observables_later")
+    reversible: ClassVar[bool] = False
+
+    def choose(self, accept: Any, x_end: Array, x: Array) -> Array:
+        now, rng = super().choose(accept, x_end, x), np.random.default_rng()
+        for _ in range(8):
+            fields = np.stack([self.wound(now, k) for k in (-1, 0, 1)])
+            weights = np.exp([-Clay.action(self, field) for field in fields])
+            pick = (rng.random(len(x)) * weights.sum(axis=0) >= np.cumsum(weights, axis=0)).sum(axis=0)
+            new = fields[np.minimum(pick, 2), np.arange(len(x))]
+            ratio = np.exp(self.fermion_action(now) - self.fermion_action(new))
+            now = np.where((rng.random(len(x)) < ratio)[:, None, None, None], new, now)
+        return now
+
+    def wound(self, x: Array, k: int) -> Array:
+        """The field with ``2 pi k/V`` more in every plaquette."""
+        n_t, n_x = self.shape
+        flux = np.zeros((1, *x.shape[1:]))
+        flux[0, 1] = 2 * np.pi * k / (n_t * n_x) * np.arange(n_t)[:, None]
+        flux[0, 0, -1] = -2 * np.pi * k / n_x * np.arange(n_x)
+        return self.wrapped(x + flux)
