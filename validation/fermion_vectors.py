@@ -32,7 +32,7 @@ FIELDS = (
     ("su2-3x4", 2, (3, 4), 0.2),
     ("su3-2x2", 3, (2, 2), 0.265),
     ("su3-2x4", 3, (2, 4), 0.2),
-    ("u1-negative-3x3", 1, (3, 3), 0.45),
+    ("minus-3x3", 1, (3, 3), 0.45),
 )
 
 # What a target sets to have the action of these pseudofermions; even-odd ones need even extents.
@@ -73,9 +73,9 @@ def _vectors() -> Iterator[tuple[str, dict[str, Any], dict[str, NDArray[Any]]]]:
             "kappa": kappa,
             "shape": list(shape),
             "pseudofermions": kinds,
-            "flags": ["EDGE_CASE"] if "negative" in name else ["BASIC", "CONVENTION"],
+            "flags": ["EDGE_CASE"] if "minus" in name else ["BASIC", "CONVENTION"],
             "comment": "a rough field"
-            + (" of negative determinant" if "negative" in name else "")
+            + (" of negative determinant" if "minus" in name else "")
             + ", and one near order",
             "expected": "valid",
             "derivation": "dense elimination and analytic forces in 51-digit fixed-point arithmetic, rounded once",
