@@ -212,8 +212,10 @@ def _panels(table: Table, histories: Sequence[tuple[str, NDArray[np.int64]]]) ->
         Panel("CPU seconds per independent Q", "", "seconds", [("", x, [row["seconds_per_charge"] for row in found], None, "o")],
               log_y=True, legend=False, x_names=names),
     ]  # fmt: skip
-    lines: list[tuple[str, Any, Any, Any, str]] = []
     length = min(len(charge) for _, charge in histories)
+    lines: list[tuple[str, Any, Any, Any, str]] = []
+    levels: list[tuple[str, float]] = []
     for i, (name, charge) in enumerate(reversed(histories)):
-        lines.append((name, np.arange(length), charge[:length] + 6 * i, None, "-"))
-    return [*panels, Panel("one chain each, shifted by 6", "step", "Q", lines)]
+        lines.append(("", np.arange(length), charge[:length] + 6 * i, None, "-"))
+        levels.append((f"{name}: Q = 0", 6.0 * i))
+    return [*panels, Panel("one chain each, shifted by 6", "step", "Q", lines, levels, legend=False)]
