@@ -78,7 +78,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
             "Schwinger: independence Metropolis from exact pure gauge configurations at beta' = "
             f"{SCHWINGER_BETA:g}; SU(3): HMC with even-odd",
             f"pseudofermions from exact pure gauge configurations at beta' = {SU3_BETA:g}. Discarded: five to ten tau_int.",
-            "mass: of cosh(m (t - T/2)) through C(t) and C(t + 1); rows with two t: its mean over the plateau, weighted by the errors.",
+            "mass: of cosh(m (t - T/2)) through C(t), C(t + 1); rows with two t: its mean over the plateau, weighted by 1/error^2.",
             "Errors: jackknife over chains, which are independent.",
         ),
         seed,
@@ -95,7 +95,8 @@ def ensembles(quick: bool) -> list[Ensemble]:
     found = [
         Ensemble(
             f"Schwinger, beta = 2, L = {extent}", model, IndependenceMetropolis(model.action, proposal),
-            lambda rng, n: exact.u1.sample(rng, n, SCHWINGER_BETA, (extent, extent)), *size, sources=extent, paper=None if quick else 0.35,
+            lambda rng, n: exact.u1.sample(rng, n, SCHWINGER_BETA, (extent, extent)), *size, sources=extent,
+            paper=None if quick else 0.35,
         )
     ]  # fmt: skip
     sizes = ((4, 5, (3, 1, 3, 1)),) if quick else ((8, 5, (8, 10, 60, 2)), (16, 8, (6, 10, 24, 2)))
