@@ -160,9 +160,9 @@ def _analysed(ensemble: Ensemble, correlators: Array) -> tuple[list[tuple[Cell, 
     first, last = ensemble.window
     value, error = plateau(correlators, ensemble.window)
     rows.append((ensemble.name, f"{first}-{last}", None, None, _cell(value), _cell(error), ensemble.paper))
-    t = np.arange(half)
+    t = np.arange(1, half)  # the contact point at 0 would flatten the rest
     lines: list[tuple[str, Any, Any, Any, str]] = [
-        ("m(t)", t, masses.value[:half], np.nan_to_num(masses.error[:half]), "o"),
+        ("m(t)", t, masses.value[1:half], np.nan_to_num(masses.error[1:half]), "o"),
         (f"plateau {value:.3f} +- {error:.3f}", [first, last], [value, value], None, "-"),
     ]
     levels = [] if ensemble.paper is None else [(f"paper {ensemble.paper:g}", ensemble.paper)]
