@@ -239,7 +239,8 @@ def _gauge_start(theory: Theory) -> str:
 
     p = theory.parameters
     beta = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]), theory.colours)
-    return f"refimpl: start: exact pure gauge configurations at beta = {beta:.4g}, the closest; `refimpl analyse` cuts what thermalises"
+    what = f"exact pure gauge configurations at beta = {beta:.4g}, the closest"
+    return f"refimpl: start: {what}; `refimpl analyse` cuts what thermalises"
 
 
 @contextmanager

@@ -136,8 +136,8 @@ class NestedHMC:
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
         """Momenta of this shape, that of the force, Metropolis uniforms, and ``chi`` of every pseudofermion."""
-        chis = [monomial.noise(rngs, (shape[2], shape[3])) for monomial in self.monomials]
-        return *momenta_and_uniforms(rngs, shape), *chis
+        v, u = momenta_and_uniforms(rngs, shape)
+        return v, u, *(monomial.noise(rngs, (shape[2], shape[3])) for monomial in self.monomials)
 
     def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
         """New pseudofermions, one trajectory and one accept/reject decision for every chain."""

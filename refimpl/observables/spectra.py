@@ -4,8 +4,8 @@
 Squaring last keeps digits of small eigenvalues that squaring first would lose.
 
 Condition numbers have heavy tails. Where an eigenvalue of ``gamma5 D`` crosses zero it has a finite density there, which the
-weight ``det D^2`` multiplies by its square, so that ``P(cond > c)`` falls like ``c^(-3/2)``: means exist, variances do not,
-the error bar of a sample mean is none and the largest value grows with the sample. Compare medians and `quantiles`.
+weight ``det D^2`` multiplies by its square, so that ``P(cond > c)`` falls like ``c^(-3/2)`` in the end: means exist, variances do
+not, the error bar of a sample mean is none and the largest value grows with the sample. Compare medians and `quantiles`.
 """
 
 from __future__ import annotations

@@ -99,8 +99,9 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
         notes=(
             f"Independent configurations (effective fraction): {sizes}.",
             "Ensemble 'target': exact pure gauge theory weighted with det^2. 'pure gauge': the same without the determinant.",
-            "In the Schwinger model P(cond > c) falls like c^(-1/2) there (no mean), like c^(-3/2) in the target (no variance).",
-            "The averages of the paper are over ensembles drawn from its flow models at L = 8, not weighted, which may be why they are larger.",
+            "Eigenvalues that cross zero make P(cond > c) fall like c^(-1/2) without and c^(-3/2) with the determinant in the end:",
+            "no mean, no variance. Crossings are rare: below c = 10^5 the tail of the Schwinger model is steeper (figure).",
+            "The averages of the paper are over ensembles of its flow models, not weighted, which may be why they are larger.",
             "Monomial 'm of mu_1 ...': the kernel (M + mu_m)/(M + mu_(m+1)), the last one M + mu_Nh, with M = D_sc D_sc^dag.",
             "one_in_40k: exceeded by one configuration in 40000, the paper's sample; a typical largest value of it.",
         ),

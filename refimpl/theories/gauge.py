@@ -15,8 +15,8 @@ from ..lattice import check_number, check_shape
 from .base import Array, Sampler, Squared, Theory, by_sector
 from .matching import pure_gauge_beta
 
-# Sites of the largest lattice where exact configurations with quarks are drawn by rejection: milliseconds each there, and some
-# thirty times as long on 8 x 8. Not of SU(3), where less than one draw in 10,000 is accepted.
+# Sites of the largest lattice where exact configurations with quarks are drawn by rejection: a millisecond each there, more than
+# a second on 8 x 8. Not of SU(3), where less than one draw in 10,000 is accepted.
 EXACT_SITES = 16
 LOOP = 2  # sides of the Wilson loop that is recorded, where the lattice is larger
 
@@ -54,6 +54,7 @@ def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
     """
     shape = check_shape(shape)
     check_number("kappa", kappa, 0, above=True)
+    action = actions.WilsonU1(beta) + actions.WilsonDeterminant(kappa)
     solved = shape == (2, 2) and beta <= exact.schwinger_2x2.LARGEST_BETA
 
     def answers() -> Mapping[str, float]:
@@ -65,7 +66,7 @@ def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
     return Theory(
         "schwinger",
         {"beta": beta, "kappa": kappa, "shape": list(shape)},
-        actions.WilsonU1(beta) + actions.WilsonDeterminant(kappa),
+        action,
         (2, *shape),
         _rejection(beta, kappa, shape, 1),
         lambda rng, n: rng.uniform(-np.pi, np.pi, (n, 2, *shape)),
