@@ -162,7 +162,7 @@ def test_forces_are_counted():
     state = kernel.init(links(np.random.default_rng(9), 1, 1, (2, 2)))
     calls.clear()
     kernel.propose(state, *kernel.noise(spawn_rngs(1, 1), state.force.shape))
-    assert kernel.n_forces == (7, 13) == (calls[1.0], calls[2.0])
+    assert kernel.n_forces == (6, 13) == (calls[1.0], calls[2.0])
     assert NestedHMC((Level((GAUGE,), 10),), 1.0).n_forces == (10,)
     assert nested((0.1,), n_steps=2, inner=3).n_forces == (3, 5, 12)
 
@@ -200,6 +200,12 @@ def test_pseudofermions_are_new_at_every_step_and_belong_to_the_links():
     first, second = (kernel.noise(rngs, state.force.shape) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert not np.isclose(a, b)[a != 0].any()
+    # A kernel that remembered the pseudofermions of its first step would keep the distribution, but not be ergodic.
+    once, _ = kernel.step(rngs, state)
+    twins = copy.deepcopy(rngs)
+    _, info = kernel.step(rngs, once)
+    fresh = nested(even_odd=True)
+    np.testing.assert_array_equal(info.delta_h, fresh.propose(once, *fresh.noise(twins, once.force.shape))[2].delta_h)
     v, u, chi = first
     # At the start of the trajectory the energy of the pseudofermions is |chi|^2.
     phi = kernel.monomials[0].heat_bath(state.x, chi)
@@ -302,13 +308,14 @@ def test_the_cycle_is_exact():
     assert abs(sums.mean() - expected) < 5 * np.hypot(error, sums.std() / np.sqrt(n))
 
 
-def test_a_run_in_processes_is_the_kernel_stepped_by_hand_and_its_manifest_tells_what_it_was(tmp_path):
+def test_a_run_is_the_kernel_stepped_by_hand_and_its_manifest_tells_what_it_was(tmp_path):
     kernel, x = nested((0.1,), even_odd=True), links(np.random.default_rng(30), 1, 3, (2, 2))
     assert pickle.loads(pickle.dumps(kernel)) == kernel
-    folder = chains.run(
-        kernel, x, n_chains=3, n_steps=4, seed=31, out=tmp_path / "run", observables={"plaquette": mean_plaquette},
-        record=("accepted", "delta_h", "non_finite"), executor="thread", workers=2,
-    )  # fmt: skip
+    for start, n_steps in ((x, 2), (None, 4)):
+        folder = chains.run(
+            kernel, start, n_chains=3, n_steps=n_steps, seed=31, out=tmp_path / "run", resume=start is None,
+            observables={"plaquette": mean_plaquette}, record=("delta_h", "non_finite"), executor="thread", workers=2,
+        )  # fmt: skip
     loaded = chains.load(folder)
     state, rngs, expected = kernel.init(x), spawn_rngs(31, 3), []
     for _ in range(4):
@@ -336,6 +343,7 @@ FERMION = hasenbusch(KAPPA, (0.1,))
         (lambda: NestedHMC((GAUGE,), 1.0), "levels: got WilsonU1.*, expected Level objects"),  # type: ignore[arg-type]
         (lambda: NestedHMC((Level((GAUGE,), 2),), 0), "length: got 0"),
         (lambda: NestedHMC((Level((*FERMION, WilsonSUN(2.0, 3)), 2),), 1.0), r"levels: got terms of \[1, 3\] colours"),
+        (lambda: nested(even_odd=True).init(np.zeros((1, 2, 3, 2))), "shape: got extent T = 3, expected an even extent"),
         (lambda: NestedHMC((Level((FERMION[0], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
         (lambda: NestedHMC((Level((FERMION[1], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
         (lambda: NestedHMC((Level((*FERMION, *FERMION, GAUGE), 2),), 1.0), "pseudofermions: got"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from refimpl.actions import (
     Pseudofermion,
@@ -17,6 +19,7 @@ from refimpl.actions.dirac import dirac_definition
 from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.lattice import gauge_transform
+from refimpl.validation.strategies import lattice_shapes
 
 from .gauge_fields import haar, links
 
@@ -165,6 +168,27 @@ def test_the_force_is_the_slope_of_the_action(n, shape, even_odd, mu):
         s = {k: monomial.action(moved(x, k * H * w), phi)[0] for k in (-2, -1, 1, 2)}
         slope = (8 * (s[1] - s[-1]) - (s[2] - s[-2])) / (12 * H)
         assert abs(slope - (force * w).sum()) < DIFFERENCES * max(1, np.sqrt((force**2).sum()))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 3),
+    shape=lattice_shapes(max_extent=4),
+    antiperiodic=st.booleans(),
+    kappa=st.floats(0, 0.3),
+    mu=st.sampled_from([0.0, 1e-5, 0.1]),
+    data=st.data(),
+)
+def test_on_any_lattice_a_drawn_field_has_the_energy_of_its_noise(n, shape, antiperiodic, kappa, mu, data):
+    even_odd = not (shape[0] % 2 or shape[1] % 2) and data.draw(st.booleans())
+    mu_next = data.draw(st.none() | st.sampled_from([0.2, 3.0]))
+    x = links(np.random.default_rng(data.draw(st.integers(0, 10**6))), n, 2, shape)
+    monomial = Pseudofermion(kappa, n, even_odd, mu, mu_next, antiperiodic)
+    chi = gaussian(monomial, x)
+    np.testing.assert_array_equal(monomial.draw(spawn_rngs(1, 2), x), phi := monomial.heat_bath(x, chi))
+    # Hopping parameters beyond the physical ones have operators that are nearly singular.
+    energy = (np.abs(rows(chi, even_odd)) ** 2).sum(1)
+    np.testing.assert_allclose(monomial.action(x, phi), energy, rtol=1e-9)
 
 
 @pytest.mark.parametrize("antiperiodic", [True, False])

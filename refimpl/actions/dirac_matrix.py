@@ -92,8 +92,14 @@ def schur_of(d_eo: ComplexArray, d_oe: ComplexArray) -> ComplexArray:
 
 def even_odd_indices(dirac: WilsonDirac) -> tuple[Indices, Indices]:
     """Rows of ``D`` that belong to the even and to the odd sites."""
-    parity, _ = checkerboard(dirac.shape)
-    rows = np.arange(parity.size * _sizes(dirac)[1]).reshape(parity.size, -1)
+    return parity_rows(dirac.shape, _sizes(dirac)[1])
+
+
+@lru_cache(maxsize=64)
+def parity_rows(shape: tuple[int, int], width: int) -> tuple[Indices, Indices]:
+    """Rows of the even and of the odd sites, ``width`` of each site."""
+    parity, _ = checkerboard(shape)
+    rows = np.arange(parity.size * width).reshape(parity.size, width)
     return rows[parity == 0].ravel(), rows[parity == 1].ravel()
 
 

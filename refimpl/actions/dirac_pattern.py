@@ -34,8 +34,7 @@ class SchurPattern:
     rows, columns : of every entry, sorted by columns. starts : the first entry of every column, as SciPy's ``indptr``.
     diagonal : the entries on the diagonal, in the order of rows.
     paths : ``(entries, values)``, ones where a value of a path belongs to an entry.
-    first, middle : sites ``(4, even)``: where hop a from an even site starts from, in links `_hop_links`, and where it
-    arrives.
+    even, middle : the even sites, and, ``(4, even)``, where each of the hops from them arrives.
     """
 
     rows: NDArray[np.int32]
@@ -53,7 +52,7 @@ class SparseOrder:
 
     Parameters
     ----------
-    order : rows of S in this order. entries : those of `SchurPattern`, sorted by columns in this order; rows, starts : theirs.
+    order : rows of S in this order. entries : those of `SchurPattern`, by columns in this order; rows, starts : theirs.
     """
 
     order: Indices
@@ -122,14 +121,6 @@ def twisted_entries(dirac: WilsonDirac, s: float, inner: NDArray) -> ComplexArra
     signs = np.tile(np.repeat([1.0, -1.0], n), pattern.even.size)
     entries[pattern.diagonal] += (1 + 1j * s * signs)[:, None]
     return np.ascontiguousarray(entries.T)
-
-
-@lru_cache(maxsize=64)
-def parity_rows(shape: tuple[int, int], width: int) -> tuple[Indices, Indices]:
-    """Rows of the even and of the odd sites, ``width`` of each site."""
-    parity, _ = checkerboard(shape)
-    rows = np.arange(parity.size * width).reshape(parity.size, width)
-    return rows[parity == 0].ravel(), rows[parity == 1].ravel()
 
 
 @lru_cache(maxsize=64)

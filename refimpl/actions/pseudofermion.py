@@ -6,9 +6,10 @@
 ``mu' - mu``. The integral over phi is ``pi^n det(M + mu)``, or times ``1/det(M + mu')``.
 
 Heat bath: ``phi = D_s chi``, or ``phi = D_s D_s'^-1 chi``, for chi with density ``exp(-chi^dag chi)``. Force:
-``dS = -2 c Re X^dag dD Y`` with ``X = (M + mu)^-1 phi = D_s^dag^-1 w`` and ``Y = D^dag X = w + i sqrt(mu) gamma5 X``.
-Even-odd (35), ``D_sc`` stands for D and phi is zero on the odd sites; ``X^dag dD_sc Y`` is ``X~^dag dD Y~`` of the full
-operator for ``X~ = (X, -D_eo^dag X)``, ``Y~ = (Y, -D_oe Y)``.
+``dS = -2 c Re X^dag dD D^dag X`` with ``X = (M + mu)^-1 phi = D_s^dag^-1 w``, and ``D^dag X = w + i sqrt(mu) gamma5 X`` may be
+replaced by w, as ``X^dag dD gamma5 X`` is real: ``D gamma5`` is Hermitian. Even-odd (35), ``D_sc`` stands for D and phi is
+zero on the odd sites; ``X^dag dD_sc w`` is ``X~^dag dD w~`` of the full operator for ``X~ = (X, -D_eo^dag X)``,
+``w~ = (w, -D_oe w)``.
 """
 
 from __future__ import annotations
@@ -136,11 +137,9 @@ class Pseudofermion:
 
     def _force(self, dirac: WilsonDirac, w: ComplexArray, x: ComplexArray) -> Array:
         with np.errstate(invalid="ignore"):
-            operator = self._operator(dirac)
-            y = w if not self.mu else w + 1j * operator.s * gamma5(x)
             if self.even_odd:
-                x, y = x - gamma5(dirac.hop(gamma5(x))), y - dirac.hop(y)
-            return link_force(hop_response(dirac, x, y), -2 * self.coefficient * self.kappa)
+                x, w = x - gamma5(dirac.hop(gamma5(x))), w - dirac.hop(w)
+            return link_force(hop_response(dirac, x, w), -2 * self.coefficient * self.kappa)
 
     def _operator(self, dirac: WilsonDirac) -> TwistedDirac:
         return TwistedDirac(dirac, self.mu, self.even_odd)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dirac import ComplexArray, WilsonDirac, gamma5
-from .dirac_matrix import dense_matrix, has_checkerboard, sparse_matrices
-from .dirac_pattern import SparseOrder, parity_rows, schur_pattern, sparse_order, twisted_entries
+from .dirac_matrix import dense_matrix, even_odd_indices, has_checkerboard, sparse_matrices
+from .dirac_pattern import SparseOrder, schur_pattern, sparse_order, twisted_entries
 from .dirac_solve import SolverError, conjugate_gradients, norm, solutions, sparse_factors
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class TwistedInverse:
 
     def _by_parity(self, b: ComplexArray, adjoint: bool) -> ComplexArray:
         """The solution through the even sites."""
-        even, odd = parity_rows(self.dirac.shape, 2 * self.dirac.colours)
+        even, odd = even_odd_indices(self.dirac)
         rows = b.reshape(len(b), -1)
         out = np.zeros(rows.shape, np.complex128)
         if self.operator.even_odd:

@@ -45,14 +45,7 @@ class HMC:
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Momenta of this shape, that of the force, and the Metropolis uniforms, each chain's from its own Generator."""
-        check_rngs(rngs, shape[0])
-        from scipy.special import ndtr
-
-        normals = np.empty((shape[0], math.prod(shape[1:]) + 1))
-        for rng, row in zip(rngs, normals, strict=True):
-            rng.standard_normal(out=row)
-        # One call per chain: the last normal becomes the uniform through its distribution function.
-        return normals[:, :-1].reshape(shape), ndtr(normals[:, -1])
+        return momenta_and_uniforms(rngs, shape)
 
     def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
         """One trajectory and one accept/reject decision for every chain."""
@@ -70,3 +63,15 @@ class HMC:
             delta_h = (action - state.action) + 0.5 * site_sum(momenta * momenta - v_squared)
             x = representative(x, self.action.angular)
         return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)
+
+
+def momenta_and_uniforms(rngs: Generators, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Momenta ``v ~ N(0, 1)`` of this shape, chains first, and a uniform per chain, each chain's from its own Generator."""
+    check_rngs(rngs, shape[0])
+    from scipy.special import ndtr
+
+    normals = np.empty((shape[0], math.prod(shape[1:]) + 1))
+    for rng, row in zip(rngs, normals, strict=True):
+        rng.standard_normal(out=row)
+    # One call per chain: the last normal becomes the uniform through its distribution function.
+    return normals[:, :-1].reshape(shape), ndtr(normals[:, -1])

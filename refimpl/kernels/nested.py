@@ -7,7 +7,6 @@ Costly smooth forces belong to outer levels, cheap rough ones, the gauge force, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from ..actions import Action, Pseudofermion, Sum, determinant_of
 from ..actions.base import Dynamics
 from ..groups import drift, representative
-from ..lattice import chain_last, check_integer, check_number, site_sum
+from ..lattice import chain_last, check_integer, check_number, check_shape, site_sum
 from ..maps import LEAPFROG, Integrator
-from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
+from .hmc import momenta_and_uniforms
+from .metropolis import Generators, Info, State, accept_reject, initial_state, metropolis
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -77,13 +77,11 @@ class NestedHMC:
     one holds another action.
 
     With one level and no pseudofermions it is `HMC` of step ``length / n_steps``. Where a linear system has no accurate
-    solution, or D is singular, the proposal of that chain is rejected and counted as not finite; the other chains go
-    on.
+    solution, or D is singular, the proposal of that chain is rejected and counted as not finite; the others go on.
 
     Parameters
     ----------
-    levels : the outermost first. All actions and `Pseudofermion`s of the same group, at least one of them an action
-    (``WilsonU1(0.0)``
+    levels : the outermost first. Terms are of one gauge group, at least one of them no `Pseudofermion` (``WilsonU1(0.0)``
         for fermions alone). Pseudofermions must be the monomials of one determinant, as `hasenbusch` makes them with
         ``mu_reg = 0``, on whatever levels; a regulator is refused, as the kernel would not have the distribution of its
         action.
@@ -123,25 +121,23 @@ class NestedHMC:
 
     @property
     def n_forces(self) -> tuple[int, ...]:
-        """Forces per trajectory of every level, the outermost first; those known at the start are not counted."""
+        """Forces per trajectory of every level, the outermost first; what is known at the start is not counted."""
         kicks = np.count_nonzero(self._schedule[0], axis=0)
-        known = sum(bool(level.fixed) for level in self.levels) == 1
-        return tuple(int(n) - (known and not level.monomials) for level, n in zip(self.levels, kicks, strict=True))
+        known = next(number for number, level in enumerate(self.levels) if level.fixed)
+        if not self.levels[known].monomials:
+            kicks[known] -= 1
+        return tuple(map(int, kicks))
 
     def init(self, x: Array) -> State:
-        """The state at field ``x`` (checked by the action)."""
-        return initial_state(self.state_action, x)
+        """The state at field ``x`` (checked by the action); even-odd pseudofermions need even extents."""
+        state = initial_state(self.state_action, x)
+        check_shape(state.x.shape[2:4], even=any(monomial.even_odd for monomial in self.monomials))
+        return state
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
         """Momenta of this shape, that of the force, Metropolis uniforms, and ``chi`` of every pseudofermion."""
-        check_rngs(rngs, shape[0])
-        from scipy.special import ndtr
-
-        normals = np.empty((shape[0], math.prod(shape[1:]) + 1))
-        for rng, row in zip(rngs, normals, strict=True):
-            rng.standard_normal(out=row)
-        chis = [monomial.noise(rngs, (shape[2], shape[3])) for monomial in self.monomials]
-        return normals[:, :-1].reshape(shape), ndtr(normals[:, -1]), *chis
+        v, u = momenta_and_uniforms(rngs, shape)
+        return v, u, *(monomial.noise(rngs, (shape[2], shape[3])) for monomial in self.monomials)
 
     def step(self, rngs: Generators, state: State) -> tuple[State, Info]:
         """New pseudofermions, one trajectory and one accept/reject decision for every chain."""
@@ -173,11 +169,13 @@ class NestedHMC:
         kicks, drifts = self._schedule
         fixed, fermions = self._bound(x, v, phis)
         before, _ = _kicked(fermions, kicks[0], v)
-        if len(fixed) == 1:
-            v -= kicks[0][fixed[0][0]] * force
-        else:
-            for level, dynamics in fixed:
-                dynamics.kick(kicks[0][level])
+        # The outermost terms, which cost most, have what the others leave of the force that is known.
+        (outermost, _), *inner = fixed
+        for level, dynamics in inner:
+            _, part = dynamics.action_and_force()
+            v -= kicks[0][level] * part
+            force = force - part
+        v -= kicks[0][outermost] * force
         for weights, step in zip(kicks[1:-1], drifts, strict=False):
             drift(x, v, step)
             for level, dynamics in (*fixed, *fermions):
