@@ -8,7 +8,10 @@ from refimpl.validation.mutants import BY_NAME, MUTANTS, run_mutants, table
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_mutant_is_killed_by_the_checks_it_names(name):
-    (kill,) = run_mutants([name])
+    # Few samples first: an alarm there is one at the standard level too, and most mutants are that bad.
+    (kill,) = run_mutants([name], level="smoke")
+    if not kill.killed:
+        (kill,) = run_mutants([name])
     assert kill.killed, table([kill])
 
 
