@@ -65,7 +65,7 @@ def test_exact_samples_have_the_stated_means_and_deviations(theory):
     n = 40_000
     x = theory.sample(np.random.default_rng(4), n)
     assert x.shape == (n, *theory.field_shape)
-    for name, function, mean, std in theory.observables:
+    for name, function, mean, std, _ in theory.observables:
         values = function(x)
         # Five standard errors; the scales of weights and of far correlations are stated too large on purpose.
         assert abs(values.mean() - mean) < 5 * std / np.sqrt(n) + 0.02 * std * (name == "<S>"), name

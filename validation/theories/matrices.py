@@ -20,7 +20,7 @@ from .fermions import Flavours, parsed
 
 Links = NDArray[Any]
 
-SCALING = 1024  # exact configurations that give the centre and width of bounded functions
+SCALING = 512  # exact configurations that give the centre and width of bounded functions
 FAR = 1.0  # matrices further apart than this, as ``|a b^dag - 1|``, are told by their distance
 
 
