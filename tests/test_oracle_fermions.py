@@ -10,7 +10,7 @@ from refimpl.validation import TargetError, check_target, measure_dirac, measure
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.mutants.fermions_clay import PseudofermionClay, SchwingerClay
+from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
 from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
@@ -239,15 +239,15 @@ def test_the_bets_find_a_wrong_mean_and_no_other(factor):
 
 # --- targets -----------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("name", "parameters"),
+    ("name", "parameters", "select"),
     [
-        ("schwinger", {"shape": (2, 2), "kappa": 0.265, "n_steps": 2}),
-        ("schwinger-pseudofermion", {"shape": (2, 2), "n_steps": 2}),
-        ("su2", {"shape": (2, 2), "n_steps": 2}),
+        ("schwinger", {"shape": (2, 2), "kappa": 0.265, "n_steps": 2}, None),
+        ("schwinger-pseudofermion", {"shape": (2, 2), "n_steps": 2}, "exact_start"),
+        ("su2", {"shape": (2, 2), "n_steps": 2}, None),
     ],
 )
-def test_built_in_targets_pass_the_whole_battery(name, parameters):
-    report = check_target(BUILT_IN[name], seed=1, level="smoke", parameters=parameters)
+def test_built_in_targets_pass_the_battery(name, parameters, select):
+    report = check_target(BUILT_IN[name], seed=1, level="smoke", parameters=parameters, select=select)
     assert problems(report) == []
     assert report.exit_code == 0
 
@@ -273,7 +273,9 @@ def test_a_target_without_fermions_is_spared_their_checks():
     assert report.verdicts == ()
 
 
-@pytest.mark.parametrize("select", ["static", "fermions", "maps.[rb]*", "transcript.[de]*", "estimates", "driver.outputs"])
+@pytest.mark.parametrize(
+    "select", ["static", "fermions", "maps.[rb]*", "transcript.[de]*", "estimates", "driver.outputs"]
+)
 def test_the_stranger_passes(select):
     report = check_target(loops, seed=3, level="smoke", select=select, parameters={"n_steps": 2})
     assert problems(report) == []
@@ -286,6 +288,10 @@ def test_the_clay_of_the_mutants_passes(clay):
     target = clay(shape=(2, 2), n_steps=2)
     assert problems(check_target(target, seed=4, level="smoke", select="[sfpe]*")) == []
     assert problems(check_target(target, seed=4, level="smoke", select="maps.[rb]*")) == []
+
+
+def test_flux_drawn_along_the_whole_orbit_passes_where_a_moving_window_fails():
+    assert problems(check_target(OrbitClay, seed=5, level="smoke", select="exact_start.observables")) == []
 
 
 def test_estimates_are_skipped_where_they_have_no_variance():
@@ -311,7 +317,20 @@ def test_a_declared_variance_is_taken():
 
 
 def test_the_command_line_takes_kappa(capsys):
-    argv = ["validate", "--theory", "schwinger", "--kappa", "0.1", "--shape", "2", "2", "-k", "fermions.dense", "--seed", "1"]
+    argv = [
+        "validate",
+        "--theory",
+        "schwinger",
+        "--kappa",
+        "0.1",
+        "--shape",
+        "2",
+        "2",
+        "-k",
+        "fermions.dense",
+        "--seed",
+        "1",
+    ]
     assert main(argv) == 0
     assert "kappa = 0.1, shape = [2, 2]" in capsys.readouterr().out
     assert main(["validate", "--theory", "u1", "--kappa", "0.1"]) == 3

@@ -1,6 +1,6 @@
-"""The Schwinger model in plain Python loops: Gaussian elimination on lists, no linear algebra package, no code of the package.
+"""The Schwinger model in plain Python loops: Gaussian elimination on lists, no code of the package.
 
-HMC with the exact determinant on top of the stranger in `loops`; the matrix of D as rows of complex numbers, ``2 (t X + x) + spin``.
+HMC with the exact determinant on top of the stranger in `loops`; rows and columns of D are ``2 (t X + x) + spin``.
 """
 
 from __future__ import annotations

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from .clay import Array, Clay, Rngs
-from .fermions_clay import ONE, SIGMA_Y, Complex, PseudofermionClay, SchwingerClay
+from .clay import Array, Rngs
+from .fermions_clay import ONE, SIGMA_Y, Complex, OrbitClay, PseudofermionClay, SchwingerClay
 
 
 # --- the operator ------------------------------------------------------------------------------------------------------
@@ -189,7 +188,7 @@ class LastMassForgotten(SchwingerClay):
 class HalfTheSchurForce(SchwingerClay):
     """the derivative of D_eo D_oe has one term of the product rule"""
 
-    killed_by = ("pseudofermions.force", "fermions.golden")
+    killed_by = ("pseudofermions.force",)
 
     def schur_derivative(self, d: Complex, dd: Complex) -> Complex:
         return -self.blocks(dd)[0] @ self.blocks(d)[1]
@@ -251,7 +250,6 @@ class NotRefreshed(PseudofermionClay):
 
     beta: float = 1.0
     kappa: float = 0.35
-    shape: tuple[int, int] = (2, 2)
     killed_by = ("exact_start.observables_later",)
 
     def fields(self, x: Array, rngs: Rngs) -> Complex:
@@ -309,30 +307,10 @@ class InverseEstimate(SchwingerClay):
 
 
 # --- moves along the orbit -----------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class MovingWindow(SchwingerClay):
+class MovingWindow(OrbitClay):
     """flux is drawn from a window around the current field, which moves with it, and accepted by the determinant"""
 
-    beta: float = 0.25
-    kappa: float = 0.1
-    killed_by = ("exact_start.observables", "exact_start.observables_later")
-    reversible: ClassVar[bool] = False
+    killed_by = ("exact_start.observables",)
 
-    def choose(self, accept: Any, x_end: Array, x: Array) -> Array:
-        now, rng = super().choose(accept, x_end, x), np.random.default_rng()
-        for _ in range(8):
-            fields = np.stack([self.wound(now, k) for k in (-1, 0, 1)])
-            weights = np.exp([-Clay.action(self, field) for field in fields])
-            pick = (rng.random(len(x)) * weights.sum(axis=0) >= np.cumsum(weights, axis=0)).sum(axis=0)
-            new = fields[np.minimum(pick, 2), np.arange(len(x))]
-            ratio = np.exp(self.fermion_action(now) - self.fermion_action(new))
-            now = np.where((rng.random(len(x)) < ratio)[:, None, None, None], new, now)
-        return now
-
-    def wound(self, x: Array, k: int) -> Array:
-        """The field with ``2 pi k/V`` more in every plaquette."""
-        n_t, n_x = self.shape
-        flux = np.zeros((1, *x.shape[1:]))
-        flux[0, 1] = 2 * np.pi * k / (n_t * n_x) * np.arange(n_t)[:, None]
-        flux[0, 0, -1] = -2 * np.pi * k / n_x * np.arange(n_x)
-        return self.wrapped(x + flux)
+    def window(self) -> range:
+        return range(-1, 2)

@@ -226,6 +226,7 @@ class SchwingerClay(Clay):
 class PseudofermionClay(SchwingerClay):
     """Correct HMC with pseudofermions, drawn anew at the start of every trajectory; updates and runs only."""
 
+    shape: tuple[int, int] = (2, 2)
     forward: ClassVar[Any] = None
     inverse: ClassVar[Any] = None
     transition: ClassVar[Any] = None
@@ -258,3 +259,36 @@ class PseudofermionClay(SchwingerClay):
         for i in range(n):
             x = out[i] = self.update(x, rngs)
         return out, (x, force, [rng.bit_generator.state for rng in rngs])
+
+
+@dataclass(frozen=True)
+class OrbitClay(SchwingerClay):
+    """HMC, then draws of a uniform flux: by the gauge action along the whole orbit, accepted with the ratio of determinants."""
+
+    beta: float = 0.3
+    kappa: float = 0.05
+    step_size: float = 0.2
+    reversible: ClassVar[bool] = False
+
+    def window(self) -> range:
+        """The fluxes that may be added: all, for the weights of an orbit to add up to the same from wherever."""
+        return range(self.shape[0] * self.shape[1])
+
+    def choose(self, accept: NDArray[np.bool_], x_end: Array, x: Array) -> Array:
+        now, rng = super().choose(accept, x_end, x), np.random.default_rng()
+        for _ in range(10):
+            fields = np.stack([self.wound(now, k) for k in self.window()])
+            cumulative = np.cumsum(np.exp([-Clay.action(self, field) for field in fields]), axis=0)
+            pick = (rng.random(len(x)) * cumulative[-1] >= cumulative[:-1]).sum(axis=0)
+            new = fields[pick, np.arange(len(x))]
+            ratio = np.exp(self.fermion_action(now) - self.fermion_action(new))
+            now = np.where((rng.random(len(x)) < ratio)[:, None, None, None], new, now)
+        return now
+
+    def wound(self, x: Array, k: int) -> Array:
+        """The field with ``2 pi k/V`` more in every plaquette."""
+        n_t, n_x = self.shape
+        flux = np.zeros((1, *x.shape[1:]))
+        flux[0, 1] = 2 * np.pi * k / (n_t * n_x) * np.arange(n_t)[:, None]
+        flux[0, 0, -1] = -2 * np.pi * k / n_x * np.arange(n_x)
+        return self.wrapped(x + flux)
