@@ -3,11 +3,12 @@
 import importlib
 from types import ModuleType
 
-from . import actions, exact, groups, kernels, lattice, maps, observables, statistics, theories, tuning
+from . import actions, estimators, exact, groups, kernels, lattice, maps, observables, statistics, theories, tuning
 
 __version__ = "0.1.0"
 __all__ = [
     "actions",
+    "estimators",
     "exact",
     "groups",
     "kernels",

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from refimpl import exact, reproduce
+from refimpl.actions import wilson_dirac
+from refimpl.actions.dirac_matrix import dense_matrix
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps import OMELYAN
-from refimpl.reproduce import freezing, measure, transfer, weights
+from refimpl.reproduce import condition_numbers, freezing, measure, transfer, weights
 from refimpl.reproduce.counterexamples import WrongLeapfrog
 from refimpl.reproduce.table import Table
 from refimpl.theories import u1
@@ -106,6 +108,41 @@ def test_round_trips(tables):
 
 def test_averages_are_exact(tables):
     assert all(abs(row["sigmas"]) < 5.5 for row in tables["plaquette"].where())
+
+
+def test_even_odd_and_hasenbusch_lower_condition_numbers(tables):
+    table = tables["condition-numbers"]
+    plain, even_odd = (table.where(theory="U(1)", matrix=m, ensemble="target")[0] for m in ("D D^dag", "even-odd"))
+    steps = [row for row in table.where(theory="U(1)") if row["matrix"].endswith("of 0.001, 0.01, 0.05, even-odd")]
+    assert len(steps) == 4
+    for name in ("median", "q10", "q90", "mean"):
+        assert plain[name] > even_odd[name] > steps[3][name] > steps[2][name] > steps[1][name] > steps[0][name] > 1
+    for row in table.where(ensemble="target"):
+        assert row["q10"] < row["median"] < row["q90"]
+        if row["one_in_40k"] is not None:
+            assert row["q90"] < row["one_in_40k"]
+    # A hop in one direction has norm 2 kappa: |D_sc| <= 1 + (4 kappa)^2, so that the last kernel lies between 0.05 and 4.57.
+    assert steps[3]["one_in_40k"] < 4.57 / 0.05
+
+
+def test_condition_numbers_are_those_of_fields_weighted_with_both_flavours():
+    case, n = condition_numbers.Case(1, 2, 2.0, 2.26, ((0.1,),)), 40
+    got = condition_numbers.ensemble(case, n, np.random.default_rng(1))
+    x = exact.u1.sample(np.random.default_rng(1), n, 2.26, (2, 2))
+    d = dense_matrix(wilson_dirac(x, condition_numbers.KAPPA))
+    loops = np.cos(x[:, 0] + np.roll(x[:, 1], -1, 1) - np.roll(x[:, 0], -1, 2) - x[:, 1]).sum(axis=(1, 2))
+    weights = np.linalg.det(d).real ** 2 * np.exp((2.0 - 2.26) * loops)
+    np.testing.assert_allclose(got.weights, weights / weights.sum(), rtol=1e-10)
+    values = np.linalg.svd(d, compute_uv=False) ** 2
+    np.testing.assert_allclose(got.plain, values[:, [-1, 0]], rtol=1e-9)
+    assert got.even_odd.shape == (n, 2)
+    assert 0 < got.ess <= 1
+    # The full experiment quotes the paper where the paper has numbers, and only there.
+    for case, _ in condition_numbers.CASES:
+        few = condition_numbers.Ensemble(got.plain, got.even_odd, got.weights)
+        quoted = [row[-1] for row in condition_numbers.case_rows(case, few, np.random.default_rng(2)) if row[-1]]
+        expected = {("U(1)", 8): 6, ("U(1)", 16): 0, ("SU(3)", 16): 1}[case.name, case.extent]
+        assert len(quoted) == expected
 
 
 def test_a_wrong_leapfrog_without_fault_is_the_right_one():
@@ -305,5 +342,6 @@ def test_without_matplotlib_the_table_is_saved_and_the_message_says_what_to_inst
 
 def test_figures_are_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    reproduce.run("trajectory", out=tmp_path, effort="quick")
-    assert (tmp_path / "trajectory.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for name in ("trajectory", "condition-numbers"):
+        reproduce.run(name, out=tmp_path, effort="quick")
+        assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

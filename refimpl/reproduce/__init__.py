@@ -1,8 +1,9 @@
-"""The experiments of the papers on L2HMC and LeapfrogLayers, as functions that return tables and draw their figures.
+"""The experiments of the papers on L2HMC, LeapfrogLayers and flows with pseudofermions: functions that return tables and draw.
 
 Each is ``run(seed=0, out=None, progress=False, effort="full") -> Table``; with ``out`` the table is saved there as
 ``NAME.json`` and ``NAME.txt`` and, with matplotlib, the figure as ``NAME.png``. ``effort="quick"`` takes seconds and shows
-that an experiment runs, not what it finds. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers.
+that an experiment runs, not what it finds. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers,
+Abbott 2022 the flows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import freezing, gmm, trajectory, transfer, tunnelling, weights
+from . import condition_numbers, freezing, gmm, trajectory, transfer, tunnelling, weights
 from .table import Table
 
 __all__ = ["DESCRIPTIONS", "EXPERIMENTS", "Table", "run"]
@@ -26,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "step-size": tunnelling.step_size,
     "transfer": transfer.run,
     "plaquette": tunnelling.plaquette,
+    "condition-numbers": condition_numbers.run,
 }
 
 DESCRIPTIONS: dict[str, str] = {
@@ -39,6 +41,7 @@ DESCRIPTIONS: dict[str, str] = {
     "step-size": "tunnelling rate against the step size of HMC (2020, Figs. 33, 34)",
     "transfer": "models of 8 x 8 run on 16 x 16, as they are and fine-tuned",
     "plaquette": "plaquette and susceptibility of trained samplers against exact values",
+    "condition-numbers": "of D D^dag: plain, even-odd, Hasenbusch; Schwinger and SU(3) (Abbott 2022, sec. IV.A.2)",
 }
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .groups import TWO_PI, sincos, wrap
-from .groups.links import check_matrix_links, plaquettes
-from .groups.matrices import components, dagger, product, trace
-from .lattice import Array, check_integer, check_links, plaquette_angles, shift, site_sum
+from ..groups import TWO_PI, sincos, wrap
+from ..groups.links import check_matrix_links, plaquettes
+from ..groups.matrices import components, dagger, product, trace
+from ..lattice import Array, check_integer, check_links, plaquette_angles, shift, site_sum
 
 Matrices = NDArray[np.complex128]
 
