@@ -213,7 +213,7 @@ def test_explain_lists_and_describes(capsys):
     assert "dense Jacobian" in out
     assert "kills: ConsistentLogdet" in out
     assert "reversals: flip, involution, direction" in out
-    assert "theories: u1, o2;" in run(capsys, "explain", "maps.periodicity")[1]
+    assert "theories: u1, o2, schwinger;" in run(capsys, "explain", "maps.periodicity")[1]
 
 
 def test_exact_prints_every_digit(capsys):

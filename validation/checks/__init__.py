@@ -21,7 +21,7 @@ _ABELIAN = ("u1", "schwinger")
 _MATRICES = ("su2", "su3")
 _FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
-_CIRCLE = (*_ABELIAN, "o2")
+_CIRCLE = ("u1", "o2", "schwinger")
 _SYMMETRIC = (*_CIRCLE, *_MATRICES)
 _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
 
