@@ -13,7 +13,7 @@ from refimpl.actions import (
     log_determinant,
     wilson_dirac,
 )
-from refimpl.actions.dirac_matrix import dense_matrix
+from refimpl.actions.dirac.matrix import dense_matrix
 from refimpl.exact import fermions, u1
 from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refimpl.actions import dirac_apply, gamma5, wilson_dirac
+from refimpl.actions import gamma5, wilson_dirac
 from refimpl.actions.dirac import SIGMA, dirac_definition, signed_links
-from refimpl.actions.dirac_matrix import (
+from refimpl.actions.dirac import apply as dirac_apply
+from refimpl.actions.dirac.matrix import (
     dense_matrix,
     even_odd_blocks,
     even_odd_indices,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.actions import dirac_slices, link_response, log_determinant, wilson_dirac
+from refimpl.actions import link_response, log_determinant, wilson_dirac
 from refimpl.actions.determinant import dense_traces, determinant_and_response
-from refimpl.actions.dirac_slices import eliminated
+from refimpl.actions.dirac import slices as dirac_slices
+from refimpl.actions.dirac.slices import eliminated
 
 from .gauge_fields import links
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refimpl.actions import SolverError, WilsonDirac, gamma5, solve, wilson_dirac
-from refimpl.actions.dirac_matrix import dense_matrix
+from refimpl.actions.dirac.matrix import dense_matrix
 
 from .gauge_fields import links, spinor
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refimpl import exact
 from refimpl.actions import SolverError, log_determinant, wilson_dirac
-from refimpl.actions.dirac_matrix import dense_matrix, schur_complement
+from refimpl.actions.dirac.matrix import dense_matrix, schur_complement
 from refimpl.estimators import (
     averaged_log_weight,
     best_scale,

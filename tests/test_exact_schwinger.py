@@ -12,7 +12,7 @@ from scipy.special import iv
 
 from refimpl.actions.determinant import log_determinant
 from refimpl.actions.dirac import wilson_dirac
-from refimpl.actions.dirac_matrix import dense_matrix, schur_complement
+from refimpl.actions.dirac.matrix import dense_matrix, schur_complement
 from refimpl.exact import fermions, schwinger, u1
 from refimpl.exact.schwinger_2x2 import LARGEST_BETA, two_by_two
 from refimpl.validation.strategies import lattice_shapes

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from refimpl import exact, observables
 from refimpl.actions import SolverError, log_determinant, wilson_dirac
-from refimpl.actions.dirac_matrix import dense_matrix, schur_complement
+from refimpl.actions.dirac.matrix import dense_matrix, schur_complement
 from refimpl.kernels import spawn_rngs
 from refimpl.lattice import gauge_transform
 

@@ -287,7 +287,7 @@ def test_links_that_are_not_finite_lose_their_chain_only():
 
 
 def test_iterations_that_run_out_are_an_error(monkeypatch):
-    monkeypatch.setattr("refimpl.actions.twisted.MAX_ITERATIONS", 3)
+    monkeypatch.setattr("refimpl.actions.dirac.twisted.MAX_ITERATIONS", 3)
     x = links(np.random.default_rng(15), 1, 1, (4, 4))
     monomial = Pseudofermion(KAPPA, method="cg")
     with pytest.raises(SolverError, match="by method 'cg' in chain 0, expected a residual of at most 1e-10"):

@@ -9,7 +9,7 @@ import pytest
 
 from refimpl import exact, reproduce
 from refimpl.actions import wilson_dirac
-from refimpl.actions.dirac_matrix import dense_matrix
+from refimpl.actions.dirac.matrix import dense_matrix
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.maps import OMELYAN

@@ -20,7 +20,7 @@ from refimpl.actions import (
     log_determinant,
     wilson_dirac,
 )
-from refimpl.actions.dirac_matrix import dense_matrix
+from refimpl.actions.dirac.matrix import dense_matrix
 from refimpl.estimators.determinant import determinant_estimate
 from refimpl.kernels import HMC, Level, NestedHMC, spawn_rngs
 from refimpl.maps import INTEGRATORS

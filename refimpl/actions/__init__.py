@@ -4,15 +4,15 @@ Every action has ``angular``, ``action(x)``, ``force(x)``, ``action_and_force(x)
 trajectory; actions of the same fields add with ``+``. All but sums, fermions and `WilsonSUN` have ``hessian_product(x, w) =
 sum_j d2S/dx_i dx_j w_j`` and ``definition(x)``: the formula as written, which autograd can differentiate.
 
-The Wilson-Dirac operator is in `dirac`, its matrices in `dirac_matrix`, solvers in `dirac_solve`, its determinant in `determinant`,
-and pseudofermions in `pseudofermion`.
+The folder `dirac` has the Wilson-Dirac operator, its matrices and solvers; `determinant` its determinant, `pseudofermion` its
+pseudofermions.
 """
 
 from .base import Action, Dynamics, SmoothAction
 from .chain import O2Chain, O2Dynamics
 from .determinant import DeterminantDynamics, WilsonDeterminant, link_response, log_determinant
 from .dirac import WilsonDirac, gamma5, wilson_dirac
-from .dirac_solve import SolverError, solve
+from .dirac.solve import SolverError, solve
 from .normal import Gaussian, Mixture, NormalDynamics, two_gaussians
 from .pseudofermion import FixedPseudofermion, Pseudofermion, PseudofermionDynamics, determinant_of, hasenbusch
 from .scaled import Scaled, ScaledDynamics, scaled

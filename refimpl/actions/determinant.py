@@ -2,7 +2,7 @@
 
 With ``z = tr[D^-1(x + mu^, x) (1 - sigma_mu) U_mu(x)]`` over spin and colour, the boundary sign in ``U``,
 ``d log det D / d theta_mu(x) = 2 kappa Im z``: the hops forward and back are complex conjugates by gamma5-hermiticity. Determinant
-and these entries of the inverse come from one elimination of time slices, `refimpl.actions.dirac_slices`, and from the dense matrix
+and these entries of the inverse come from one elimination of time slices, `refimpl.actions.dirac.slices`, and from the dense matrix
 for chains where that would lose digits.
 """
 
@@ -18,7 +18,7 @@ from ..groups.links import check_matrix_links
 from ..groups.matrices import components, coordinates, dagger, field
 from ..lattice import check_integer, check_links, check_number
 from .dirac import SIGMA, ComplexArray, WilsonDirac, signed_links, wilson_dirac
-from .dirac_matrix import (
+from .dirac.matrix import (
     dense_matrix,
     has_checkerboard,
     neighbours,
@@ -27,8 +27,8 @@ from .dirac_matrix import (
     sparse_matrices,
     sparse_schur_of,
 )
-from .dirac_slices import Slices, eliminated
-from .dirac_solve import solutions, sparse_factors
+from .dirac.slices import Slices, eliminated
+from .dirac.solve import solutions, sparse_factors
 from .sum import Additive
 
 if TYPE_CHECKING:

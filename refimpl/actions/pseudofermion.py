@@ -2,7 +2,7 @@
 
 ``S = phi^dag (M + mu)^-1 phi`` (12), (37), or, between two Hasenbusch masses (38),
 ``S = phi^dag [1 + (mu' - mu)(M + mu)^-1] phi``: with ``D_s = D + i sqrt(mu) gamma5`` and ``M + mu = D_s D_s^dag``
-(`refimpl.actions.twisted`), ``S = c |w|^2`` and ``S = |phi|^2 + c |w|^2`` for ``w = D_s^-1 phi``, c being 1 or
+(`refimpl.actions.dirac.twisted`), ``S = c |w|^2`` and ``S = |phi|^2 + c |w|^2`` for ``w = D_s^-1 phi``, c being 1 or
 ``mu' - mu``. The integral over phi is ``pi^n det(M + mu)``, or times ``1/det(M + mu')``.
 
 Heat bath: ``phi = D_s chi``, or ``phi = D_s D_s'^-1 chi``, for chi with density ``exp(-chi^dag chi)``. Force:
@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..lattice import check_number, check_shape, site_sum
 from .determinant import WilsonDeterminant, check_fermion_links, check_fermions, link_force
 from .dirac import ComplexArray, WilsonDirac, check_spinor, gamma5, signed_links, wilson_dirac
-from .dirac_solve import METHODS
+from .dirac.solve import METHODS
+from .dirac.twisted import TwistedDirac, TwistedInverse, checked
 from .sum import Additive
-from .twisted import TwistedDirac, TwistedInverse, checked
 
 Array = NDArray[np.float64]
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..actions import SolverError, WilsonDirac
-from ..actions.dirac_solve import sparse_factors
+from ..actions.dirac.solve import sparse_factors
 from ..lattice import check_integer, check_number
 from ..observables.spectra import (
     chirality,

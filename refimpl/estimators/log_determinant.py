@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import SolverError, WilsonDirac
-from ..actions.dirac_matrix import even_odd_indices
+from ..actions.dirac.matrix import even_odd_indices
 from ..lattice import check_integer
 from ..observables.spectra import chirality, extreme_eigenvalues, hermitian_matrix
 from .determinant import complex_normal

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..actions import SolverError, WilsonDirac
-from ..actions.dirac_matrix import (
+from ..actions.dirac.matrix import (
     dense_matrix,
     even_odd_indices,
     has_checkerboard,
@@ -21,7 +21,7 @@ from ..actions.dirac_matrix import (
     sparse_matrices,
     sparse_schur_of,
 )
-from ..actions.dirac_solve import DENSE_ROWS, sparse_factors
+from ..actions.dirac.solve import DENSE_ROWS, sparse_factors
 from ..lattice import check_integer
 
 if TYPE_CHECKING:

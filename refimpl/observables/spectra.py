@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..actions import WilsonDirac
-from ..actions.dirac_matrix import (
+from ..actions.dirac.matrix import (
     dense_matrix,
     even_odd_indices,
     schur_complement,
@@ -155,7 +155,7 @@ def _lanczos_extremes(matrix: csc_array) -> tuple[float, float]:
     """Smallest and largest squared eigenvalue of a sparse Hermitian matrix; the smallest is 0 where it is singular."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    from ..actions.dirac_solve import sparse_factors
+    from ..actions.dirac.solve import sparse_factors
 
     n = matrix.shape[0]
     start = np.random.default_rng(SEED).standard_normal(n) + 0j

@@ -1,4 +1,4 @@
-"""The Wilson-Dirac operator applied, fast; `refimpl.actions.dirac.dirac_definition` is what it computes.
+"""The Wilson-Dirac operator applied, fast; `refimpl.actions.dirac.operator.dirac_definition` is what it computes.
 
 ``(1 -+ sigma_mu) psi`` has one independent component, the half spinor ``psi_0 -+ (sigma_mu psi)_0``, which is moved and then
 multiplied by the link. Fields are ``(spin, colour, t, x, chain)`` in this order in memory, and every operation runs over

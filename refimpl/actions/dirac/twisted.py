@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .dirac import ComplexArray, WilsonDirac, gamma5
-from .dirac_matrix import dense_matrix, even_odd_indices, has_checkerboard, sparse_matrices
-from .dirac_pattern import SparseOrder, schur_pattern, sparse_order, twisted_entries
-from .dirac_solve import SolverError, conjugate_gradients, norm, solutions, sparse_factors
+from .matrix import dense_matrix, even_odd_indices, has_checkerboard, sparse_matrices
+from .operator import ComplexArray, WilsonDirac, gamma5
+from .pattern import SparseOrder, schur_pattern, sparse_order, twisted_entries
+from .solve import SolverError, conjugate_gradients, norm, solutions, sparse_factors
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .dirac import SIGMA, ComplexArray, WilsonDirac
-from .dirac_matrix import Indices, checkerboard, neighbours
-from .dirac_solve import sparse_factors
+from .matrix import Indices, checkerboard, neighbours
+from .operator import SIGMA, ComplexArray, WilsonDirac
+from .solve import sparse_factors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..groups import sincos
-from ..lattice import check_links, check_number, check_shape
-from .dirac_apply import applied, hops_of
+from ...groups import sincos
+from ...lattice import check_links, check_number, check_shape
+from .apply import applied, hops_of
 
 ComplexArray = NDArray[np.complex128]
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .dirac import SIGMA, ComplexArray, WilsonDirac
+from .operator import SIGMA, ComplexArray, WilsonDirac
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lattice import check_shape
-from .dirac import SIGMA, ComplexArray, WilsonDirac
+from ...lattice import check_shape
+from .operator import SIGMA, ComplexArray, WilsonDirac
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lattice import check_integer, check_number
-from .dirac import ComplexArray, WilsonDirac, check_spinor
-from .dirac_matrix import (
+from ...lattice import check_integer, check_number
+from .matrix import (
     dense_matrix,
     even_odd_indices,
     has_checkerboard,
@@ -18,6 +17,7 @@ from .dirac_matrix import (
     sparse_matrices,
     sparse_schur_of,
 )
+from .operator import ComplexArray, WilsonDirac, check_spinor
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
