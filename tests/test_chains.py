@@ -471,7 +471,7 @@ def test_stopping_returns_what_is_done(tmp_path):
         with executors.opened(kind, 1) as pool:
             future = pool.submit(task, position, 10**6, 1e9, tmp_path)  # minutes, if it were not stopped
             pool.stop()
-            assert not wait([future], timeout=60).not_done
+            assert not wait([future], timeout=600).not_done
             assert 1 <= pool.segment(future).position.step < 10**6
 
 
@@ -719,7 +719,7 @@ def test_arviz_sees_the_same_numbers(finished):
 
 
 def test_threads_run_side_by_side(tmp_path):
-    seen, barrier = [], threading.Barrier(2, timeout=30)
+    seen, barrier = [], threading.Barrier(2, timeout=300)
 
     def both(x):
         if len(x) > 1 and len(seen) < 2:
