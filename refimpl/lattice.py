@@ -147,9 +147,21 @@ def gradient_program(s: Array, v: Array) -> Program:
     ]
 
 
-def neighbour_program(x: Array, out: Array) -> Program:
-    """Operations that do ``out += sum_mu [x(n + mu^) + x(n - mu^)]`` for scalars ``(chain, T, X)``, by slices."""
-    return [step for axis in (1, 2) for backward in (False, True) for step in _shifted(np.add, out, x, axis, backward)]
+def neighbour_program(x: Array, mu: int, out: Array) -> Program:
+    """Operations that do ``out = x(n + mu^) + x(n - mu^)`` for scalars ``(chain, T, X)``, by slices."""
+    n, before = x.shape[1 + mu], (slice(None),) * (1 + mu)
+    rows_x, rows_out = np.moveaxis(x, 0, -1), np.moveaxis(out, 0, -1)
+    program: Program = []
+    if mu == 1 and n > 2 and rows_x.flags.c_contiguous and rows_out.flags.c_contiguous:
+        # Without regard to the ends of the rows, which come last: slices of short rows take several times as long.
+        flat_x, flat_out, step = rows_x.reshape(-1), rows_out.reshape(-1), len(x)
+        program.append((np.add, flat_x[2 * step :], flat_x[: -2 * step], flat_out[step:-step]))
+    elif n > 2:
+        ahead, behind, middle = ((*before, part) for part in (slice(2, None), slice(None, -2), slice(1, -1)))
+        program.append((np.add, x[ahead], x[behind], out[middle]))
+    for k in sorted({0, n - 1}):
+        program.append((np.add, x[(*before, (k + 1) % n)], x[(*before, (k - 1) % n)], out[(*before, k)]))
+    return program
 
 
 def difference_program(x: Array, mu: int, out: Array) -> Program:

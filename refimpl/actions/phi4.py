@@ -77,7 +77,10 @@ class Phi4(Additive):
         product *= -0.5 * self.lam
         product -= 4 + self.m2
         product *= w
-        run(neighbour_program(w, product))
+        pair = chain_last(*x.shape)
+        for mu in (0, 1):
+            run(neighbour_program(w, mu, pair))
+            product += pair
         np.negative(product, product)
         return product
 
@@ -95,7 +98,7 @@ class Phi4Dynamics:
     def __init__(self, m2: float, lam: float, x: Array, v: Array) -> None:
         self._m2, self._lam, self._x, self._v = m2, lam, x, v
         self._p, self._q = chain_last(*x.shape), chain_last(*x.shape)
-        self._neighbours = neighbour_program(x, self._p)
+        self._neighbours = [neighbour_program(x, mu, self._q) for mu in (0, 1)]
         self._bonds = [difference_program(x, mu, out) for mu, out in enumerate((self._p, self._q))]
 
     def kick(self, scale: float) -> None:
@@ -112,12 +115,14 @@ class Phi4Dynamics:
         return action, force
 
     def _minus_force(self) -> Array:
-        p, x = self._p, self._x
+        p, q, x = self._p, self._q, self._x
         np.multiply(x, x, p)  # x**3 would call pow
         np.multiply(p, -self._lam / 6, p)
         np.subtract(p, 4 + self._m2, p)
         np.multiply(p, x, p)
-        run(self._neighbours)
+        for pair in self._neighbours:
+            run(pair)
+            np.add(p, q, p)
         return p
 
     def _twice_density(self) -> Array:
