@@ -3,17 +3,19 @@
 import importlib
 from types import ModuleType
 
-from . import actions, exact, groups, kernels, lattice, maps, observables, statistics, theories, tuning
+from . import actions, exact, fits, groups, kernels, lattice, maps, observables, scalars, statistics, theories, tuning
 
 __version__ = "0.1.0"
 __all__ = [
     "actions",
     "exact",
+    "fits",
     "groups",
     "kernels",
     "lattice",
     "maps",
     "observables",
+    "scalars",
     "statistics",
     "theories",
     "tuning",

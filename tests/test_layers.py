@@ -18,6 +18,8 @@ LEVELS = {
     "statistics": 0,
     "actions": 1,
     "observables": 1,
+    "scalars": 1,
+    "fits": 2,
     "nets": 1,
     "maps": 2,
     "kernels": 3,

@@ -38,6 +38,7 @@ FIRST_POINTS = 16
 REFINEMENT = 1.25
 # Two grids agree where no answer differs by more, relative to its size.
 AGREEMENT = 1e-13
+LARGEST_ERROR = 1e-8  # of the finest grid that fits
 # Points of the largest block of a transfer matrix (a second or two), and of the largest grid on the line.
 LARGEST_BLOCK = 1600
 LARGEST_LINE = 2000
@@ -333,8 +334,8 @@ def _refined(on_grid: Callable[[float, float], Answers | None], end: float) -> A
         if fine.error < AGREEMENT:
             return fine
         coarse = fine
-    if coarse is None or math.isnan(coarse.error):
-        raise ValueError("m2, lam: the field spreads over more points than fit, expected a larger coupling")
+    if coarse is None or not coarse.error < LARGEST_ERROR:
+        raise ValueError("m2, lam: the field spreads over more points than fit, expected a narrower potential")
     return coarse
 
 
