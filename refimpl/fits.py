@@ -192,7 +192,8 @@ def _minimum(
 
     scale = np.sqrt(np.diag(covariance))
     try:
-        root = cholesky(covariance / np.outer(scale, scale), lower=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            root = cholesky(covariance / np.outer(scale, scale), lower=True)
     except (LinAlgError, ValueError):  # ValueError: a slice without fluctuation
         raise ValueError("covariance: not positive definite, expected slices that fluctuate independently") from None
 
@@ -209,6 +210,8 @@ def _minimum(
         found = least_squares(
             residuals, start, jacobian, method="lm", x_scale="jac", xtol=TOLERANCE, ftol=TOLERANCE, gtol=TOLERANCE
         )
+    if not (found.success and np.all(np.isfinite(found.x))):
+        raise ValueError(f"samples: got no minimum from slices of means {means}, expected a correlator that decays")
     amplitude, mass = found.x
     if mass < 0:  # the same curve
         amplitude, mass = amplitude * np.exp(-mass * extent), -mass

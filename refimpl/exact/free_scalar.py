@@ -71,7 +71,7 @@ def absolute_magnetisation(m2: float, shape: Shape) -> float:
 def sample(rng: np.random.Generator, n: int, m2: float, shape: Shape) -> Array:
     """``n`` independent configurations, shape ``(n, T, X)``: white noise over ``sqrt(k^_0^2 + k^_1^2 + m2)``, mode by mode."""
     n_t, n_x = checked(m2, shape)
-    if not _is_integer(n) or n < 1:
+    if not is_integer(n) or n < 1:
         raise ValueError(f"n: got {n!r}, expected an integer >= 1")
     hat_t, hat_x = (4 * np.sin(np.pi * np.arange(extent) / extent) ** 2 for extent in (n_t, n_x))
     precision = hat_t[:, None] + hat_x[: n_x // 2 + 1] + m2
@@ -81,14 +81,14 @@ def sample(rng: np.random.Generator, n: int, m2: float, shape: Shape) -> Array:
 
 def checked(m2: float, shape: Shape) -> Shape:
     """The extents as ints; raises `ValueError` naming ``m2`` or ``shape`` where one is wrong."""
-    if not _is_number(m2) or not math.isfinite(m2) or m2 <= 0:
+    if not is_number(m2) or not math.isfinite(m2) or m2 <= 0:
         raise ValueError(f"m2: got {m2!r}, expected a finite number > 0")
     return checked_shape(shape)
 
 
 def checked_shape(shape: Shape) -> Shape:
     """The extents ``(T, X)`` as ints of at least 1; raises `ValueError` otherwise."""
-    if np.ndim(shape) != 1 or len(shape) != 2 or not all(_is_integer(n) and n >= 1 for n in shape):
+    if np.ndim(shape) != 1 or len(shape) != 2 or not all(is_integer(n) and n >= 1 for n in shape):
         raise ValueError(f"shape: got {shape!r}, expected two integers (T, X) of at least 1")
     return int(shape[0]), int(shape[1])
 
@@ -99,9 +99,9 @@ def _periodic(m2: float, n: int) -> Array:
     return (np.exp(-w * t) + np.exp(-w * (n - t))) / (2 * math.sinh(w) * -math.expm1(-w * n))
 
 
-def _is_integer(n: object) -> bool:
+def is_integer(n: object) -> bool:
     return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
