@@ -190,21 +190,19 @@ def _minimum(
     from scipy.linalg import LinAlgError, cholesky, solve_triangular
     from scipy.optimize import least_squares
 
-    scale = np.sqrt(np.diag(covariance))
     try:
         with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.sqrt(np.diag(covariance))
             root = cholesky(covariance / np.outer(scale, scale), lower=True)
     except (LinAlgError, ValueError):  # ValueError: a slice without fluctuation
         raise ValueError("covariance: not positive definite, expected slices that fluctuate independently") from None
-
-    def whitened(values: Array) -> Array:
-        return solve_triangular(root, (values.T / scale).T, lower=True, check_finite=False)
+    whitening = solve_triangular(root, np.diag(1 / scale), lower=True)
 
     def residuals(parameters: Array) -> Array:
-        return whitened(_model(parameters, times, extent)[0] - means)
+        return whitening @ (_model(parameters, times, extent)[0] - means)
 
     def jacobian(parameters: Array) -> Array:
-        return whitened(_model(parameters, times, extent)[1])
+        return whitening @ _model(parameters, times, extent)[1]
 
     with np.errstate(over="ignore", invalid="ignore"):
         found = least_squares(

@@ -91,7 +91,11 @@ def test_force_and_hessian_product_equal_central_differences(x, couplings, seed)
     action, w, h = Phi4(*couplings), direction(x, seed), 0.25
     volume, size = x[0].size, LARGEST + 2 * h
     for of, at, scale in (
-        (action.action, (action.force(x) * w).sum(axis=(1, 2)), ACTION_ROUNDINGS * volume * site_size(*couplings, size)),
+        (
+            action.action,
+            (action.force(x) * w).sum(axis=(1, 2)),
+            ACTION_ROUNDINGS * volume * site_size(*couplings, size),
+        ),
         (action.force, action.hessian_product(x, w), FORCE_ROUNDINGS * slope_size(*couplings, size)),
     ):
         f = {k: of(x + k * h * w) for k in (-2, -1, 1, 2)}

@@ -76,7 +76,7 @@ def _ring(m2: float, lam: float, shape: Shape, half: Array) -> Answers:
     t, x = np.indices(shape)
     # Steps around the ring: along an axis of four sites the shorter way, on 2 x 2 one for every axis crossed.
     steps = np.minimum(t, shape[0] - t) + np.minimum(x, shape[1] - x)
-    log_partition = math.log(total) + n_sites * (math.log(2 * half[0]) - potential.min())
+    log_partition = math.log(total) + n_sites * (math.log(2 * half[0]) - float(potential.min()))
     return Answers(
         shape, log_partition, np.array(by_distance)[steps], phi_fourth, magnetisation_fourth, gap=None, error=math.nan
     )

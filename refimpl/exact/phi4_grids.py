@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 # Grids reach to where the density has fallen by exp(-REACH). The first step is this one, or a fraction of the reach of a site.
 REACH = 40.0
-FIRST_STEP = 0.35
+FIRST_STEP = 0.28
 FIRST_POINTS = 16
 REFINEMENT = 1.25
 STRETCH = 0.05

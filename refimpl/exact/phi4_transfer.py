@@ -88,7 +88,7 @@ def _levels(m2: float, lam: float, u: Array, d: Array, width: int, reach: float)
     largest = max(v[-1] for v in values.values() if v.size)
     values = {parities: v / largest for parities, v in values.items()}
     at_u, at_d = (part.reshape(-1)[inside] for part in np.broadcast_arrays(u[:, None], d))
-    return _Levels(at_u, at_d, values, vectors, math.log(largest) - lowest)
+    return _Levels(at_u, at_d, values, vectors, math.log(largest) - float(lowest))
 
 
 def _kernel(line: Array, parity: int) -> Array:
@@ -125,7 +125,7 @@ def _traces(levels: _Levels, length: int, width: int) -> Answers:
         sums, differences = correlation(u, (-1, 1)), correlation(d, (1, -1))
         two_point = np.stack([sums + differences, sums - differences], axis=1) / 2
         phi_fourth = mean(u**4 + 6 * u * u * d * d + d**4) / 4
-    fourth = _fourth_moment(levels, length) * width**2 / (length * width) ** 4
+    fourth = float(_fourth_moment(levels, length)) * width**2 / (length * width) ** 4
     log_partition = length * levels.log_largest + math.log(total)
     gap = math.log(even[-1] / odd[-1])
     return Answers((length, width), log_partition, two_point, phi_fourth, fourth, gap, math.nan)
