@@ -262,7 +262,7 @@ def test_conventions_by_hand():
     [
         (lambda: Phi4(math.nan, 1.0), "m2: got nan"),
         (lambda: Phi4(math.inf, 1.0), "m2: got inf"),
-        (lambda: Phi4("1", 1.0), "m2: got '1'"),
+        (lambda: Phi4("1", 1.0), "m2: got '1'"),  # type: ignore[arg-type]
         (lambda: Phi4(1.0, -0.1), "lam: got -0.1, expected a finite number >= 0"),
         (lambda: Phi4(0.0, 0.0), "m2: got 0.0 at lam = 0, expected a number > 0"),
         (lambda: Phi4(-1.0, 0.0), "m2: got -1.0 at lam = 0"),

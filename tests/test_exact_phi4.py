@@ -79,7 +79,7 @@ def test_free_samples_have_every_mode_and_the_moments():
 
 
 # --- phi^4 -----------------------------------------------------------------------------------------------------------
-COUPLINGS = [(0.1, 24.0), (0.01, 0.1), (-4.0, 48.0), (-0.5, 1.0), (2.0, 1.0)]
+COUPLINGS = [(0.1, 24.0), (-4.0, 48.0), (0.5, 2.0)]
 RINGS = [(1, 1), (2, 1), (1, 2), (4, 1), (1, 4), (2, 2)]
 
 
@@ -117,7 +117,7 @@ def test_without_coupling_the_transfer_matrix_is_the_free_field(shape):
 
 @pytest.mark.parametrize(
     ("couplings", "shape"),
-    [((0.1, 24.0), (10, 2)), ((0.1, 24.0), (2, 3)), ((-0.5, 1.0), (5, 1)), ((-4.0, 48.0), (2, 2))],
+    [((0.1, 24.0), (10, 2)), ((0.1, 24.0), (2, 3)), ((0.01, 0.1), (5, 1)), ((-4.0, 48.0), (2, 1))],
 )
 def test_schwinger_dyson_and_derivatives_of_the_partition_function(couplings, shape):
     (m2, lam), volume, h = couplings, math.prod(shape), 1e-3
@@ -176,7 +176,7 @@ def test_the_double_well_has_a_small_gap_and_a_sharp_magnetisation():
 
 @pytest.mark.parametrize(("couplings", "shape"), [((0.1, 24.0), (10, 2)), ((0.1, 0.5), (2, 3)), ((-1.0, 8.0), (2, 2))])
 def test_samples_have_the_exact_moments(couplings, shape):
-    n = 3000
+    n = 2000
     exact = phi4.answers(*couplings, shape)
     x = phi4.sample(np.random.default_rng(3), n, *couplings, shape)
     assert x.shape == (n, *shape)
@@ -205,7 +205,7 @@ def test_a_sampler_without_coupling_is_the_free_one():
         (lambda: free_scalar.propagator(0.0, (2, 2)), "m2: got 0.0, expected a finite number > 0"),
         (lambda: free_scalar.mass(math.nan), "m2: got nan"),
         (lambda: free_scalar.correlator(1.0, (2, 0)), r"shape: got \(2, 0\)"),
-        (lambda: free_scalar.correlator(1.0, (2,)), r"shape: got \(2,\)"),
+        (lambda: free_scalar.correlator(1.0, (2,)), r"shape: got \(2,\)"),  # type: ignore[arg-type]
         (lambda: free_scalar.sample(np.random.default_rng(0), 0, 1.0, (2, 2)), "n: got 0"),
         (lambda: phi4.answers(math.inf, 1.0, (2, 2)), "m2: got inf"),
         (lambda: phi4.answers(1.0, -1.0, (2, 2)), "lam: got -1.0"),

@@ -96,7 +96,7 @@ def chi_square_bounds(n):
 def test_pulls_are_normal_and_chi_squared_is_chi_squared_where_the_covariance_is_known():
     from scipy.stats import kstest
 
-    n, size, rng = 400, 0.02, np.random.default_rng(2)  # small errors: the model is linear over them
+    n, size, rng = 300, 0.02, np.random.default_rng(2)  # small errors: the model is linear over them
     results = [
         fits.cosh_fit_of_means(CURVE[:SLICES] + size * ROOT @ rng.standard_normal(SLICES), size**2 * COVARIANCE, 12, 0)
         for _ in range(n)
@@ -120,7 +120,7 @@ def test_few_bins_have_the_laws_of_hotelling_and_rao():
     # place of 5, and naive errors too small by a factor of about 2.
     from scipy.stats import kstest
 
-    n, bins, size, rng = 120, 12, 0.02, np.random.default_rng(3)
+    n, bins, size, rng = 100, 12, 0.02, np.random.default_rng(3)
     results = [
         fits.cosh_fit(unfolded(CURVE[:SLICES] + size * rng.standard_normal((bins, SLICES)) @ ROOT.T), 0)
         for _ in range(n)

@@ -136,7 +136,7 @@ def test_a_trajectory_is_reversible(shape, integrator, mass2, seed):
 )
 @pytest.mark.parametrize("fourier", [True, False])
 def test_exact_moments_are_kept(couplings, shape, mass2, step_size, fourier):
-    n, steps = 1500, 4
+    n, steps = 1200, 3
     action, exact = Phi4(*couplings), phi4.answers(*couplings, shape)
     kernel = FourierHMC(action, step_size, 3, mass2) if fourier else HMC(action, 0.6 * step_size, 3)
     state = kernel.init(phi4.sample(np.random.default_rng(8), n, *couplings, shape))
