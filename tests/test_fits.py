@@ -116,21 +116,21 @@ def test_pulls_are_normal_and_chi_squared_is_chi_squared_where_the_covariance_is
 
 
 def test_few_bins_have_the_laws_of_hotelling_and_rao():
-    # Twelve bins for seven slices: chi^2 as it stands would be F with 7 degrees of freedom below, its mean 5 * 11/5 = 11 in
-    # place of 5, and naive errors too small by a factor of about 2.
+    # Eight bins for five slices: with nu = 7, dof = 3 the variance of a parameter is (nu - 1)/(nu - dof - 1) = 2 times that of
+    # known weights, where the curvature of chi^2 claims (nu - dof)/nu = 4/7 of it.
     from scipy.stats import kstest
 
-    n, bins, size, rng = 100, 12, 0.02, np.random.default_rng(3)
-    results = [
-        fits.cosh_fit(unfolded(CURVE[:SLICES] + size * rng.standard_normal((bins, SLICES)) @ ROOT.T), 0)
-        for _ in range(n)
-    ]
+    n, bins, slices, size, rng = 150, 8, 5, 0.02, np.random.default_rng(3)
+    data = CURVE[:SLICES] + size * rng.standard_normal((n, bins, SLICES)) @ ROOT.T
+    results = [fits.cosh_fit(unfolded(rows), 0, slices - 1) for rows in data]
     assert kstest([f.p_value for f in results], "uniform").pvalue > 1e-6
-    # The variance that is claimed is, on average, the variance of the masses: claims have a relative width sqrt(2/6) each.
-    ratio = np.mean([f.mass_error**2 for f in results]) / np.var([f.mass for f in results])
-    assert abs(ratio - 1) < SIGMAS * math.sqrt((2 + 2 / 6) / n)
-    jack = np.mean([f.jackknife_errors[1] ** 2 for f in results]) / np.var([f.mass for f in results])
-    assert 0.6 < jack < 4  # the jackknife of weights taken from so few bins is known to be too wide
+    known = fits.cosh_fit_of_means(CURVE[:slices], COVARIANCE[:slices, :slices] * size**2 / bins, 12, 0, slices - 1)
+    claimed = np.array([f.mass_error**2 for f in results]) / known.mass_error**2
+    assert abs(claimed.mean() - 2) < SIGMAS * 2 * math.sqrt(2 / 4 / n)  # chi-squared with nu - dof = 4
+    squares = np.array([(f.mass - MASS) ** 2 for f in results]) / known.mass_error**2
+    assert abs(squares.mean() - 2) < SIGMAS * squares.std() / math.sqrt(n)
+    jack = np.mean([f.jackknife_errors[1] ** 2 for f in results]) / known.mass_error**2
+    assert 1.5 < jack < 8  # too wide, as the jackknife of weights from few bins is known to be
 
 
 def test_the_jackknife_is_the_fit_without_a_bin():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from refimpl.actions import O2Chain, Phi4, WilsonU1, phi4_action_definition, phi4_force_definition
 from refimpl.exact import free_scalar, phi4, toy
 from refimpl.kernels import HMC, Cycle, FourierHMC, spawn_rngs
-from refimpl.maps import LEAPFROG, OMELYAN
+from refimpl.maps import LEAPFROG, OMELYAN, Integrator
 from refimpl.scalars import correlator, phi_fourth, phi_squared
 
 SIGMAS = 4.9  # two-sided probability 1e-6 of each comparison; seeds are fixed
@@ -31,7 +31,10 @@ def hot(n_chains, shape, seed=1):
     return 0.5 * np.random.default_rng(seed).standard_normal((n_chains, *shape))
 
 
-@pytest.mark.parametrize("integrator", [LEAPFROG, OMELYAN])
+UNEVEN = Integrator("drifts of two lengths", (0.2, 0.3, 0.3, 0.4, 0.3, 0.3, 0.2))
+
+
+@pytest.mark.parametrize("integrator", [LEAPFROG, OMELYAN, UNEVEN])
 @pytest.mark.parametrize("shape", [(3, 4), (5, 2), (2, 3), (1, 6)])
 def test_a_step_is_the_readable_algorithm_with_dense_matrices(integrator, shape):
     m2, lam, mass2, stiffness, eps, n_steps = 0.1, 24.0, 1.7, 0.6, 0.1, 4

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from refimpl import scalars
 from refimpl.exact import free_scalar, phi4
+from refimpl.lattice import chain_last
 from refimpl.statistics import jackknife
 from refimpl.validation.strategies import memory_orders
 
@@ -71,8 +72,12 @@ def test_time_is_the_first_axis():
 
 @pytest.mark.parametrize("of", PER_CHAIN)
 def test_a_chain_of_a_large_batch_has_the_bits_it_has_alone(of):
-    x = np.random.default_rng(0).standard_normal((101, 7, 5))
-    np.testing.assert_array_equal(np.concatenate([of(x[i : i + 1]) for i in range(101)]), of(x))
+    x = np.random.default_rng(0).standard_normal((101, 7, 9))
+    last = chain_last(*x.shape)
+    last[...] = x
+    alone = np.concatenate([of(x[i : i + 1]) for i in range(101)])
+    np.testing.assert_array_equal(alone, of(x))
+    np.testing.assert_array_equal(alone, of(last))
 
 
 def test_free_fields_have_the_exact_values():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import free_scalar
 from .free_scalar import Shape
-from .phi4_grids import Answers, checked, half_line, reach_of, refined
+from .phi4_grids import Answers, checked, first_step, half_line, reach_of, refined
 from .phi4_transfer import transfer_matrix
 
 __all__ = ["Answers", "answers", "free", "quadrature", "sample", "transfer_matrix"]
@@ -57,13 +57,13 @@ def quadrature(m2: float, lam: float, shape: Shape) -> Answers:
     n_t, n_x = checked(m2, lam, shape)
     if n_t * n_x not in _RINGS:
         raise ValueError(f"shape: got {shape!r}, expected 1, 2 or 4 sites")
-    end = reach_of(m2 / 2, lam / 24)
+    end, step = reach_of(m2 / 2, lam / 24), first_step(m2, lam, couplings=2)
 
-    def on_grid(step: float, stretch: float) -> Answers | None:
-        n = 2 * math.ceil(stretch * end / step)
-        return None if n > LARGEST_LINE else _ring(m2, lam, (n_t, n_x), half_line(stretch * end, n // 2))
+    def on_grid(fineness: float, stretch: float) -> Answers | None:
+        n = math.ceil(fineness * stretch * end / step)
+        return None if 2 * n > LARGEST_LINE else _ring(m2, lam, (n_t, n_x), half_line(stretch * end, n))
 
-    return refined(on_grid, reach_of(m2 / 2, lam / 24))
+    return refined(on_grid)
 
 
 def _ring(m2: float, lam: float, shape: Shape, half: Array) -> Answers:

@@ -18,9 +18,10 @@ from .free_scalar import Shape
 
 Array = NDArray[np.float64]
 
-# Grids reach to where the density has fallen by exp(-REACH). The first step is this one, or a fraction of the reach of a site.
+# Grids reach to where the density has fallen by exp(-REACH). A normal density exp(-c x^2) is summed to exp(-pi^2/(c h^2)) by steps
+# of h, so that a first step of 0.5/sqrt(c) is good for exp(-39); a quartic one has to have so many points to either side.
 REACH = 40.0
-FIRST_STEP = 0.28
+FIRST_STEP = 0.5
 FIRST_POINTS = 16
 REFINEMENT = 1.25
 STRETCH = 0.05
@@ -74,13 +75,16 @@ class Answers:
         return 1 - self.magnetisation_fourth / (3 * float(self.two_point.mean()) ** 2)
 
 
-def refined(on_grid: Callable[[float, float], Answers | None], end: float) -> Answers:
-    """The answers on ever finer and wider grids, until two agree or the next is too large; with their difference."""
-    step, stretch = min(FIRST_STEP, end / FIRST_POINTS), 1.0
-    coarse, fine = on_grid(step, stretch), None
+def refined(on_grid: Callable[[float, float], Answers | None]) -> Answers:
+    """The answers on ever finer and wider grids, until two agree or the next is too large; with their difference.
+
+    ``on_grid(fineness, stretch)`` has steps smaller and ends larger by these factors than the first grid.
+    """
+    fineness, stretch = 1.0, 1.0
+    coarse, fine = on_grid(fineness, stretch), None
     while coarse is not None:
-        step, stretch = step / REFINEMENT, stretch + STRETCH
-        if (fine := on_grid(step, stretch)) is None:
+        fineness, stretch = fineness * REFINEMENT, stretch + STRETCH
+        if (fine := on_grid(fineness, stretch)) is None:
             break
         fine = replace(fine, error=difference(coarse, fine))
         if fine.error < AGREEMENT:
@@ -106,6 +110,12 @@ def difference(a: Answers, b: Answers) -> float:
 def half_line(end: float, n: int) -> Array:
     """Midpoints of n steps from 0 to ``end``."""
     return np.asarray((np.arange(n) + 0.5) * (end / n), dtype=np.float64)
+
+
+def first_step(m2: float, lam: float, couplings: float) -> float:
+    """The step of the first grid: of a site on which ``exp(-couplings x^2)`` acts besides its own potential."""
+    curvature = m2 / 2 if m2 > 0 else -m2  # the latter at the bottom of a double well
+    return min(FIRST_STEP / math.sqrt(couplings + curvature), reach_of(m2 / 2, lam / 24) / FIRST_POINTS)
 
 
 def reach_of(quadratic: float, quartic: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .free_scalar import Shape
-from .phi4_grids import REACH, Answers, checked, half_line, reach_of, refined
+from .phi4_grids import REACH, Answers, checked, first_step, half_line, reach_of, refined
 
 Array = NDArray[np.float64]
 Parities = tuple[int, int]
@@ -33,22 +33,33 @@ def transfer_matrix(m2: float, lam: float, shape: Shape) -> Answers:
     length, width = max(n_t, n_x), min(n_t, n_x)
     if width > 2:
         raise ValueError(f"shape: got {shape!r}, expected an extent of 1 or 2")
-    if width == 1:
-        end_u, end_d = reach_of(m2 / 2, lam / 24), 0.0
-    else:
-        end_u, end_d = reach_of(m2 / 2, lam / 48), _reach_across(m2, lam)
+    # Of every slice, two Gaussians exp(-(u - u')^2/2) of its neighbours, and the bonds exp(-2 d^2) inside.
+    ends = [reach_of(m2 / 2, lam / (24 * width)), _reach_across(m2, lam)][:width]
+    steps = [first_step(m2, lam, couplings) for couplings in (1, 3)]
 
-    def on_grid(step: float, stretch: float) -> Answers | None:
-        n_u, n_d = math.ceil(stretch * end_u / step), math.ceil(stretch * end_d / step)
-        if n_u * max(n_d, 1) > LARGEST_BLOCK:
+    def on_grid(fineness: float, stretch: float) -> Answers | None:
+        lines = [
+            half_line(stretch * end, math.ceil(fineness * stretch * end / step))
+            for end, step in zip(ends, steps, strict=False)
+        ]
+        u, d = (lines[0], np.zeros(1)) if width == 1 else lines
+        potential = _potential(m2, lam, u, d, width)
+        inside = np.flatnonzero(
+            potential <= potential.min() + REACH * stretch
+        )  # neither corners of the box nor a barrier
+        if inside.size > LARGEST_BLOCK:
             return None
-        u = half_line(stretch * end_u, n_u)
-        d = half_line(stretch * end_d, n_d) if width == 2 else np.zeros(1)
-        levels = _levels(m2, lam, u, d, width, REACH * stretch)
-        along = _traces(levels, length, width)
+        along = _traces(_levels(potential, u, d, inside), length, width)
         return along if n_t >= n_x else replace(along, shape=(n_t, n_x), two_point=along.two_point.T)
 
-    return refined(on_grid, reach_of(m2 / 2, lam / 24))
+    return refined(on_grid)
+
+
+def _potential(m2: float, lam: float, u: Array, d: Array, width: int) -> Array:
+    y, z = u[:, None] ** 2, d**2
+    if width == 1:
+        return m2 * y / 2 + lam * y * y / 24
+    return m2 * (y + z) / 2 + lam * (y * y + 6 * y * z + z * z) / 48 + 2 * z
 
 
 @dataclass(frozen=True)
@@ -66,20 +77,17 @@ class _Levels:
         return self.vectors[bra].T @ (field[:, None] * self.vectors[ket])
 
 
-def _levels(m2: float, lam: float, u: Array, d: Array, width: int, reach: float) -> _Levels:
+def _levels(potential: Array, u: Array, d: Array, inside: NDArray[np.int64]) -> _Levels:
+    """The levels of the transfer matrix on the points ``inside``, by their number in the array ``potential (u, d)``."""
     from scipy.linalg import eigh
 
-    y, z = u[:, None] ** 2, d**2
-    if width == 1:
-        potential = m2 * y / 2 + lam * y * y / 24 + 0 * z
-    else:
-        potential = m2 * (y + z) / 2 + lam * (y * y + 6 * y * z + z * z) / 48 + 2 * z
-    potential = potential - (lowest := potential.min())
-    inside = np.flatnonzero(potential <= reach)  # without the corners of the box
-    root = np.exp(-potential.reshape(-1)[inside] / 2)
+    lowest = float(potential.min())
+    root = np.exp((lowest - potential.reshape(-1)[inside]) / 2)
+    at_u, at_d = np.unravel_index(inside, potential.shape)
     values, vectors = {}, {}
-    for parities in itertools.product((1, -1), (1, -1)[:width]):
-        block = np.kron(_kernel(u, parities[0]), _kernel(d, parities[1]))[np.ix_(inside, inside)]
+    for parities in itertools.product((1, -1), (1, -1) if len(d) > 1 else (1,)):
+        block = _kernel(u, parities[0])[np.ix_(at_u, at_u)]
+        block *= _kernel(d, parities[1])[np.ix_(at_d, at_d)]
         block *= root[:, None] * root
         least = NEGLIGIBLE * np.abs(block).sum(axis=0).max()  # a bound of the largest eigenvalue
         values[parities], vectors[parities] = eigh(
@@ -87,8 +95,7 @@ def _levels(m2: float, lam: float, u: Array, d: Array, width: int, reach: float)
         )
     largest = max(v[-1] for v in values.values() if v.size)
     values = {parities: v / largest for parities, v in values.items()}
-    at_u, at_d = (part.reshape(-1)[inside] for part in np.broadcast_arrays(u[:, None], d))
-    return _Levels(at_u, at_d, values, vectors, math.log(largest) - float(lowest))
+    return _Levels(u[at_u], d[at_d], values, vectors, math.log(largest) - lowest)
 
 
 def _kernel(line: Array, parity: int) -> Array:
