@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 
 import autograd
@@ -201,6 +202,7 @@ def test_actions_add():
 
 def test_hmc_takes_it_as_it_is():
     kernel = HMC(Phi4(0.1, 24.0), 0.1, 8)
+    assert kernel.action.angular is False  # nothing is wrapped
     x = 0.4 * np.random.default_rng(2).standard_normal((8, 4, 6))
     state = kernel.init(x)
     state, info = kernel.step(spawn_rngs(1, 8), state)
@@ -243,6 +245,14 @@ def test_actions_of_other_conventions_are_the_same_numbers(x, couplings):
     unhalved = (squares + mass2 * y**2 + quartic * y**4).sum(axis=(1, 2))
     np.testing.assert_allclose(hopping, value, rtol=0, atol=tolerance)
     np.testing.assert_allclose(unhalved, value, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("m2", "lam"), [(-8.0, 1e-9), (4.0, 1e-9), (-4.0, 3.0)])
+def test_the_hopping_parameter_is_the_root_to_the_last_digits(m2, lam):
+    with decimal.localcontext(decimal.Context(prec=50)):
+        b, third = decimal.Decimal(m2) + 4, decimal.Decimal(lam) / 3
+        root = ((b * b + 4 * third).sqrt() - b) / (2 * third)
+    assert to_hopping(m2, lam)[0].kappa == pytest.approx(float(root), rel=8 * U)
 
 
 def test_conventions_by_hand():

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refimpl.actions import Phi4
-from refimpl.exact import free_scalar, phi4
+from refimpl.exact import free_scalar, phi4, phi4_grids, phi4_transfer
 from refimpl.exact.phi4_grids import difference
 from refimpl.scalars import correlator, effective_mass
 
@@ -87,6 +87,26 @@ RINGS = [(1, 1), (2, 1), (1, 2), (4, 1), (1, 4), (2, 2)]
 @pytest.mark.parametrize("shape", RINGS)
 def test_quadrature_and_transfer_matrix_agree(couplings, shape):
     assert difference(phi4.quadrature(*couplings, shape), phi4.transfer_matrix(*couplings, shape)) < GRIDS
+
+
+@pytest.mark.parametrize("route", [phi4.quadrature, phi4.transfer_matrix])
+def test_grids_are_refined_until_they_agree_and_the_error_is_honest(route, monkeypatch):
+    exact = route(0.1, 24.0, (4, 1))
+    monkeypatch.setattr(phi4_grids, "FIRST_STEP", 3.0)
+    monkeypatch.setattr(phi4_grids, "FIRST_POINTS", 3)
+    assert difference(route(0.1, 24.0, (4, 1)), exact) < GRIDS
+    errors = []
+    monkeypatch.setattr(phi4_grids, "LARGEST_ERROR", 1.0)
+    for points in (8, 12, 16):  # of half a line, where the refinement is cut short
+        monkeypatch.setattr(phi4, "LARGEST_LINE", 2 * points)
+        monkeypatch.setattr(phi4_transfer, "LARGEST_BLOCK", points)
+        cut = route(0.1, 24.0, (4, 1))
+        assert GRIDS < difference(cut, exact) < cut.error
+        errors.append(cut.error)
+    assert errors == sorted(errors, reverse=True)
+    monkeypatch.setattr(phi4_grids, "LARGEST_ERROR", errors[-1] / 2)
+    with pytest.raises(ValueError, match="the field spreads over more points than fit"):
+        route(0.1, 24.0, (4, 1))
 
 
 def test_the_integral_over_the_action_itself():

@@ -38,15 +38,12 @@ def transfer_matrix(m2: float, lam: float, shape: Shape) -> Answers:
     steps = [first_step(m2, lam, couplings) for couplings in (1, 3)]
 
     def on_grid(fineness: float, stretch: float) -> Answers | None:
-        lines = [
-            half_line(stretch * end, math.ceil(fineness * stretch * end / step))
-            for end, step in zip(ends, steps, strict=False)
-        ]
+        wide = [stretch * end for end in ends]
+        lines = [half_line(end, math.ceil(fineness * end / step)) for end, step in zip(wide, steps, strict=False)]
         u, d = (lines[0], np.zeros(1)) if width == 1 else lines
         potential = _potential(m2, lam, u, d, width)
-        inside = np.flatnonzero(
-            potential <= potential.min() + REACH * stretch
-        )  # neither corners of the box nor a barrier
+        # Neither the corners of the box nor a barrier.
+        inside = np.flatnonzero(potential <= potential.min() + REACH * stretch)
         if inside.size > LARGEST_BLOCK:
             return None
         along = _traces(_levels(potential, u, d, inside), length, width)
