@@ -25,7 +25,7 @@ from refimpl.actions import (
     to_unhalved,
 )
 from refimpl.kernels import HMC, spawn_rngs
-from refimpl.lattice import chain_last
+from refimpl.lattice import chain_last, difference_program, neighbour_program, run, shift
 from refimpl.validation.strategies import memory_orders
 
 from .scalar_fields import LARGEST, phi4_couplings, scalar_fields
@@ -158,6 +158,19 @@ def test_the_hessian_is_symmetric(x, couplings):
     rows = [action.hessian_product(x, np.tile(row.reshape(x[0].shape), (len(x), 1, 1))) for row in np.eye(n)]
     hessian = np.stack(rows, axis=1).reshape(len(x), n, n)
     np.testing.assert_array_equal(hessian, np.swapaxes(hessian, 1, 2))  # off the diagonal, small integers
+
+
+@QUICK
+@given(scalar_fields(), st.integers(0, 1), st.data())
+def test_neighbours_and_differences_are_the_shifts(x, mu, data):
+    for layout in (x, data.draw(memory_orders(x)), np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0)):
+        for program, expected in (
+            (neighbour_program, shift(x, mu) + shift(x, mu, -1)),
+            (difference_program, x - shift(x, mu)),
+        ):
+            for out in (np.full_like(x, np.nan), np.full_like(layout, np.nan), chain_last(*x.shape)):
+                run(program(layout, mu, out))
+                np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("action", [Phi4(-0.3, 2.0), Scaled(Phi4(-0.3, 2.0), 0.5), Phi4(-0.3, 2.0) + Phi4(1.0, 0.0)])
