@@ -3,13 +3,27 @@
 import importlib
 from types import ModuleType
 
-from . import actions, estimators, exact, groups, kernels, lattice, maps, observables, statistics, theories, tuning
+from . import (
+    actions,
+    estimators,
+    exact,
+    fits,
+    groups,
+    kernels,
+    lattice,
+    maps,
+    observables,
+    statistics,
+    theories,
+    tuning,
+)
 
 __version__ = "0.1.0"
 __all__ = [
     "actions",
     "estimators",
     "exact",
+    "fits",
     "groups",
     "kernels",
     "lattice",

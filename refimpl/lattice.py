@@ -65,6 +65,18 @@ def check_links(x: ArrayLike, name: str = "x") -> Array:
     return x
 
 
+def check_scalars(x: ArrayLike, name: str = "x") -> Array:
+    """``x`` as a float64 scalar field ``(chain, T, X)``, extents of at least 1; raises `ValueError` or `TypeError` otherwise."""
+    x = np.asarray(x)
+    if x.dtype != np.float64:
+        raise TypeError(f"{name}: got dtype {x.dtype}, expected float64")
+    if x.ndim != 3 or 0 in x.shape[1:]:
+        raise ValueError(f"{name}: got shape {x.shape}, expected (chain, T, X)")
+    if x.shape[0] == 0:
+        raise ValueError(f"{name}: got zero chains, expected at least one")
+    return x
+
+
 def shift(field: Array, mu: int, steps: int = 1) -> Array:
     """The field at ``n + steps mu^``: ``shift(f, mu)[n] = f[n + mu^]``, periodic. The last two axes are ``(t, x)``."""
     return np.roll(field, -steps, axis=mu - 2)
@@ -135,12 +147,37 @@ def gradient_program(s: Array, v: Array) -> Program:
     ]
 
 
-def _shifted(ufunc: np.ufunc, out: Array, source: Array, axis: int, backward: bool = False) -> Program:
-    """``out = ufunc(out, source shifted by one site along axis)``, as a bulk and an edge."""
+def neighbour_program(x: Array, mu: int, out: Array) -> Program:
+    """Operations that do ``out = x(n + mu^) + x(n - mu^)`` for scalars ``(chain, T, X)``, by slices."""
+    n, before = x.shape[1 + mu], (slice(None),) * (1 + mu)
+    rows_x, rows_out = np.moveaxis(x, 0, -1), np.moveaxis(out, 0, -1)
+    program: Program = []
+    if mu == 1 and n > 2 and rows_x.flags.c_contiguous and rows_out.flags.c_contiguous:
+        # Without regard to the ends of the rows, which come last: slices of short rows take several times as long.
+        flat_x, flat_out, step = rows_x.reshape(-1), rows_out.reshape(-1), len(x)
+        program.append((np.add, flat_x[2 * step :], flat_x[: -2 * step], flat_out[step:-step]))
+    elif n > 2:
+        ahead, behind, middle = ((*before, part) for part in (slice(2, None), slice(None, -2), slice(1, -1)))
+        program.append((np.add, x[ahead], x[behind], out[middle]))
+    for k in sorted({0, n - 1}):
+        program.append((np.add, x[(*before, (k + 1) % n)], x[(*before, (k - 1) % n)], out[(*before, k)]))
+    return program
+
+
+def difference_program(x: Array, mu: int, out: Array) -> Program:
+    """Operations that do ``out = x(n) - x(n + mu^)`` for scalars ``(chain, T, X)``, by slices."""
+    return _shifted(np.subtract, out, x, axis=1 + mu, left=x)
+
+
+def _shifted(
+    ufunc: np.ufunc, out: Array, source: Array, axis: int, backward: bool = False, left: Array | None = None
+) -> Program:
+    """``out = ufunc(left, source shifted by one site along axis)``, ``left`` being ``out`` by default: a bulk and an edge."""
+    left = out if left is None else left
     low, high, first, last = slice(None, -1), slice(1, None), slice(0, 1), slice(-1, None)
     pairs = [(high, low), (first, last)] if backward else [(low, high), (last, first)]
     before = (slice(None),) * axis
-    return [(ufunc, out[(*before, a)], source[(*before, b)], out[(*before, a)]) for a, b in pairs]
+    return [(ufunc, left[(*before, a)], source[(*before, b)], out[(*before, a)]) for a, b in pairs]
 
 
 def gauge_transform(x: Array, alpha: Array) -> Array:

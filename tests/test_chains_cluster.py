@@ -108,7 +108,13 @@ def test_mpi_without_its_runner_is_refused_and_does_not_wait(tmp_path):
     pytest.importorskip("mpi4py", reason="mpi4py is in the extra 'distributed'")
     code = f"from tests.runs import run; run({str(tmp_path / 'run')!r}, 3, executor='mpi')"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 1
     assert (

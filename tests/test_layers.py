@@ -18,6 +18,7 @@ LEVELS = {
     "statistics": 0,
     "actions": 1,
     "observables": 2,
+    "fits": 3,
     "nets": 1,
     "maps": 2,
     "estimators": 3,

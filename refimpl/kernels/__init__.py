@@ -1,6 +1,7 @@
 """Markov kernels: ``init(x) -> State``, ``step(rngs, state) -> (State, Info)``."""
 
 from .cycle import Cycle, Kernel
+from .fourier import FourierHMC
 from .hmc import HMC
 from .independence import IndependenceMetropolis, Proposal, PureGauge, matched_beta
 from .metropolis import Info, Proposer, State, accept_reject, blocks, check_rngs, initial_state, metropolis, spawn_rngs
@@ -12,6 +13,7 @@ __all__ = [
     "HMC",
     "Cycle",
     "FluxHeatBath",
+    "FourierHMC",
     "IndependenceMetropolis",
     "Info",
     "Kernel",

@@ -8,6 +8,7 @@ palindrome of shears is reversible and has Jacobian 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +49,19 @@ INTEGRATORS = {integrator.name: integrator for integrator in (LEAPFROG, OMELYAN)
 
 
 def trajectory(
-    action: Action, integrator: Integrator, step_size: float, n_steps: int, x: Array, v: Array, force: Array
+    action: Action,
+    integrator: Integrator,
+    step_size: float,
+    n_steps: int,
+    x: Array,
+    v: Array,
+    force: Array,
+    move: Callable[[Array, Array, float], None] = drift,
 ) -> tuple[Array, Array]:
     """Integrate ``n_steps`` steps, changing ``x`` and ``v`` in place; ``force`` is the force at the given ``x``.
+
+    ``move(x, v, scale)`` moves the field along the momenta, in place: `refimpl.groups.drift` where the kinetic energy is
+    ``v.v/2``.
 
     The last kick of a step and the first of the next are one, and the momentum is carried as ``eps v`` so that a drift
     is one addition. Angles are not wrapped, nor matrices projected. Returns action ``(chain,)`` and force at the end.
@@ -63,7 +74,7 @@ def trajectory(
     last = n_steps * len(drifts) - 1
     for stage in range(last + 1):
         k = stage % len(drifts)
-        drift(x, v, drifts[k] / drifts[0])
+        move(x, v, drifts[k] / drifts[0])
         if stage < last:
             weight = kicks[k + 1] if k + 1 < len(drifts) else 2 * kicks[0]
             dynamics.kick(weight * step_size * unit)

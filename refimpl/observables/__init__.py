@@ -2,7 +2,7 @@
 
 `gauge`: plaquette, loops, charges, of the links. `fermions`: pseudoscalar correlator, effective mass, chiral condensate, of the
 Wilson-Dirac operator (`refimpl.actions.wilson_dirac`). `spectra`: its extreme eigenvalues, condition numbers and the spectra of
-Hasenbusch monomials.
+Hasenbusch monomials. `scalars`: correlator, moments and magnetisation of scalar fields, by the name of that module.
 """
 
 from .fermions import (
