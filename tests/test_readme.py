@@ -73,6 +73,12 @@ def test_the_failure_shown_is_the_failure_printed(capsys):
         assert line in " ".join(words.split()), line
 
 
+def test_the_example_with_quarks_runs(tmp_path):
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[4])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2].startswith("True")  # the estimates have a variance
+
+
 def test_counts_are_those_of_the_code():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     subject = Subject(ReferenceU1())
