@@ -131,7 +131,11 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
             "THEORY: got nothing, expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, or --resume DIR",
         ),
         ("sample schwinger --beta 2 --shape 4 4 --out x", 2, "--kappa: got nothing, expected it for theory schwinger"),
-        ("sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x", 2, "kappa: got 0.0, expected a finite number > 0"),
+        (
+            "sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x",
+            2,
+            "--kappa: got 0.0, expected a finite number > 0",
+        ),
         ("sample schwinger --beta 2 --kappa -1 --shape 4 4 --out x", 2, "argument --kappa: got '-1'"),
         ("sample schwinger --beta 2 --kappa inf --shape 4 4 --out x", 2, "argument --kappa: got 'inf'"),
         ("sample u1 --beta 2 --kappa 0.2 --shape 4 4 --out x", 2, "unrecognized arguments: --kappa"),
@@ -606,8 +610,9 @@ def test_exact_answers_with_fermions(capsys):
     sampled = [*model, "0.265", "--shape", "2", "3", "--samples", "100", "--seed", "5"]
     table, record = run(capsys, *sampled)[1], json.loads(run(capsys, *sampled, "--json")[1])
     assert 0 < record["effective_fraction"] < 1
-    assert record["charge_squared"]["error"] > 0
-    assert f"{record['plaquette']['value']:.9g} +- {record['plaquette']['error']:.2g}" in table
+    assert record["charge_squared"] > 0 < record["errors"]["charge_squared"]
+    assert re.search(rf"plaquette +{record['plaquette']:.3f}\(\d\d\)\n", table)
+    assert record["errors"]["plaquette"] > 0.00095  # or it would have a fourth digit
     assert "samples = 100, seed = 5" in table
 
 
@@ -615,9 +620,67 @@ def test_exact_answers_of_sun_with_fermions(capsys):
     sampled = ("exact", "su2", "--beta", "1", "--kappa", "0.1", "--shape", "2", "2")
     record = json.loads(run(capsys, *sampled, "--samples", "50", "--json")[1])
     assert record["samples"] == 50
-    assert record["plaquette"]["error"] > 0
+    assert record["errors"]["plaquette"] > 0
+    assert re.search(r"plaquette +0\.\d+\(\d\d\)\n", run(capsys, *sampled, "--samples", "50")[1])
     code, _, err = run(capsys, *sampled, "--samples", "5")
-    assert (code, "worth" in err) == (2, True)
+    assert code == 2
+    assert re.search(
+        r"--samples: got 5, as good as [\d.]+ without weights; expected as good as 10: some \d+ samples", err
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.73624, 0.00123, "0.7362(12)"),
+        (0.73624, 0.000996, "0.7362(10)"),  # the error rounds up to a power of ten
+        (12.345, 1.26, "12.3(1.3)"),
+        (1234.5, 26.0, "1234(26)"),
+        (12345.0, 260.0, "12345(260)"),
+        (-0.5, 0.1, "-0.50(10)"),
+        (0.5, 0.0, "0.5"),
+    ],
+)
+def test_an_error_has_two_digits(value, error, text):
+    from refimpl.cli.answers import with_error
+
+    assert with_error(value, error) == text
+
+
+def test_no_charge_in_the_samples_is_an_upper_limit(capsys):
+    frozen = ("exact", "schwinger", "--beta", "31", "--kappa", "0.2", "--shape", "4", "4", "--samples", "100")
+    _, table, _ = run(capsys, *frozen)
+    record = json.loads(run(capsys, *frozen, "--json")[1])
+    limit = 3 / (100 * record["effective_fraction"])  # no event: fewer than 3 are expected, with 95 %
+    assert record["charge_squared"] is None
+    assert record["errors"]["charge_squared"] is None
+    assert record["upper_limits"] == {"charge_squared": pytest.approx(limit)}
+    assert "no sample has charge" in record["notes"][0]
+    assert f"charge_squared              < {limit:#.2g}" in table
+    assert "no sample has charge" in table
+    assert "+-" not in table
+
+
+def test_few_charged_samples_are_told(capsys):
+    few = ("exact", "schwinger", "--beta", "3", "--kappa", "0.2", "--shape", "4", "4", "--samples", "60", "--seed", "1")
+    _, table, _ = run(capsys, *few)
+    record = json.loads(run(capsys, *few, "--json")[1])
+    assert record["errors"]["charge_squared"] > 0.3 * record["charge_squared"]
+    assert "samples with charge: its error is uncertain" in record["notes"][0]
+    assert record["notes"][0] in table
+    many = ("exact", "schwinger", "--beta", "1", "--kappa", "0.2", "--shape", "3", "3", "--samples", "200", "--json")
+    assert json.loads(run(capsys, *many)[1])["notes"] == []
+
+
+def test_reweighting_shows_progress_on_a_terminal(capsys, monkeypatch):
+    import tqdm
+
+    shown = []
+    monkeypatch.setattr(tqdm.tqdm, "update", lambda bar, n=1: shown.append(n))
+    argv = "exact schwinger --beta 1 --kappa 0.1 --shape 12 12 --samples 300"
+    assert run(capsys, *argv.split())[0] == 0
+    assert sum(shown) == 300
+    assert len(shown) > 5
 
 
 @pytest.mark.parametrize(
@@ -627,7 +690,10 @@ def test_exact_answers_of_sun_with_fermions(capsys):
         ("exact schwinger --beta 2 --shape 2 2", "--kappa"),
         ("exact schwinger --beta 99 --kappa 0.1 --shape 2 2", "expected a number from 0 to 30"),
         ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "--samples: got it at kappa = 0.1"),
-        ("exact su2 --beta 2 --shape 2 2 --samples 9", "--samples: got it without fermions"),
+        (
+            "exact su2 --beta 2 --shape 2 2 --samples 9",
+            "--samples: got it without fermions, where every answer is a sum",
+        ),
     ],
 )
 def test_exact_with_fermions_refuses(capsys, command, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from .theories import SMOOTH, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
+
+LEAST_SIZE = 10  # samples that weights leave: fewer give no error
+LIMIT_EVENTS = 3.0  # where none was seen: exp(-3) = 5 %
+FEW_CHARGED = 10  # samples with charge, whose error is then uncertain by a quarter or more
 
 
 def add(commands: Any) -> None:
@@ -107,6 +112,7 @@ def _exact_schwinger(arguments: argparse.Namespace) -> int:
 def _exact_reweighted(arguments: argparse.Namespace, what: str) -> int:
     """Values and errors from exact samples of the pure gauge theory, weighted with ``det D^2``."""
     import numpy as np
+    from tqdm import tqdm
 
     from refimpl import observables
     from refimpl.exact.schwinger import reweighted
@@ -116,19 +122,61 @@ def _exact_reweighted(arguments: argparse.Namespace, what: str) -> int:
     functions: dict[str, Any] = {"plaquette": observables.mean_plaquette}
     if n == 1:
         functions["charge_squared"] = lambda x: observables.charge(x).astype(np.float64) ** 2
-    values, ess = reweighted(np.random.default_rng(arguments.seed), samples, beta, kappa, shape, functions, n=n)
-    if samples * ess < 10:
-        raise ValueError(f"--samples: got {samples}, worth {samples * ess:.1f} after reweighting, expected worth 10")
+        functions["charged"] = lambda x: observables.charge(x) != 0
+    with tqdm(total=samples, desc="reweighting", disable=None, file=sys.stderr, delay=2) as bar:
+        rng = np.random.default_rng(arguments.seed)
+        values, ess = reweighted(rng, samples, beta, kappa, shape, functions, n=n, done=bar.update)
+    if samples * ess < LEAST_SIZE:
+        raise ValueError(
+            f"--samples: got {samples}, as good as {samples * ess:.1f} without weights; expected as good as {LEAST_SIZE}: some "
+            f"{math.ceil(1.5 * LEAST_SIZE / ess)} samples"
+        )
+    charged = values.pop("charged", None)
+    notes, limits = _charge_notes(charged, samples * ess)
+    numbers = {name: (None, None) if name in limits else pair for name, pair in values.items()}
     run = {"beta": beta, "kappa": kappa, "shape": list(shape), "samples": samples, "seed": arguments.seed}
     if arguments.json:
-        record = {name: {"value": value, "error": error} for name, (value, error) in values.items()}
-        print(json.dumps({**run, "effective_fraction": ess, **record}, indent=1))
+        found = {name: value for name, (value, _) in numbers.items()}
+        errors = {name: error for name, (_, error) in numbers.items()}
+        record = {**run, "effective_fraction": ess, **found, "errors": errors, "upper_limits": limits, "notes": notes}
+        print(json.dumps(record, indent=1))
         return 0
     print(f"{what}: " + ", ".join(f"{k} = {v}" for k, v in run.items()))
     print(f"  {'effective fraction':<28}{ess:.3f} of the samples")
-    for name, (value, error) in values.items():
-        print(f"  {name:<28}{value:.9g} +- {error:.2g}")
+    for name, pair in values.items():
+        print(f"  {name:<28}{f'< {limits[name]:#.2g}' if name in limits else with_error(*pair)}")
+    for note in notes:
+        print(note)
     return 0
+
+
+def _charge_notes(charged: tuple[float, float] | None, size: float) -> tuple[list[str], dict[str, float]]:
+    """What to say of ``<Q^2>`` where charge is rare, and the upper limit on it where no sample has any.
+
+    ``charged``: the probability of ``Q != 0`` and its error, whose ratio squared is the number of samples it comes from. ``size``:
+    samples that the weights leave. Of no events 3 are the limit at 95 % (Poisson), and a rare charge is 1 or -1.
+    """
+    if charged is None:
+        return [], {}
+    probability, error = charged
+    if probability == 0:
+        why = f"no sample has charge: the limit, at 95 %, is 3 events in the {size:.0f} samples that the weights leave"
+        return [f"charge_squared: {why}."], {"charge_squared": LIMIT_EVENTS / size}
+    if error and (probability / error) ** 2 < FEW_CHARGED:
+        found = f"comes from some {(probability / error) ** 2:.1f} samples with charge: its error is uncertain"
+        return [f"charge_squared: {found}; more --samples help."], {}
+    return [], {}
+
+
+def with_error(value: float, error: float) -> str:
+    """The number to two digits of its error, such as ``0.7362(12)`` or ``12.3(1.3)``; without one, all digits."""
+    if error == 0:
+        return f"{value:.9g}"
+    decimals = 1 - int(f"{error:.1e}".partition("e")[2])  # of the rounded error, which may have a digit more
+    if decimals <= 0:
+        return f"{value:.0f}({error:.0f})"
+    shown = f"{error:.{decimals}f}"
+    return f"{value:.{decimals}f}({shown if float(shown) >= 1 else shown.partition('.')[2].lstrip('0')})"
 
 
 def _print(
