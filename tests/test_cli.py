@@ -134,7 +134,7 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
         (
             "sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x",
             2,
-            "--kappa: got 0.0, expected a finite number > 0",
+            "--kappa: got 0.0, expected a finite number > 0: without fermions take u1",
         ),
         ("sample schwinger --beta 2 --kappa -1 --shape 4 4 --out x", 2, "argument --kappa: got '-1'"),
         ("sample schwinger --beta 2 --kappa inf --shape 4 4 --out x", 2, "argument --kappa: got 'inf'"),
@@ -672,6 +672,22 @@ def test_few_charged_samples_are_told(capsys):
     assert json.loads(run(capsys, *many)[1])["notes"] == []
 
 
+def test_exact_schwinger_defines_what_it_prints(capsys):
+    from refimpl.exact.schwinger_2x2 import LARGEST_BETA
+
+    _, text, _ = run(capsys, "exact", "schwinger", "--help")
+    words = " ".join(text.split())
+    for shown in (
+        "condensate: <Re tr D^-1>", "sum over all source and sink sites", "charge_susceptibility: charge_squared/(T X)",
+        "winding_ceiling:", f"at most {LARGEST_BETA:g}", "antiperiodic in time", '"errors"',
+    ):  # fmt: skip
+        assert shown in words
+    assert "winding_ceiling:" in run(capsys, "exact", "u1", "--help")[1]
+    assert "antiperiodic in time" in " ".join(run(capsys, "sample", "schwinger", "--help")[1].split())
+    without = json.loads(run(capsys, *"exact schwinger --beta 2 --kappa 0 --shape 4 4 --json".split())[1])
+    assert without["charge_squared"] == 16 * without["charge_susceptibility"] > 0
+
+
 def test_reweighting_shows_progress_on_a_terminal(capsys, monkeypatch):
     import tqdm
 
@@ -689,10 +705,11 @@ def test_reweighting_shows_progress_on_a_terminal(capsys, monkeypatch):
         ("exact schwinger --beta 2 --kappa -1 --shape 2 2", "argument --kappa"),
         ("exact schwinger --beta 2 --shape 2 2", "--kappa"),
         ("exact schwinger --beta 99 --kappa 0.1 --shape 2 2", "expected a number from 0 to 30"),
-        ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "--samples: got it at kappa = 0.1"),
+        ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "by quadrature; leave it out"),
+        ("exact schwinger --beta 2 --kappa 0 --shape 4 4 --samples 9", "a sum; leave it out"),
         (
             "exact su2 --beta 2 --shape 2 2 --samples 9",
-            "--samples: got it without fermions, where every answer is a sum",
+            "--samples: got it without fermions, where every answer is a sum; leave it out",
         ),
     ],
 )

@@ -19,21 +19,41 @@ LEAST_SIZE = 10  # samples that weights leave: fewer give no error
 LIMIT_EVENTS = 3.0  # where none was seen: exp(-3) = 5 %
 FEW_CHARGED = 10  # samples with charge, whose error is then uncertain by a quarter or more
 
+DEFINITIONS = (
+    "charge_susceptibility: <Q^2>/(T X). sine_charge_susceptibility: the same of sum sin(theta_P)/(2 pi) in place of Q. "
+    "plaquette_variance: of the mean over the lattice. plaquette_covariance: of two plaquettes. winding_ceiling: sum over Q of "
+    "min(p(Q), p(Q + 1)), the largest rate at which a Metropolis step that proposes Q +- 1 changes the charge."
+)
+SAMPLED = (
+    "Fermions are antiperiodic in time; periodic ones are in the library only (refimpl.exact.schwinger). Sampled numbers are "
+    "shown as value(error), the error in the last two digits. With --json every number is a plain one under its name; errors of "
+    'sampled ones are under "errors", null where there is none, limits (95 %%) under "upper_limits", and why under "notes".'
+)
+DEFINITIONS_OF_QUARKS = (
+    f"{SAMPLED} On 2 x 2 sites - log_mean_det_squared: log of the mean of det D^2 in pure gauge theory. charge_squared: <Q^2>. "
+    "charge_susceptibility: charge_squared/(T X). correlator_t: <sum tr |D^-1(t, x; 0, y)|^2>, the sum over all source and sink "
+    "sites y and x of their time slices, not divided by their number. condensate: <Re tr D^-1>/(2 T X), 1 for free quarks at "
+    f"kappa = 0. With --kappa 0 as in `refimpl exact u1` - {DEFINITIONS}"
+)
+
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     text = "exact answers"
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
     parsers = theory_parsers(theories, text, _exact, SMOOTH)
+    parsers[SMOOTH.index("u1")].epilog = DEFINITIONS
     sampled = "two flavours of Wilson fermions by reweighting exact samples without them"
     for name, n, what in (
         ("schwinger", 1, f"the Schwinger model, {sampled}; by quadrature on 2 x 2 sites"),
         ("su2", 2, f"two-dimensional SU(2), and with --kappa {sampled}"),
         ("su3", 3, f"two-dimensional SU(3), and with --kappa {sampled}"),
     ):
-        parser = command(theories, name, _exact_schwinger if n == 1 else _exact_sun, f"{what}: {text}")
+        function = _exact_schwinger if n == 1 else _exact_sun
+        parser = command(theories, name, function, f"{what}: {text}", DEFINITIONS_OF_QUARKS if n == 1 else SAMPLED)
         parser.set_defaults(n=n)
-        parser.add_argument("--beta", type=non_negative, required=True, help="inverse coupling")
+        limit = " (on 2 x 2 sites with quarks at most 30)" if n == 1 else ""
+        parser.add_argument("--beta", type=non_negative, required=True, help=f"inverse coupling{limit}")
         parser.add_argument(
             "--kappa", type=non_negative, required=n == 1, default=0.0, help="hopping parameter (0: no fermions)"
         )
@@ -64,7 +84,9 @@ def _exact_sun(arguments: argparse.Namespace) -> int:
     if arguments.kappa > 0:
         return _exact_reweighted(arguments, f"two-dimensional SU({n}) with two flavours")
     if arguments.samples is not None:
-        raise ValueError("--samples: got it without fermions, where every answer is a sum; expected it with --kappa")
+        raise ValueError(
+            "--samples: got it without fermions, where every answer is a sum; leave it out, or give --kappa"
+        )
     volume = shape[0] * shape[1]
     sides = [side for side in range(1, min(*shape, 4) + 1) if side**2 < volume]
     answers = {
@@ -88,10 +110,12 @@ def _exact_schwinger(arguments: argparse.Namespace) -> int:
         return _exact_reweighted(arguments, "the Schwinger model with two flavours")
     if arguments.samples is not None:
         raise ValueError(
-            f"--samples: got it at kappa = {kappa:g} on {shape[0]} x {shape[1]} sites, where every answer is a sum or an integral"
+            f"--samples: got it at kappa = {kappa:g} on {shape[0]} x {shape[1]} sites, where every answer is "
+            f"{'found by quadrature' if kappa else 'a sum'}; leave it out"
         )
     if kappa == 0:
         answers, distribution = _answers(by_name("u1", beta=beta, shape=shape))
+        answers["charge_squared"] = shape[0] * shape[1] * answers["charge_susceptibility"]
     else:
         exact = two_by_two(beta, kappa)
         answers = {
