@@ -699,6 +699,15 @@ def test_reweighting_shows_progress_on_a_terminal(capsys, monkeypatch):
     assert len(shown) > 5
 
 
+def test_the_names_of_experiments_are_shown(capsys):
+    from refimpl.reproduce import DESCRIPTIONS, EXPERIMENTS
+
+    words = " ".join(run(capsys, "reproduce", "--help")[1].split())
+    assert ", ".join(EXPERIMENTS) in words
+    lines = run(capsys, "reproduce")[1].splitlines()
+    assert [line.split("  ")[0] for line in lines] == list(DESCRIPTIONS)
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
