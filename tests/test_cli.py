@@ -708,6 +708,14 @@ def test_the_names_of_experiments_are_shown(capsys):
     assert [line.split("  ")[0] for line in lines] == list(DESCRIPTIONS)
 
 
+def test_an_unknown_option_shows_the_usage_of_its_command(capsys):
+    for argv in ("exact u1 --beta 2 --shape 4 4 --kappa 0.2", "sample u1 --kappa 0.2", "reproduce --fast"):
+        code, _, err = run(capsys, *argv.split())
+        assert code == 2
+        assert f"usage: refimpl {' '.join(argv.split('--')[0].split())} " in err
+        assert "unrecognized arguments: --" in err
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
