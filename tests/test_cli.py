@@ -2,10 +2,13 @@
 
 import argparse
 import functools
+import io
 import json
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -682,9 +685,11 @@ def test_exact_schwinger_defines_what_it_prints(capsys):
         "winding_ceiling:", f"at most {LARGEST_BETA:g}", "antiperiodic in time", '"errors"',
     ):  # fmt: skip
         assert shown in words
+    assert "%%" not in words
     assert "winding_ceiling:" in run(capsys, "exact", "u1", "--help")[1]
     assert "antiperiodic in time" in " ".join(run(capsys, "sample", "schwinger", "--help")[1].split())
-    without = json.loads(run(capsys, *"exact schwinger --beta 2 --kappa 0 --shape 4 4 --json".split())[1])
+    argv = "exact schwinger --beta 2 --kappa 0 --shape 4 4 --json"
+    without = json.loads(run(capsys, *argv.split())[1])
     assert without["charge_squared"] == 16 * without["charge_susceptibility"] > 0
 
 
@@ -714,6 +719,27 @@ def test_an_unknown_option_shows_the_usage_of_its_command(capsys):
         assert code == 2
         assert f"usage: refimpl {' '.join(argv.split('--')[0].split())} " in err
         assert "unrecognized arguments: --" in err
+
+
+def test_a_run_on_a_terminal_shows_its_bar_before_the_first_segment_ends(tmp_path, monkeypatch):
+    from refimpl.chains import running
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(running, "FIRST_SHOWN", 0.02)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    shown = []
+    monkeypatch.setattr(running, "wait", lambda *a, **k: shown.append(sys.stderr.getvalue()) or wait(*a, **k))
+    by_library_run(tmp_path / "run", 3, progress=True, workers=1, observables={"slow": slow})
+    assert any("chains:   0%" in text for text in shown)
+
+
+def slow(x):
+    """A measurement that takes a while."""
+    time.sleep(0.1)
+    return x.reshape(len(x), -1)[:, 0].real
 
 
 @pytest.mark.parametrize(

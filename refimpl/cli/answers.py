@@ -27,7 +27,7 @@ DEFINITIONS = (
 SAMPLED = (
     "Fermions are antiperiodic in time; periodic ones are in the library only (refimpl.exact.schwinger). Sampled numbers are "
     "shown as value(error), the error in the last two digits. With --json every number is a plain one under its name; errors of "
-    'sampled ones are under "errors", null where there is none, limits (95 %%) under "upper_limits", and why under "notes".'
+    'sampled ones are under "errors", null where there is none, limits (95 %) under "upper_limits", and why under "notes".'
 )
 DEFINITIONS_OF_QUARKS = (
     f"{SAMPLED} On 2 x 2 sites - log_mean_det_squared: log of the mean of det D^2 in pure gauge theory. charge_squared: <Q^2>. "
