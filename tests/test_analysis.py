@@ -583,3 +583,10 @@ def test_a_sampled_run_is_analysed(capsys, tmp_path):
         e["name"] for e in content["estimates"]
     ]
     assert len(content["acceptance"]["accepted"]) == 4
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (4, 6)])
+def test_the_charge_with_quarks_is_zero_by_symmetry_on_every_lattice(shape):
+    found = by_name(analysis.analyse(exact_series(100, 4), theories.schwinger(2.0, 0.2, shape)))
+    assert found["charge"].exact == found["sine_charge"].exact == 0.0
+    assert (found["charge^2"].exact is None) == (shape != (2, 2))

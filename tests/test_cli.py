@@ -2,10 +2,13 @@
 
 import argparse
 import functools
+import io
 import json
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +134,11 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
             "THEORY: got nothing, expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, or --resume DIR",
         ),
         ("sample schwinger --beta 2 --shape 4 4 --out x", 2, "--kappa: got nothing, expected it for theory schwinger"),
-        ("sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x", 2, "kappa: got 0.0, expected a finite number > 0"),
+        (
+            "sample schwinger --beta 2 --kappa 0 --shape 4 4 --out x",
+            2,
+            "--kappa: got 0.0, expected a finite number > 0: without fermions take u1",
+        ),
         ("sample schwinger --beta 2 --kappa -1 --shape 4 4 --out x", 2, "argument --kappa: got '-1'"),
         ("sample schwinger --beta 2 --kappa inf --shape 4 4 --out x", 2, "argument --kappa: got 'inf'"),
         ("sample u1 --beta 2 --kappa 0.2 --shape 4 4 --out x", 2, "unrecognized arguments: --kappa"),
@@ -606,8 +613,9 @@ def test_exact_answers_with_fermions(capsys):
     sampled = [*model, "0.265", "--shape", "2", "3", "--samples", "100", "--seed", "5"]
     table, record = run(capsys, *sampled)[1], json.loads(run(capsys, *sampled, "--json")[1])
     assert 0 < record["effective_fraction"] < 1
-    assert record["charge_squared"]["error"] > 0
-    assert f"{record['plaquette']['value']:.9g} +- {record['plaquette']['error']:.2g}" in table
+    assert record["charge_squared"] > 0 < record["errors"]["charge_squared"]
+    assert re.search(rf"plaquette +{record['plaquette']:.3f}\(\d\d\)\n", table)
+    assert record["errors"]["plaquette"] > 0.00095  # or it would have a fourth digit
     assert "samples = 100, seed = 5" in table
 
 
@@ -615,9 +623,123 @@ def test_exact_answers_of_sun_with_fermions(capsys):
     sampled = ("exact", "su2", "--beta", "1", "--kappa", "0.1", "--shape", "2", "2")
     record = json.loads(run(capsys, *sampled, "--samples", "50", "--json")[1])
     assert record["samples"] == 50
-    assert record["plaquette"]["error"] > 0
+    assert record["errors"]["plaquette"] > 0
+    assert re.search(r"plaquette +0\.\d+\(\d\d\)\n", run(capsys, *sampled, "--samples", "50")[1])
     code, _, err = run(capsys, *sampled, "--samples", "5")
-    assert (code, "worth" in err) == (2, True)
+    assert code == 2
+    assert re.search(
+        r"--samples: got 5, as good as [\d.]+ without weights; expected as good as 10: some \d+ samples", err
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.73624, 0.00123, "0.7362(12)"),
+        (0.73624, 0.000996, "0.7362(10)"),  # the error rounds up to a power of ten
+        (12.345, 1.26, "12.3(1.3)"),
+        (1234.5, 26.0, "1234(26)"),
+        (12345.0, 260.0, "12345(260)"),
+        (-0.5, 0.1, "-0.50(10)"),
+        (0.5, 0.0, "0.5"),
+    ],
+)
+def test_an_error_has_two_digits(value, error, text):
+    from refimpl.cli.answers import with_error
+
+    assert with_error(value, error) == text
+
+
+def test_no_charge_in_the_samples_is_an_upper_limit(capsys):
+    frozen = ("exact", "schwinger", "--beta", "31", "--kappa", "0.2", "--shape", "4", "4", "--samples", "100")
+    _, table, _ = run(capsys, *frozen)
+    record = json.loads(run(capsys, *frozen, "--json")[1])
+    limit = 3 / (100 * record["effective_fraction"])  # no event: fewer than 3 are expected, with 95 %
+    assert record["charge_squared"] is None
+    assert record["errors"]["charge_squared"] is None
+    assert record["upper_limits"] == {"charge_squared": pytest.approx(limit)}
+    assert "no sample has charge" in record["notes"][0]
+    assert f"charge_squared              < {limit:#.2g}" in table
+    assert "no sample has charge" in table
+    assert "+-" not in table
+
+
+def test_few_charged_samples_are_told(capsys):
+    few = ("exact", "schwinger", "--beta", "3", "--kappa", "0.2", "--shape", "4", "4", "--samples", "60", "--seed", "1")
+    _, table, _ = run(capsys, *few)
+    record = json.loads(run(capsys, *few, "--json")[1])
+    assert record["errors"]["charge_squared"] > 0.3 * record["charge_squared"]
+    assert "samples with charge: its error is uncertain" in record["notes"][0]
+    assert record["notes"][0] in table
+    many = ("exact", "schwinger", "--beta", "1", "--kappa", "0.2", "--shape", "3", "3", "--samples", "200", "--json")
+    assert json.loads(run(capsys, *many)[1])["notes"] == []
+
+
+def test_exact_schwinger_defines_what_it_prints(capsys):
+    from refimpl.exact.schwinger_2x2 import LARGEST_BETA
+
+    _, text, _ = run(capsys, "exact", "schwinger", "--help")
+    words = " ".join(text.split())
+    for shown in (
+        "condensate: <Re tr D^-1>", "sum over all source and sink sites", "charge_susceptibility: charge_squared/(T X)",
+        "winding_ceiling:", f"at most {LARGEST_BETA:g}", "antiperiodic in time", '"errors"',
+    ):  # fmt: skip
+        assert shown in words
+    assert "%%" not in words
+    assert "winding_ceiling:" in run(capsys, "exact", "u1", "--help")[1]
+    assert "antiperiodic in time" in " ".join(run(capsys, "sample", "schwinger", "--help")[1].split())
+    argv = "exact schwinger --beta 2 --kappa 0 --shape 4 4 --json"
+    without = json.loads(run(capsys, *argv.split())[1])
+    assert without["charge_squared"] == 16 * without["charge_susceptibility"] > 0
+
+
+def test_reweighting_shows_progress_on_a_terminal(capsys, monkeypatch):
+    import tqdm
+
+    shown = []
+    monkeypatch.setattr(tqdm.tqdm, "update", lambda bar, n=1: shown.append(n))
+    argv = "exact schwinger --beta 1 --kappa 0.1 --shape 12 12 --samples 300"
+    assert run(capsys, *argv.split())[0] == 0
+    assert sum(shown) == 300
+    assert len(shown) > 5
+
+
+def test_the_names_of_experiments_are_shown(capsys):
+    from refimpl.reproduce import DESCRIPTIONS, EXPERIMENTS
+
+    words = " ".join(run(capsys, "reproduce", "--help")[1].split())
+    assert ", ".join(EXPERIMENTS) in words
+    lines = run(capsys, "reproduce")[1].splitlines()
+    assert [line.split("  ")[0] for line in lines] == list(DESCRIPTIONS)
+
+
+def test_an_unknown_option_shows_the_usage_of_its_command(capsys):
+    for argv in ("exact u1 --beta 2 --shape 4 4 --kappa 0.2", "sample u1 --kappa 0.2", "reproduce --fast"):
+        code, _, err = run(capsys, *argv.split())
+        assert code == 2
+        assert f"usage: refimpl {' '.join(argv.split('--')[0].split())} " in err
+        assert "unrecognized arguments: --" in err
+
+
+def test_a_run_on_a_terminal_shows_its_bar_before_the_first_segment_ends(tmp_path, monkeypatch):
+    from refimpl.chains import running
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(running, "FIRST_SHOWN", 0.02)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    shown = []
+    monkeypatch.setattr(running, "wait", lambda *a, **k: shown.append(sys.stderr.getvalue()) or wait(*a, **k))
+    by_library_run(tmp_path / "run", 3, progress=True, workers=1, observables={"slow": slow})
+    assert any("chains:   0%" in text for text in shown)
+
+
+def slow(x):
+    """A measurement that takes a while."""
+    time.sleep(0.1)
+    return x.reshape(len(x), -1)[:, 0].real
 
 
 @pytest.mark.parametrize(
@@ -626,8 +748,12 @@ def test_exact_answers_of_sun_with_fermions(capsys):
         ("exact schwinger --beta 2 --kappa -1 --shape 2 2", "argument --kappa"),
         ("exact schwinger --beta 2 --shape 2 2", "--kappa"),
         ("exact schwinger --beta 99 --kappa 0.1 --shape 2 2", "expected a number from 0 to 30"),
-        ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "--samples: got it at kappa = 0.1"),
-        ("exact su2 --beta 2 --shape 2 2 --samples 9", "--samples: got it without fermions"),
+        ("exact schwinger --beta 2 --kappa 0.1 --shape 2 2 --samples 9", "by quadrature; leave it out"),
+        ("exact schwinger --beta 2 --kappa 0 --shape 4 4 --samples 9", "a sum; leave it out"),
+        (
+            "exact su2 --beta 2 --shape 2 2 --samples 9",
+            "--samples: got it without fermions, where every answer is a sum; leave it out",
+        ),
     ],
 )
 def test_exact_with_fermions_refuses(capsys, command, message):

@@ -413,3 +413,24 @@ def test_figures_are_drawn(tmp_path):
     for name in ("trajectory", "condition-numbers"):
         reproduce.run(name, out=tmp_path, effort="quick")
         assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("pion-mass", ["Schwinger, beta = 2, L = 8", "SU(3), beta = 6, L = 4"]),
+        ("condition-numbers", ["U(1) L = 4", "SU(3) L = 4"]),
+        ("schwinger-topology", ["lattice", "beta = 2, L = 4: HMC", "beta = 2, L = 4: independence"]),
+    ],
+)
+def test_every_ensemble_has_a_line_while_it_is_made(capsys, name, shown):
+    reproduce.run(name, seed=3, effort="quick", progress=True)
+    lines = capsys.readouterr().err.splitlines()  # no terminal: the names only
+    assert [line for line in lines if line in shown] == shown
+    assert len(lines) == len(set(lines))
+
+
+def test_the_errors_of_the_pion_mass_have_errors(tables):
+    notes = " ".join(tables["pion-mass"].notes)
+    assert "1/sqrt(2 (n - 1)): 50% for n = 3, 32% for n = 6." in notes
+    assert "excited states" in notes

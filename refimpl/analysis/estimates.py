@@ -210,7 +210,8 @@ def _expectations(theory: Theory | None, sector: str | None) -> Mapping[str, flo
     if theory is None:
         return {}
     distribution = sector_distribution(theory)
-    mean = {sector: math.fsum(q * p for q, p in distribution.items())} if sector and distribution else {}
+    known = sector and (distribution or theory.symmetric)
+    mean = {sector: math.fsum(q * p for q, p in distribution.items())} if sector and known else {}
     return {**mean, **theory.exact}
 
 

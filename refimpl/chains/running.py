@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 SEGMENT_BYTES = 1 << 24  # of records in a segment: what one worker holds in memory before it is written
 LEAST_ELEMENTS, MOST_SPARE = 4096, 32  # numbers of the fields in a block; blocks beyond the number of workers
 LOGGER = logging.getLogger(__name__)
+FIRST_SHOWN = 2.0  # seconds until there is a bar: short runs have none; it is shown though no segment has come back yet
 ATTEMPTS = 3  # how often processes are replaced that die without having got anywhere
 
 
@@ -161,7 +162,7 @@ class _Run:
         self.bar = tqdm(
             total=manifest.n_chains * manifest.n_steps,
             initial=sum(block.step * _size(block) for block in self.blocks),
-            desc="chains", unit=" trajectories", disable=None if progress else True, file=sys.stderr, delay=2,
+            desc="chains", unit=" trajectories", disable=None if progress else True, file=sys.stderr, delay=FIRST_SHOWN,
         )  # fmt: skip
 
     def go(self) -> None:
@@ -174,7 +175,10 @@ class _Run:
                         self._submit(number)
                     if not self.pending:
                         return
-                    for future in wait(self.pending, return_when=FIRST_COMPLETED).done:
+                    finished = wait(self.pending, None if self.bar.disable else FIRST_SHOWN, FIRST_COMPLETED).done
+                    if not finished:
+                        self.bar.refresh()  # the time goes on, also where a step takes long
+                    for future in finished:
                         self._collect(future)
                         deaths = 0
                 except BrokenExecutor as error:

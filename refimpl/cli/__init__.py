@@ -12,7 +12,10 @@ from . import analysis, answers, oracle, sampling, training
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    parser: argparse.ArgumentParser = vars(arguments).pop("parser")
+    if unknown:  # argparse itself would show the usage of refimpl, not of the command
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     from refimpl.validation import TargetError, report
     from refimpl.validation.vectors import ChecksumError
 

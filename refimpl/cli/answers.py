@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,21 +15,45 @@ from .theories import SMOOTH, THEORIES, theory_from, theory_parsers
 if TYPE_CHECKING:
     from refimpl.theories import Theory
 
+LEAST_SIZE = 10  # samples that weights leave: fewer give no error
+LIMIT_EVENTS = 3.0  # where none was seen: exp(-3) = 5 %
+FEW_CHARGED = 10  # samples with charge, whose error is then uncertain by a quarter or more
+
+DEFINITIONS = (
+    "charge_susceptibility: <Q^2>/(T X). sine_charge_susceptibility: the same of sum sin(theta_P)/(2 pi) in place of Q. "
+    "plaquette_variance: of the mean over the lattice. plaquette_covariance: of two plaquettes. winding_ceiling: sum over Q of "
+    "min(p(Q), p(Q + 1)), the largest rate at which a Metropolis step that proposes Q +- 1 changes the charge."
+)
+SAMPLED = (
+    "Fermions are antiperiodic in time; periodic ones are in the library only (refimpl.exact.schwinger). Sampled numbers are "
+    "shown as value(error), the error in the last two digits. With --json every number is a plain one under its name; errors of "
+    'sampled ones are under "errors", null where there is none, limits (95 %) under "upper_limits", and why under "notes".'
+)
+DEFINITIONS_OF_QUARKS = (
+    f"{SAMPLED} On 2 x 2 sites - log_mean_det_squared: log of the mean of det D^2 in pure gauge theory. charge_squared: <Q^2>. "
+    "charge_susceptibility: charge_squared/(T X). correlator_t: <sum tr |D^-1(t, x; 0, y)|^2>, the sum over all source and sink "
+    "sites y and x of their time slices, not divided by their number. condensate: <Re tr D^-1>/(2 T X), 1 for free quarks at "
+    f"kappa = 0. With --kappa 0 as in `refimpl exact u1` - {DEFINITIONS}"
+)
+
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     text = "exact answers"
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
     parsers = theory_parsers(theories, text, _exact, SMOOTH)
+    parsers[SMOOTH.index("u1")].epilog = DEFINITIONS
     sampled = "two flavours of Wilson fermions by reweighting exact samples without them"
     for name, n, what in (
         ("schwinger", 1, f"the Schwinger model, {sampled}; by quadrature on 2 x 2 sites"),
         ("su2", 2, f"two-dimensional SU(2), and with --kappa {sampled}"),
         ("su3", 3, f"two-dimensional SU(3), and with --kappa {sampled}"),
     ):
-        parser = command(theories, name, _exact_schwinger if n == 1 else _exact_sun, f"{what}: {text}")
+        function = _exact_schwinger if n == 1 else _exact_sun
+        parser = command(theories, name, function, f"{what}: {text}", DEFINITIONS_OF_QUARKS if n == 1 else SAMPLED)
         parser.set_defaults(n=n)
-        parser.add_argument("--beta", type=non_negative, required=True, help="inverse coupling")
+        limit = " (on 2 x 2 sites with quarks at most 30)" if n == 1 else ""
+        parser.add_argument("--beta", type=non_negative, required=True, help=f"inverse coupling{limit}")
         parser.add_argument(
             "--kappa", type=non_negative, required=n == 1, default=0.0, help="hopping parameter (0: no fermions)"
         )
@@ -59,7 +84,9 @@ def _exact_sun(arguments: argparse.Namespace) -> int:
     if arguments.kappa > 0:
         return _exact_reweighted(arguments, f"two-dimensional SU({n}) with two flavours")
     if arguments.samples is not None:
-        raise ValueError("--samples: got it without fermions, where every answer is a sum; expected it with --kappa")
+        raise ValueError(
+            "--samples: got it without fermions, where every answer is a sum; leave it out, or give --kappa"
+        )
     volume = shape[0] * shape[1]
     sides = [side for side in range(1, min(*shape, 4) + 1) if side**2 < volume]
     answers = {
@@ -83,10 +110,12 @@ def _exact_schwinger(arguments: argparse.Namespace) -> int:
         return _exact_reweighted(arguments, "the Schwinger model with two flavours")
     if arguments.samples is not None:
         raise ValueError(
-            f"--samples: got it at kappa = {kappa:g} on {shape[0]} x {shape[1]} sites, where every answer is a sum or an integral"
+            f"--samples: got it at kappa = {kappa:g} on {shape[0]} x {shape[1]} sites, where every answer is "
+            f"{'found by quadrature' if kappa else 'a sum'}; leave it out"
         )
     if kappa == 0:
         answers, distribution = _answers(by_name("u1", beta=beta, shape=shape))
+        answers["charge_squared"] = shape[0] * shape[1] * answers["charge_susceptibility"]
     else:
         exact = two_by_two(beta, kappa)
         answers = {
@@ -107,6 +136,7 @@ def _exact_schwinger(arguments: argparse.Namespace) -> int:
 def _exact_reweighted(arguments: argparse.Namespace, what: str) -> int:
     """Values and errors from exact samples of the pure gauge theory, weighted with ``det D^2``."""
     import numpy as np
+    from tqdm import tqdm
 
     from refimpl import observables
     from refimpl.exact.schwinger import reweighted
@@ -116,19 +146,61 @@ def _exact_reweighted(arguments: argparse.Namespace, what: str) -> int:
     functions: dict[str, Any] = {"plaquette": observables.mean_plaquette}
     if n == 1:
         functions["charge_squared"] = lambda x: observables.charge(x).astype(np.float64) ** 2
-    values, ess = reweighted(np.random.default_rng(arguments.seed), samples, beta, kappa, shape, functions, n=n)
-    if samples * ess < 10:
-        raise ValueError(f"--samples: got {samples}, worth {samples * ess:.1f} after reweighting, expected worth 10")
+        functions["charged"] = lambda x: observables.charge(x) != 0
+    with tqdm(total=samples, desc="reweighting", disable=None, file=sys.stderr, delay=2) as bar:
+        rng = np.random.default_rng(arguments.seed)
+        values, ess = reweighted(rng, samples, beta, kappa, shape, functions, n=n, done=bar.update)
+    if samples * ess < LEAST_SIZE:
+        raise ValueError(
+            f"--samples: got {samples}, as good as {samples * ess:.1f} without weights; expected as good as {LEAST_SIZE}: some "
+            f"{math.ceil(1.5 * LEAST_SIZE / ess)} samples"
+        )
+    charged = values.pop("charged", None)
+    notes, limits = _charge_notes(charged, samples * ess)
+    numbers = {name: (None, None) if name in limits else pair for name, pair in values.items()}
     run = {"beta": beta, "kappa": kappa, "shape": list(shape), "samples": samples, "seed": arguments.seed}
     if arguments.json:
-        record = {name: {"value": value, "error": error} for name, (value, error) in values.items()}
-        print(json.dumps({**run, "effective_fraction": ess, **record}, indent=1))
+        found = {name: value for name, (value, _) in numbers.items()}
+        errors = {name: error for name, (_, error) in numbers.items()}
+        record = {**run, "effective_fraction": ess, **found, "errors": errors, "upper_limits": limits, "notes": notes}
+        print(json.dumps(record, indent=1))
         return 0
     print(f"{what}: " + ", ".join(f"{k} = {v}" for k, v in run.items()))
     print(f"  {'effective fraction':<28}{ess:.3f} of the samples")
-    for name, (value, error) in values.items():
-        print(f"  {name:<28}{value:.9g} +- {error:.2g}")
+    for name, pair in values.items():
+        print(f"  {name:<28}{f'< {limits[name]:#.2g}' if name in limits else with_error(*pair)}")
+    for note in notes:
+        print(note)
     return 0
+
+
+def _charge_notes(charged: tuple[float, float] | None, size: float) -> tuple[list[str], dict[str, float]]:
+    """What to say of ``<Q^2>`` where charge is rare, and the upper limit on it where no sample has any.
+
+    ``charged``: the probability of ``Q != 0`` and its error, whose ratio squared is the number of samples it comes from. ``size``:
+    samples that the weights leave. Of no events 3 are the limit at 95 % (Poisson), and a rare charge is 1 or -1.
+    """
+    if charged is None:
+        return [], {}
+    probability, error = charged
+    if probability == 0:
+        why = f"no sample has charge: the limit, at 95 %, is 3 events in the {size:.0f} samples that the weights leave"
+        return [f"charge_squared: {why}."], {"charge_squared": LIMIT_EVENTS / size}
+    if error and (probability / error) ** 2 < FEW_CHARGED:
+        found = f"comes from some {(probability / error) ** 2:.1f} samples with charge: its error is uncertain"
+        return [f"charge_squared: {found}; more --samples help."], {}
+    return [], {}
+
+
+def with_error(value: float, error: float) -> str:
+    """The number to two digits of its error, such as ``0.7362(12)`` or ``12.3(1.3)``; without one, all digits."""
+    if error == 0:
+        return f"{value:.9g}"
+    decimals = 1 - int(f"{error:.1e}".partition("e")[2])  # of the rounded error, which may have a digit more
+    if decimals <= 0:
+        return f"{value:.0f}({error:.0f})"
+    shown = f"{error:.{decimals}f}"
+    return f"{value:.{decimals}f}({shown if float(shown) >= 1 else shown.partition('.')[2].lstrip('0')})"
 
 
 def _print(

@@ -78,9 +78,9 @@ def writable(out: str | None, option: str = "--out") -> None:
 def command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
-    """A new command whose exit code ``function`` returns."""
+    """A new command whose exit code ``function`` returns; ``parser`` of its namespace shows its usage."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=epilog)
-    parser.set_defaults(command=function)
+    parser.set_defaults(command=function, parser=parser)
     return parser
 
 

@@ -66,9 +66,8 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
         text = "Hasenbusch masses, increasing (default none): as many monomials and one more"
         own.add_argument("--mus", type=positive, nargs="+", metavar="MU", help=text)
         text = (
-            f"steps of a level within one of the level outside it: of the gauge action (default {GAUGE_STEPS}), all monomials "
-            "being outermost; or of each monomial but the first, that of the lightest quarks, which is outermost, and of the gauge "
-            "action"
+            f"one number: gauge steps in each of the --steps of all monomials (default {GAUGE_STEPS}); or, with k masses, k + 1 "
+            "numbers: steps of the 2nd, 3rd, ... monomial, each within a step of the one before, and last of the gauge action"
         )
         own.add_argument("--inner-steps", type=count, nargs="+", metavar="N", help=text)
 

@@ -41,7 +41,8 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     if "beta" in names:
         parser.add_argument("--beta", type=non_negative, help="inverse coupling")
     if "kappa" in names:
-        parser.add_argument("--kappa", type=non_negative, help="hopping parameter 1/(4 + 2 m0) of the fermions")
+        text = "hopping parameter 1/(4 + 2 m0) of the fermions, which are antiperiodic in time (periodic ones: in the library)"
+        parser.add_argument("--kappa", type=non_negative, help=text)
     if "shape" in names:
         parser.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice extents")
     if "length" in names:
@@ -81,6 +82,8 @@ def theory_from(arguments: argparse.Namespace, name: str) -> Theory:
         raise ValueError(f"--{missing[0]}: got nothing, expected it for theory {name}")
     if foreign := sorted(set(given) - set(OWN[name])):
         raise ValueError(f"--{foreign[0]}: got it for theory {name}, expected only --{', --'.join(OWN[name])}")
+    if name == "schwinger" and given["kappa"] == 0:
+        raise ValueError(f"--kappa: got {given['kappa']}, expected a finite number > 0: without fermions take u1")
     return by_name(name, **given)
 
 

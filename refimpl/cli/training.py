@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from refimpl.theories import Theory
     from refimpl.training.recipes import Plan
 
+# Of refimpl.reproduce, which takes long to import: for the help.
+EXPERIMENTS = (
+    "gmm", "freezing", "length", "trajectory", "net-weights", "reversibility", "tunnelling", "step-size", "transfer", "plaquette",
+    "pion-mass", "schwinger-topology", "condition-numbers",
+)  # fmt: skip
+
 
 def add(commands: Any) -> None:
     """Add the commands of this module to the parser."""
@@ -80,7 +86,7 @@ def add(commands: Any) -> None:
 
     text = "repeat an experiment of the papers; without NAME, the list of experiments"
     reproduce = command(commands, "reproduce", _reproduce, text)
-    reproduce.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    reproduce.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
     reproduce.add_argument("--out", metavar="DIR", help="a new folder for table and (with the plot extra) figure")
     reproduce.add_argument("--seed", type=seed, default=0, help="default 0")
     reproduce.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
@@ -144,8 +150,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from refimpl import reproduce
 
     if arguments.name is None:
+        width = max(map(len, reproduce.DESCRIPTIONS)) + 2
         for name, text in reproduce.DESCRIPTIONS.items():
-            print(f"{name:<16}{text}")
+            print(f"{name:<{width}}{text}")
         return 0
     if arguments.name not in reproduce.EXPERIMENTS:
         raise ValueError(f"NAME: got {arguments.name!r}, expected one of {', '.join(reproduce.EXPERIMENTS)}")

@@ -72,12 +72,18 @@ def dirac_matrix(x: NDArray, kappa: float, antiperiodic: bool = True) -> Matrice
     return d.reshape(chains, n, n)
 
 
-def log_determinant(x: NDArray, kappa: float, antiperiodic: bool = True) -> Array:
-    """``log |det D|`` of every chain; ``-inf`` where D is singular."""
+def log_determinant(
+    x: NDArray, kappa: float, antiperiodic: bool = True, done: Callable[[int], object] | None = None
+) -> Array:
+    """``log |det D|`` of every chain; ``-inf`` where D is singular. ``done``: is told how many chains are ready, as they are."""
     colours = 1 if x.ndim == 4 else x.shape[-1]
     n = 2 * colours * x.shape[2] * x.shape[3]
     step = max(1, _MATRIX_BYTES // (16 * n * n))
-    pieces = [np.linalg.slogdet(dirac_matrix(x[k : k + step], kappa, antiperiodic))[1] for k in range(0, len(x), step)]
+    pieces = []
+    for k in range(0, len(x), step):
+        pieces.append(np.linalg.slogdet(dirac_matrix(x[k : k + step], kappa, antiperiodic))[1])
+        if done is not None:
+            done(len(pieces[-1]))
     return np.concatenate(pieces)
 
 
@@ -166,6 +172,7 @@ def reweighted(
     observables: Mapping[str, Callable[[NDArray], NDArray]],
     antiperiodic: bool = True,
     n: int = 1,
+    done: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, tuple[float, float]], float]:
     """Expectations with fermions from exact pure gauge samples ``x_i`` of weights ``w_i = det D^2``.
 
@@ -175,7 +182,8 @@ def reweighted(
 
     Parameters
     ----------
-    observables : by name, functions of links that return an array ``(n,)`` for n configurations.
+    observables : by name, functions of links that return an array ``(n,)`` for n configurations. done : is called with how many
+    determinants are ready, whenever some are: for those who watch.
     """
     if not u1._is_integer(n_samples) or n_samples < 2:
         raise ValueError(f"n_samples: got {n_samples!r}, expected an integer >= 2")
@@ -185,7 +193,7 @@ def reweighted(
     batch = _largest_batch(shape, n)
     for start in range(0, n_samples, batch):
         x = pure_gauge(rng, min(batch, n_samples - start), beta, shape, n)
-        log_weights.append(2 * (log_determinant(x, kappa, antiperiodic) - bound))
+        log_weights.append(2 * (log_determinant(x, kappa, antiperiodic, done) - bound))
         for name, observable in observables.items():
             values[name].append(np.asarray(observable(x), dtype=np.float64))
             if values[name][-1].shape != x.shape[:1]:

@@ -19,6 +19,7 @@ from ..statistics import integrated_autocorrelation_time
 from ..theories import Theory
 from ..training import Recipe, fit, start
 from ..tuning import adapted, tune_hmc
+from .table import bar
 
 Array = NDArray[np.float64]
 
@@ -42,13 +43,17 @@ def run_chains(
     n_steps: int,
     seed: np.random.SeedSequence | int,
     record: Mapping[str, Callable[[Array], NDArray[Any]]],
+    shown: str | None = None,
 ) -> Chains:
-    """Run chains from ``x``; the acceptance of a cycle is that of its first kernel. Seconds leave the records out."""
+    """Run chains from ``x``; the acceptance of a cycle is that of its first kernel. Seconds leave the records out.
+
+    ``shown``: what a progress bar calls it; without, there is none.
+    """
     rngs, state = spawn_rngs(seed, len(x)), kernel.init(x)
     rows: dict[str, list[NDArray[Any]]] = {name: [np.asarray(f(state.x))] for name, f in record.items()}
     infos: list[tuple[Any, ...]] = []
     seconds = 0.0
-    for _ in range(n_steps):
+    for _ in bar(range(n_steps), shown or "", shown is not None):
         begun = time.process_time()
         state, info = kernel.step(rngs, state)
         seconds += time.process_time() - begun

@@ -57,17 +57,19 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     quick = check_effort(effort)
     rows: list[tuple[Cell, ...]] = []
     notes, panels = [], []
-    for number, ensemble in enumerate(bar(ensembles(quick), "ensembles", progress)):
-        correlators, acceptance = measured(ensemble, np.random.SeedSequence([seed, number]))
+    found = ensembles(quick)
+    for number, ensemble in enumerate(found):
+        correlators, acceptance = measured(ensemble, np.random.SeedSequence([seed, number]), progress)
         own, panel = _analysed(ensemble, correlators)
         rows += own
         panels.append(panel)
         tau = integrated_autocorrelation_time(correlators[:, :, ensemble.window[1]])
-        found = f"{tau.tau * ensemble.every:.1f}" if np.isfinite(tau.error) else "more than the run can tell"
+        time = f"{tau.tau * ensemble.every:.1f}" if np.isfinite(tau.error) else "more than the run can tell"
         notes.append(
             f"{ensemble.name}: {ensemble.chains} chains of {ensemble.steps} steps after {ensemble.discarded}, acceptance "
-            f"{acceptance:.2f}, tau_int of C({ensemble.window[1]}) {found}."
+            f"{acceptance:.2f}, tau_int of C({ensemble.window[1]}) {time}."
         )
+    uncertain = ", ".join(f"{(2 * (n - 1)) ** -0.5:.0%} for n = {n}" for n in sorted({e.chains for e in found}))
     table = Table(
         "pion-mass",
         "mass of the pseudoscalar with two flavours of Wilson fermions, kappa = 0.265 (Abbott 2022, sec. IV)",
@@ -79,7 +81,10 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
             f"{SCHWINGER_BETA:g}; SU(3): HMC with even-odd",
             f"pseudofermions from exact pure gauge configurations at beta' = {SU3_BETA:g}. Discarded: five to ten tau_int.",
             "mass: of cosh(m (t - T/2)) through C(t), C(t + 1); rows with two t: its mean over the plateau, weighted by 1/error^2.",
-            "Errors: jackknife over chains, which are independent.",
+            "Errors: jackknife over chains, which are independent. An error from n chains is itself uncertain by some "
+            f"1/sqrt(2 (n - 1)): {uncertain}.",
+            "Between t = L/4 and L/2 excited states still contribute, more on the smaller lattice: L = 8 and L = 16 of SU(3) have "
+            "different plateaus.",
         ),
         seed,
     )
@@ -116,13 +121,13 @@ def _su3(extent: int, n_steps: int, size: tuple[int, int, int, int]) -> Ensemble
     )  # fmt: skip
 
 
-def measured(ensemble: Ensemble, seed: np.random.SeedSequence) -> tuple[Array, float]:
+def measured(ensemble: Ensemble, seed: np.random.SeedSequence, progress: bool = False) -> tuple[Array, float]:
     """Correlators ``(record, chain, T)``, the two directions of time averaged, and the mean acceptance."""
     first, second = seed.spawn(2)
     x = ensemble.start(np.random.default_rng(first), ensemble.chains)
     state, rngs = ensemble.kernel.init(x), spawn_rngs(second, ensemble.chains)
     correlators, acceptance = [], []
-    for step in range(1 - ensemble.discarded, ensemble.steps + 1):
+    for step in bar(range(1 - ensemble.discarded, ensemble.steps + 1), ensemble.name, progress):
         state, info = ensemble.kernel.step(rngs, state)
         acceptance.append(info.acceptance.mean())
         if step > 0 and step % ensemble.every == 0:

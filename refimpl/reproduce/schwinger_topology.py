@@ -99,12 +99,12 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
             notes.append(f"HMC: {hmc.n_steps} steps of {hmc.step_size:.4f}.")
             for own, (name, kernel) in zip(seeds[2:], samplers(hmc, start.action).items(), strict=False):
                 chains_and_steps = sizes.hmc if name == HMC_NAME else sizes.moves
-                chains = _run(kernel, start, *chains_and_steps, own)
+                chains = _run(kernel, start, *chains_and_steps, own, _shown(where, name, progress))
                 rows.append((*where, name, *_measured(chains, kernel, start, price)))
                 price = rows[-1][COLUMNS.index("seconds_per_charge")] if name == HMC_NAME else price
                 histories.append((name, chains.series["charge"][:, 0]))
         kernel = IndependenceMetropolis(start.action, start.proposal)
-        chains = _run(kernel, start, n_chains, n_steps, seeds[1])
+        chains = _run(kernel, start, n_chains, n_steps, seeds[1], _shown(where, INDEPENDENCE, progress))
         rows.append((*where, INDEPENDENCE, *_measured(chains, kernel, start, price)))
         histories += [(INDEPENDENCE, chains.series["charge"][:, 0])] if i == 0 else []
     table = Table(
@@ -164,8 +164,15 @@ def samplers(hmc: HMC, action: Sum) -> dict[str, Kernel]:
     return {HMC_NAME: hmc, **{name: Cycle([hmc, move]) for name, move in zip(MOVES, moves, strict=True)}}
 
 
-def _run(kernel: Kernel, start: Start, n_chains: int, n_steps: int, seed: np.random.SeedSequence) -> Chains:
-    return run_chains(kernel, start.x[:n_chains], n_steps, seed, {"charge": observables.charge, **_recorded()})
+def _run(
+    kernel: Kernel, start: Start, n_chains: int, n_steps: int, seed: np.random.SeedSequence, shown: str | None
+) -> Chains:
+    return run_chains(kernel, start.x[:n_chains], n_steps, seed, {"charge": observables.charge, **_recorded()}, shown)
+
+
+def _shown(where: tuple[float, float, int], sampler: str, progress: bool) -> str | None:
+    """What the progress bar of a run says."""
+    return f"beta = {where[0]:g}, L = {where[2]}: {sampler}" if progress else None
 
 
 def _measured(chains: Chains, kernel: Kernel, start: Start, price: Any) -> tuple[Cell, ...]:

@@ -121,7 +121,9 @@ def check_effort(effort: str) -> bool:
 
 
 def bar(items: Iterable[Any], what: str, progress: bool) -> Iterable[Any]:
-    """The items with a progress bar on the standard error, where wanted."""
+    """The items with a progress bar on the standard error, where wanted; a line that says what, where that is no terminal."""
+    if progress and not sys.stderr.isatty():
+        print(what, file=sys.stderr, flush=True)
     return tqdm(items, desc=what, disable=None if progress else True, file=sys.stderr)
 
 

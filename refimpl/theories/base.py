@@ -57,7 +57,7 @@ class Theory:
         asked for the first time: annealing makes a theory at every step, and many digits take as long as a step.
     sector : ``x -> int64 (chain,)``: topological charge, winding number, or index of the nearest component; a change of
         it is a tunnelling event. sector_name : what it is called. sector_probabilities : ``() -> {sector: p}``, empty where not
-        known.
+        known. symmetric : whether sectors q and -q are equally likely, so that the mean is 0 though no probability is known.
     together : names -> a function that returns as many observables at once, where that is cheaper.
     near : ``(rng, n) -> x``, independent configurations of a distribution close to this one, to start from where there is no
         exact sampler: pure gauge theory at `refimpl.theories.pure_gauge_beta`.
@@ -78,6 +78,7 @@ class Theory:
     together: Mapping[tuple[str, ...], Callable[[Array], tuple[NDArray[Any], ...]]] = field(default_factory=dict)
     near: Sampler | None = None
     at_beta: Callable[[float], Theory] | None = None
+    symmetric: bool = False
 
     @property
     def has_sectors(self) -> bool:

@@ -77,6 +77,7 @@ def schwinger(beta: float, kappa: float, shape: tuple[int, int]) -> Theory:
         lambda: exact.schwinger_2x2.two_by_two(beta, kappa).charge_distribution if solved else {},
         TOGETHER,
         near=lambda rng, n: exact.u1.sample(rng, n, pure_gauge_beta(beta, kappa, shape), shape),
+        symmetric=True,  # charge conjugation
     )
 
 
