@@ -148,6 +148,10 @@ def chiral_condensate(dirac: WilsonDirac, method: str = "auto") -> Array:
 
     Positive for heavy quarks: ``<psi-bar psi> = - tr D^-1`` per flavour has the other sign. For fields with the normalisation
     ``D = m0 + 2 - ...`` the value is to be multiplied by ``2 kappa``. For even extents ``tr D^-1 = 2 tr D_sc^-1``.
+
+    Raises
+    ------
+    SolverError : where an operator is singular or nearly so. `ValueError` : wrong arguments.
     """
     halved = has_checkerboard(dirac)
     volume, width = dirac.shape[0] * dirac.shape[1], 2 * dirac.colours
@@ -156,7 +160,8 @@ def chiral_condensate(dirac: WilsonDirac, method: str = "auto") -> Array:
         raise ValueError(f"method: got {method!r}, expected 'auto', 'dense' or 'sparse'")
     if method == "dense" or (method == "auto" and rows < DENSE_ROWS):
         matrix = schur_complement(dirac) if halved else dense_matrix(dirac)
-        inverse = _solved(matrix, np.broadcast_to(np.eye(rows, dtype=np.complex128), matrix.shape))
+        right = np.broadcast_to(np.eye(rows, dtype=np.complex128), matrix.shape)
+        inverse = _checked(matrix, _solved(matrix, right), right)
         return np.einsum("cii->c", inverse).real / rows
     matrices = [sparse_schur_of(*pair) for pair in sparse_even_odd_blocks(dirac)] if halved else sparse_matrices(dirac)
     one = np.eye(rows, dtype=np.complex128)
@@ -167,6 +172,7 @@ def chiral_condensate_estimate(rngs: Generators, dirac: WilsonDirac, n: int) -> 
     """Unbiased estimates ``Re z^dag D^-1 z / (2 N V)`` of `chiral_condensate` with Z2 noise ``z = +-1``; ``(chain, n)``.
 
     The variance is that of the elements off the diagonal: ``sum_(i<j) (Re (A_ij + A_ji))^2 / (2 N V)^2`` for ``A = D^-1``.
+    Raises `SolverError` where an operator is singular or nearly so.
     """
     n = check_integer("n", n, 1)
     if len(rngs) != len(dirac.links):
