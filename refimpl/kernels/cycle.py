@@ -39,10 +39,14 @@ class Cycle:
     kernels: Sequence[Kernel]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kernels, Sequence):
+            raise ValueError(f"kernels: got {self.kernels!r}, expected a list of kernels")
         object.__setattr__(self, "kernels", tuple(self.kernels))
         if not self.kernels:
             raise ValueError("kernels: got none, expected at least one")
         for kernel in self.kernels:
+            if not all(hasattr(kernel, name) for name in ("action", "init", "step")):
+                raise ValueError(f"kernels: got {kernel!r}, expected kernels, which have action, init and step")
             if not _same(kernel.action, self.action):
                 raise ValueError(f"kernels: got actions {self.action} and {kernel.action}, expected one action")
 
