@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,20 @@ def check_number(name: str, value: object, least: float, *, above: bool = False)
     if not math.isfinite(number) or number < least or (above and number == least):
         raise ValueError(f"{name}: got {value!r}, expected a finite number {'>' if above else '>='} {least:g}")
     return number
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises `ValueError` naming the argument unless ``value`` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: got {value!r}, expected True or False")
+
+
+def check_rngs(rngs: Sequence[np.random.Generator], n_chains: int) -> None:
+    """Raises `ValueError` unless there is one Generator per chain."""
+    if not hasattr(rngs, "__len__"):
+        raise ValueError(f"rngs: got {rngs!r}, expected a list of generators, one per chain ({n_chains})")
+    if len(rngs) != n_chains:
+        raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({n_chains})")
 
 
 def check_shape(shape: tuple[int, ...], *, even: bool = False) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.actions import Gaussian, O2Chain, Scaled, Sum, WilsonU1
+from refimpl.actions import Gaussian, O2Chain, Scaled, Sum, WilsonDeterminant, WilsonSUN, WilsonU1
 from refimpl.kernels import HMC, Cycle
 
 
@@ -37,3 +37,28 @@ def test_sums_of_different_fields_are_refused_and_equal_sums_make_a_cycle():
     assert Cycle([HMC(first, 0.1, 1), HMC(second, 0.1, 1)]).action is first
     with pytest.raises(ValueError, match="expected one action"):
         Cycle([HMC(first, 0.1, 1), HMC(first + second, 0.1, 1)])
+
+
+def test_sums_do_not_nest():
+    a, b = WilsonU1(1.0), WilsonDeterminant(0.2)
+    assert Sum((Sum((a, b)), a)) == Sum((a, b, a)) == Sum([a, b]) + a
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        (WilsonU1(2.0), r"terms: got WilsonU1\(.*, expected actions in a tuple"),
+        ((1,), "terms: got 1, expected actions"),
+        ((WilsonSUN(2.0, 2), WilsonSUN(2.0, 3)), r"terms: got actions of \[2, 3\] colours, expected one gauge group"),
+        ((WilsonSUN(2.0, 2) + WilsonDeterminant(0.2, 2), WilsonDeterminant(0.2, 3)), r"of \[2, 3\] colours"),
+    ],
+)
+def test_sums_of_what_does_not_add_are_refused(terms, message):
+    with pytest.raises(ValueError, match=message):
+        Sum(terms)
+
+
+@pytest.mark.parametrize("other", [3, None, "beta"])
+def test_only_actions_add(other):
+    with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for \+: 'WilsonU1' and"):
+        WilsonU1(2.0) + other

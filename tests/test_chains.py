@@ -557,12 +557,36 @@ def test_bad_arguments_are_refused_before_there_is_a_folder(tmp_path, options, m
 def test_observables_are_tried_before_there_is_a_folder(tmp_path, observable, message):
     with pytest.raises(chains.RunError, match=re.escape(message)):
         run(tmp_path / "run", 5, observables={"bad": observable})
-    for name in ("x", "force", "no_such", "__class__"):
+    for name in ("x", "force", "__class__"):
         with pytest.raises(chains.RunError, match=f"for '{name}', expected one real number per chain"):
             run(tmp_path / "run", 5, record=(name,))
+    with pytest.raises(
+        chains.RunError, match=r"record: got 'no_such', which a step of HMC does not have, expected.* delta_h,"
+    ):
+        run(tmp_path / "run", 5, record=("no_such",))
+    cycle = Cycle([HMC(SCHWINGER.action, 0.3, 4), OrbitMetropolis(SCHWINGER.action)])
+    with pytest.raises(chains.RunError, match="record: got 'evaluations', which a step of HMC does not have"):
+        run(tmp_path / "run", 5, cycle, SCHWINGER, record=("evaluations",))
     with pytest.raises(chains.RunError, match=r"observables\[\('a', 'b'\)\]: got 1 arrays, expected 2"):
         run(tmp_path / "run", 5, observables={("a", "b"): lambda x: (x[:, 0, 0, 0],)})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recorded_action_has_one_meaning(tmp_path):
+    cycle = Cycle([PSEUDOFERMIONS, Winding(PSEUDOFERMIONS.action)])
+    with pytest.raises(ValueError, match="record: got 'action', which is not the same for all kernels of this Cycle"):
+        run(tmp_path / "run", 5, cycle, SCHWINGER, record=("action",))
+    out = run(tmp_path / "run", 2, PSEUDOFERMIONS, SCHWINGER, record=("action",), save_every=1)
+    gauge = [WilsonU1(2.0).action(x) for x in chains.load_fields(out)]
+    np.testing.assert_allclose(chains.load(out)["action"], gauge, rtol=1e-13)
+
+
+def test_a_cycle_of_cycles_runs_as_the_kernels_in_turn(tmp_path):
+    winding = Winding(THEORY.action)
+    nested, flat = Cycle([Cycle([KERNEL, winding]), KERNEL]), Cycle([KERNEL, winding, KERNEL])
+    assert nested == flat
+    out = run(tmp_path / "run", 5, nested, record=("accepted",))
+    assert {"accepted/HMC-1", "accepted/Winding", "accepted/HMC-2"} < set(chains.load(out))
 
 
 def test_starts(tmp_path):

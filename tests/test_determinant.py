@@ -242,6 +242,8 @@ def test_bad_arguments_are_named():
         WilsonDeterminant(KAPPA, 0)
     with pytest.raises(ValueError, match="method: got 'cg', expected 'auto', 'dense' or 'sparse'"):
         log_determinant(wilson_dirac(np.zeros((1, 2, 2, 2)), KAPPA), "cg")
+    with pytest.raises(TypeError, match="dirac: got ndarray, expected a WilsonDirac"):
+        log_determinant(np.zeros((1, 2, 2, 2)))
     with pytest.raises(ValueError, match="kappa: got -1, expected"):
         fermions.log_determinant(-1, (2, 2))
     with pytest.raises(ValueError, match=r"shape: got \(1, 2\), expected"):

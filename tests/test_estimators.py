@@ -354,6 +354,7 @@ def test_bad_input_is_named():
         ({"n": 0}, "n: got 0"),
         ({"n_pf": 0}, "n_pf: got 0"),
         ({"mus": (0.2, 0.1)}, "mus: got"),
+        ({"mus": 0.1}, "mus: got 0.1, expected a sequence of numbers"),
         ({"mu_reg": -1.0}, "mu_reg: got"),
         ({"scales": 0.0}, "scales: got 0"),
         ({"scales": (1.0, 1.0)}, "scales: got 2, expected one or one for each of 1"),
@@ -364,6 +365,10 @@ def test_bad_input_is_named():
     for estimate in (determinant_estimate, log_determinant_estimate):
         with pytest.raises(ValueError, match="rngs: got 1"):
             estimate(rngs[:1], dirac, 1)
+        with pytest.raises(ValueError, match=r"rngs: got Generator.*expected a list of generators"):
+            estimate(rngs[0], dirac, 1)
+        with pytest.raises(TypeError, match="dirac: got ndarray, expected a WilsonDirac"):
+            estimate(rngs, np.zeros((2, 2, 2, 4)), 1)
         with pytest.raises(ValueError, match="even extent"):
             estimate(rngs[:1], wilson_dirac(np.zeros((1, 2, 3, 4)), 0.1), 1, even_odd=True)
     with pytest.raises(ValueError, match="phi: got shape"):

@@ -318,6 +318,12 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(ValueError, match="method: got 'magic'"):
             function(dirac, method="magic")
+    with pytest.raises(TypeError, match="dirac: got ndarray, expected a WilsonDirac"):
+        observables.pseudoscalar_correlator(np.zeros((1, 2, 2, 4)))
+    with pytest.raises(ValueError, match=r"mus: got 0.1, expected a sequence of numbers"):
+        observables.monomial_masses(0.1)
+    with pytest.raises(ValueError, match="rngs: got 1, expected a list of generators"):
+        observables.chiral_condensate_estimate(1, dirac, 2)
     with pytest.raises(ValueError, match="correlators: got shape"):
         observables.effective_mass_estimate(np.ones((1, 1, 4)))
     with pytest.raises(ValueError, match="bins: got 1"):

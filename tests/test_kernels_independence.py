@@ -241,6 +241,14 @@ def test_matched_beta_at_the_ends():
     assert matched_beta(0.0) == 0.0
     assert matched_beta(1e-12) == pytest.approx(2e-12, rel=1e-12)
     assert matched_beta(1 - 1e-9) == pytest.approx(5e8, rel=1e-6)
+    assert matched_beta(1 - 2.0**-50) == 2.0**49 + 0.25
+
+
+def test_matched_beta_near_one_goes_on_from_the_root():
+    # The root at 1.001e-5 and the expansion at 0.999e-5 have the digits of 1 - plaquette: some 1e-11 of the ratio.
+    below, above = (matched_beta(1 - q) - 1 / (2 * q) - 3 * q / 8 for q in (0.999e-5, 1.001e-5))
+    assert below == pytest.approx(0.25, abs=1e-6)
+    assert above == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +258,12 @@ def test_matched_beta_at_the_ends():
         (lambda: matched_beta(-0.1), "plaquette: got -0.1"),
         (lambda: PureGauge(-1.0, (4, 4)), "beta: got -1.0"),
         (lambda: PureGauge(1.0, (4, 1)), "shape: got"),
+        (lambda: PureGauge(1e9, (4, 4)), r"beta: got 1000000000.0, expected at most 1e\+08"),
+        (lambda: IndependenceMetropolis(QUARKS, None), "proposal: got None, expected an object with action and draw"),
+        (lambda: pool_acceptance(np.zeros(1)), r"log_weights: got shape \(1,\), expected \(n,\)"),
+        (lambda: pool_acceptance(np.zeros((2, 2))), r"log_weights: got shape \(2, 2\), expected \(n,\)"),
+        (lambda: pool_acceptance(np.array([0.0, np.nan])), "log_weights: got a largest of nan"),
+        (lambda: pool_acceptance(np.full(3, -np.inf)), "log_weights: got a largest of -inf"),
         (lambda: SAMPLER.noise(spawn_rngs(1, 2), (3, 2, 4, 4)), "rngs: got 2"),
         (lambda: IndependenceMetropolis(QUARKS, PureGauge(1.0, (4, 6))).step(
             spawn_rngs(1, 1), SAMPLER.init(np.zeros((1, 2, 4, 4)))), "proposal: got fields of shape"),

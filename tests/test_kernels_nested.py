@@ -12,12 +12,15 @@ import pytest
 
 from refimpl import chains
 from refimpl.actions import (
+    Gaussian,
+    O2Chain,
     Pseudofermion,
     WilsonDeterminant,
     WilsonSUN,
     WilsonU1,
     hasenbusch,
     log_determinant,
+    two_gaussians,
     wilson_dirac,
 )
 from refimpl.chains.description import description
@@ -88,6 +91,17 @@ def test_without_pseudofermions_it_is_hmc_and_one_level_may_do_nothing_of_its_ow
         state, _ = kernel.step(spawn_rngs(4, 4), kernel.init(x))
         np.testing.assert_allclose(state.x, expected.x, rtol=0, atol=1e-12)
         np.testing.assert_allclose(state.force, expected.force, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape"), [(Gaussian(np.eye(2)), (3, 2)), (two_gaussians(), (3, 2)), (O2Chain(1.0), (3, 5))]
+)
+def test_without_pseudofermions_it_is_hmc_of_any_action(action, shape):
+    hmc, kernel = HMC(action, 0.1, 3), NestedHMC((Level((action,), 3),), 0.3)
+    x = np.random.default_rng(5).normal(size=shape)
+    expected, _ = hmc.step(spawn_rngs(4, 3), hmc.init(x))
+    state, _ = kernel.step(spawn_rngs(4, 3), kernel.init(x))
+    np.testing.assert_allclose(state.x, expected.x, rtol=0, atol=1e-13)
 
 
 KERNELS = {
@@ -329,6 +343,7 @@ def test_a_run_is_the_kernel_stepped_by_hand_and_its_manifest_tells_what_it_was(
 
 
 FERMION = hasenbusch(KAPPA, (0.1,))
+FIELD = np.zeros((1, 2, 3, 2)), np.zeros((1, 2, 3, 2))
 
 
 @pytest.mark.parametrize(
@@ -343,6 +358,16 @@ FERMION = hasenbusch(KAPPA, (0.1,))
         (lambda: NestedHMC((GAUGE,), 1.0), "levels: got WilsonU1.*, expected Level objects"),  # type: ignore[arg-type]
         (lambda: NestedHMC((Level((GAUGE,), 2),), 0), "length: got 0"),
         (lambda: NestedHMC((Level((*FERMION, WilsonSUN(2.0, 3)), 2),), 1.0), r"levels: got terms of \[1, 3\] colours"),
+        (lambda: NestedHMC(Level((GAUGE,), 2), 1.0), "levels: got Level.*, expected Level objects"),  # type: ignore[arg-type]
+        (lambda: Level(Level((GAUGE,), 2), 2), "terms: got Level.*, expected actions and Pseudofermions"),  # type: ignore[arg-type]
+        (lambda: Cycle(HMC(GAUGE, 0.1, 2)), "kernels: got HMC.*, expected a list of kernels"),  # type: ignore[arg-type]
+        (lambda: Cycle([1]), "kernels: got 1, expected kernels, which have action, init and step"),  # type: ignore[list-item]
+        (lambda: nested().evolve(*FIELD), "phis: got 0 fields, expected one for every pseudofermion \\(1\\)"),
+        (lambda: NestedHMC((Level((GAUGE,), 2),), 1.0).evolve(*FIELD, (0,)), "phis: got 1 fields, expected .*\\(0\\)"),
+        (lambda: nested().evolve(*FIELD, (np.zeros((1, 3, 2), complex),)), r"phis: got shape \(1, 3, 2\), expected"),
+        (lambda: nested().evolve(FIELD[0], FIELD[1][..., :1], (np.zeros((1, 3, 2, 2), complex),)), "v: got shape"),
+        (lambda: nested().evolve(FIELD[0][0], FIELD[1], (np.zeros((1, 3, 2, 2), complex),)), "x: got shape"),
+        (lambda: nested(even_odd=True).evolve(*FIELD, (np.zeros((1, 3, 2, 2), complex),)), "shape: got extent T = 3"),
         (lambda: nested(even_odd=True).init(np.zeros((1, 2, 3, 2))), "shape: got extent T = 3, expected an even extent"),
         (lambda: NestedHMC((Level((FERMION[0], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),
         (lambda: NestedHMC((Level((FERMION[1], GAUGE), 2),), 1.0), "pseudofermions: got .* whose product is det M"),

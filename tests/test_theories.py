@@ -223,6 +223,9 @@ def test_with_fermions_there_is_an_exact_sampler_on_small_lattices_only():
     x = theories.schwinger(2.0, 0.2, (4, 5)).near(np.random.default_rng(3), 2)
     beta = theories.pure_gauge_beta(2.0, 0.2, (4, 5))
     assert np.array_equal(x, exact_u1.sample(np.random.default_rng(3), 2, beta, (4, 5)))
+    assert theories.pure_gauge_beta(2.0, 0.2, [4, 5]) == beta
+    with pytest.raises(ValueError, match="kappa: got None"):
+        theories.pure_gauge_beta(2.0, None, (4, 5))
     assert THEORIES["su3"].near is None
 
 

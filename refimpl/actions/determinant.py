@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..groups.links import check_matrix_links
 from ..groups.matrices import components, coordinates, dagger, field
-from ..lattice import check_integer, check_links, check_number
-from .dirac import SIGMA, ComplexArray, WilsonDirac, signed_links, wilson_dirac
+from ..lattice import check_flag, check_integer, check_links, check_number
+from .dirac import SIGMA, ComplexArray, WilsonDirac, check_dirac, signed_links, wilson_dirac
 from .dirac.matrix import (
     dense_matrix,
     has_checkerboard,
@@ -46,6 +46,7 @@ def log_determinant(dirac: WilsonDirac, method: str = "auto") -> tuple[Array, Ar
         LU factorisation of dense or sparse matrices, of D_sc for even extents, where ``det D = det D_sc`` (34), of D itself for
         others. ``auto``: elimination of time slices, ``dense`` for the chains where that would lose digits.
     """
+    check_dirac(dirac)
     if method not in ("auto", "dense", "sparse"):
         raise ValueError(f"method: got {method!r}, expected 'auto', 'dense' or 'sparse'")
     if method == "auto":
@@ -94,6 +95,7 @@ class WilsonDeterminant(Additive):
 
     def __post_init__(self) -> None:
         check_fermions(self.kappa, self.n)
+        check_flag("antiperiodic", self.antiperiodic)
 
     @property
     def angular(self) -> bool:

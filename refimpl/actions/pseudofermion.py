@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lattice import check_number, check_shape, site_sum
+from ..lattice import check_flag, check_number, check_rngs, check_shape, site_sum
 from .determinant import WilsonDeterminant, check_fermion_links, check_fermions, link_force
 from .dirac import ComplexArray, WilsonDirac, check_spinor, gamma5, signed_links, wilson_dirac
 from .dirac.solve import METHODS
@@ -66,6 +66,8 @@ class Pseudofermion:
         check_number("mu", self.mu, 0)
         if self.mu_next is not None:
             check_number("mu_next", self.mu_next, self.mu, above=True)
+        check_flag("even_odd", self.even_odd)
+        check_flag("antiperiodic", self.antiperiodic)
         if self.method not in METHODS:
             raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
 
@@ -97,8 +99,7 @@ class Pseudofermion:
     def draw(self, rngs: Sequence[np.random.Generator], x: NDArray[Any]) -> ComplexArray:
         """``phi`` from its distribution ``exp(-S)`` at given links, by one Generator per chain."""
         dirac = self._checked_links(x)
-        if len(rngs) != len(dirac.links):
-            raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
+        check_rngs(rngs, len(dirac.links))
         return checked(self._heat_bath(dirac, self.noise(rngs, dirac.shape)), self.mu_next or 0.0, self.method)
 
     def noise(self, rngs: Sequence[np.random.Generator], shape: tuple[int, int]) -> ComplexArray:
@@ -181,14 +182,23 @@ def hasenbusch(
     mus : masses above ``mu_reg``, increasing. mu_reg : regulator, which takes the place of ``mu_0 = 0`` (it is not
     exact).
     """
+    return tuple(
+        Pseudofermion(kappa, n, even_odd, mu, mu_next, antiperiodic, method)
+        for mu, mu_next in monomial_masses(mus, mu_reg)
+    )
+
+
+def monomial_masses(mus: Sequence[float] = (), mu_reg: float = 0.0) -> tuple[tuple[float, float | None], ...]:
+    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38), None after the last; checked.
+
+    The regulator takes the place of ``mu_0 = 0``, so that the product of all monomials is ``det(M + mu_reg)``.
+    """
+    if np.ndim(mus) != 1:
+        raise ValueError(f"mus: got {mus!r}, expected a sequence of numbers")
     masses = [check_number("mu_reg", mu_reg, 0)]
     for mu in mus:
         masses.append(check_number("mus", mu, masses[-1], above=True))
-    nexts = [*masses[1:], None]
-    return tuple(
-        Pseudofermion(kappa, n, even_odd, mu, mu_next, antiperiodic, method)
-        for mu, mu_next in zip(masses, nexts, strict=True)
-    )
+    return tuple(zip(masses, [*masses[1:], None], strict=True))
 
 
 def determinant_of(monomials: Sequence[Pseudofermion]) -> WilsonDeterminant:

@@ -16,7 +16,7 @@ class Additive:
     """What makes an action take part in ``+``, on either side."""
 
     def __add__(self: Action, other: Action) -> Sum:
-        return Sum((*_terms(self), *_terms(other)))
+        return Sum((self, other)) if _is_action(other) else NotImplemented
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,23 @@ class Sum(Additive):
 
     Parameters
     ----------
-    terms : at least one action, all of angles or none.
+    terms : at least one action, all of angles or none, of one gauge group; the terms of a sum among them take its place.
     """
 
     terms: tuple[Action, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", tuple(self.terms))
+        if not isinstance(self.terms, tuple | list):
+            raise ValueError(f"terms: got {self.terms!r}, expected actions in a tuple")
+        for term in self.terms:
+            if not _is_action(term):
+                raise ValueError(f"terms: got {term!r}, expected actions")
+        object.__setattr__(self, "terms", tuple(part for term in self.terms for part in _terms(term)))
         if len({term.angular for term in self.terms}) != 1:
             raise ValueError(f"terms: got {self.terms}, expected at least one action, all of angles or none")
+        colours = {term.n for term in self.terms if hasattr(term, "n")}
+        if len(colours) > 1:
+            raise ValueError(f"terms: got actions of {sorted(colours)} colours, expected one gauge group")
 
     @property
     def angular(self) -> bool:
@@ -76,6 +84,10 @@ class SumDynamics:
 def _terms(action: Action) -> tuple[Action, ...]:
     """The terms of a sum, or the action itself: sums do not nest."""
     return action.terms if isinstance(action, Sum) else (action,)
+
+
+def _is_action(term: object) -> bool:
+    return all(hasattr(term, name) for name in ("angular", "action", "force"))
 
 
 def _total(parts: list[Array]) -> Array:

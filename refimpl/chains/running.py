@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..kernels import Kernel
+from ..kernels import Cycle, Kernel
 from ..kernels.metropolis import BLOCK_ELEMENTS
 from ..lattice import check_integer, check_number
 from . import folder as files
@@ -76,7 +76,9 @@ def run(
     kernel : of `refimpl.kernels`, or of the same shape. start : fields ``(n_chains, ...)``, or a function ``(rng, n) -> x`` of a
         Generator (from the seed); not used, and may be None, with ``resume``.
     observables : name -> function ``x -> (chain,)`` of the fields; or a tuple of names -> function that returns as many arrays.
-    record : attributes of the kernel's `Info` or `State`.
+    record : attributes of the kernel's `Info` or `State`. ``action`` is what the state holds: of the whole target, but for
+        `NestedHMC` with pseudofermions that of the other terms alone (``state_action``). A `Cycle` of kernels that differ in it
+        is refused ``action``; an observable can compute either.
     record_every, save_every : steps between records, and between saved fields (0: none are saved).
     executor : "process", "thread", "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`. workers : default: what there is.
     configuration : what else the caller wants to be the same when the run is resumed; JSON. With the keys ``theory``,
@@ -298,6 +300,11 @@ def _checked(
         raise ValueError(f"out: got {out!r}, expected the name of a folder")
     if not Path(out).resolve().parent.is_dir():
         raise ValueError(f"out: got {str(out)!r}, expected a folder inside one that exists")
+    if "action" in record and isinstance(kernel, Cycle) and not kernel.one_state_action:
+        raise ValueError(
+            "record: got 'action', which is not the same for all kernels of this Cycle (state_action), expected an observable "
+            "that computes it"
+        )
     task = Task(kernel, dict(observables), tuple(record), record_every, save_every)
     _check_names(task)
     return Path(out), task

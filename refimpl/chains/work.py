@@ -135,9 +135,9 @@ def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
             values[name] = np.asarray(getattr(state, name))
         elif parts:
             owners = zip(parts, infos, strict=True)
-            values |= {f"{name}/{part}": np.asarray(getattr(info, name, None)) for part, info in owners}
+            values |= {f"{name}/{part}": _entry(info, name, part) for part, info in owners}
         else:
-            values[name] = np.asarray(getattr(infos, name, None))
+            values[name] = _entry(infos, name, type(task.kernel).__name__)
     for name, value in values.items():
         if value.shape != (len(state.x),) or value.dtype.kind not in "biuf":
             raise ValueError(
@@ -145,6 +145,16 @@ def recorded(task: Task, state: State, infos: Any) -> dict[str, NDArray[Any]]:
                 f"chain, shape {(len(state.x),)}"
             )
     return values
+
+
+def _entry(info: Any, name: str, kernel: str) -> NDArray[Any]:
+    """An attribute of the `Info` of a step; raises `ValueError` where the kernel has no such entry."""
+    if not hasattr(info, name):
+        raise ValueError(
+            f"record: got {name!r}, which a step of {kernel} does not have, expected some of action, "
+            f"{', '.join(getattr(info, '__dict__', ()))}"
+        )
+    return np.asarray(getattr(info, name))
 
 
 def series_names(task: Task) -> list[str]:

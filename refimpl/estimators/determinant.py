@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..actions import SolverError, WilsonDirac
+from ..actions.dirac import check_dirac
 from ..actions.dirac.solve import sparse_factors
-from ..lattice import check_integer, check_number
+from ..lattice import check_integer, check_number, check_rngs
 from ..observables.spectra import (
     chirality,
     eigenvalues,
@@ -99,11 +100,11 @@ def determinant_estimate(
     ------
     SolverError : where a kernel is singular. `ValueError` : wrong arguments, naming them.
     """
+    check_dirac(dirac)
     n, n_pf = check_integer("n", n, 1), check_integer("n_pf", n_pf, 1)
     masses = monomial_masses(mus, mu_reg)
     c = _checked_scales(scales, len(masses))
-    if len(rngs) != len(dirac.links):
-        raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
+    check_rngs(rngs, len(dirac.links))
     values = np.empty((len(rngs), n))
     for rng, row, forms in zip(rngs, values, _forms(dirac, masses, even_odd, method), strict=True):
         some = max(1, NUMBERS // (n_pf * len(masses) * forms.rows))

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import SolverError, WilsonDirac
+from ..actions.dirac import check_dirac
 from ..actions.dirac.matrix import even_odd_indices
-from ..lattice import check_integer
+from ..lattice import check_integer, check_rngs
 from ..observables.spectra import chirality, extreme_eigenvalues, hermitian_matrix
 from .determinant import complex_normal
 
@@ -68,11 +69,11 @@ def log_determinant_estimate(
     ------
     SolverError : where the operator is singular. `ValueError` : wrong arguments, naming them.
     """
+    check_dirac(dirac)
     n = check_integer("n", n, 1)
     if noise not in NOISES:
         raise ValueError(f"noise: got {noise!r}, expected one of {', '.join(NOISES)}")
-    if len(rngs) != len(dirac.links):
-        raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
+    check_rngs(rngs, len(dirac.links))
     rows = chirality(dirac, even_odd=even_odd).size
     z = np.array([_noise(rng, (n, rows), noise) for rng in rngs])
     if steps is None:

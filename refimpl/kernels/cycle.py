@@ -33,16 +33,23 @@ class Cycle:
 
     Parameters
     ----------
-    kernels : at least one, all of the same action.
+    kernels : at least one, all of the same action; the kernels of a cycle among them take its place.
     """
 
     kernels: Sequence[Kernel]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kernels", tuple(self.kernels))
+        if not isinstance(self.kernels, Sequence):
+            raise ValueError(f"kernels: got {self.kernels!r}, expected a list of kernels")
+        flat = tuple(
+            part for kernel in self.kernels for part in (kernel.kernels if isinstance(kernel, Cycle) else (kernel,))
+        )
+        object.__setattr__(self, "kernels", flat)
         if not self.kernels:
             raise ValueError("kernels: got none, expected at least one")
         for kernel in self.kernels:
+            if not all(hasattr(kernel, name) for name in ("action", "init", "step")):
+                raise ValueError(f"kernels: got {kernel!r}, expected kernels, which have action, init and step")
             if not _same(kernel.action, self.action):
                 raise ValueError(f"kernels: got actions {self.action} and {kernel.action}, expected one action")
 
@@ -59,6 +66,11 @@ class Cycle:
     def state_action(self) -> Action:
         """What the state between steps holds action and force of: as for the first kernel."""
         return _state_action(self.kernels[0])
+
+    @property
+    def one_state_action(self) -> bool:
+        """Whether the state holds action and force of the same action behind every kernel."""
+        return all(_same(_state_action(kernel), self.state_action) for kernel in self.kernels)
 
     def step(self, rngs: Generators, state: State) -> tuple[State, tuple[Any, ...]]:
         """One step of every kernel in turn."""

@@ -16,6 +16,8 @@ from .metropolis import Generators, Info, State, accept_reject, check_rngs, init
 
 Array = NDArray[np.float64]
 
+SMALL = 1e-5  # 1 - plaquette: the next term of its expansion, q^2, is then 1e-15 of beta
+
 
 class Proposal(Protocol):
     """A density ``exp(-S_q)``, up to a constant, and independent draws from it.
@@ -45,6 +47,11 @@ class IndependenceMetropolis:
 
     action: Action
     proposal: Proposal
+
+    def __post_init__(self) -> None:
+        for name in ("action", "draw"):
+            if not callable(getattr(self.proposal, name, None)):
+                raise ValueError(f"proposal: got {self.proposal!r}, expected an object with action and draw")
 
     def init(self, x: Array) -> State:
         """The state at field ``x`` (checked by the action)."""
@@ -84,14 +91,15 @@ class PureGauge:
 
     Parameters
     ----------
-    beta : of the proposals. shape : ``(T, X)``.
+    beta : of the proposals, at most `refimpl.exact.u1.HIGHEST_BETA`. shape : ``(T, X)``.
     """
 
     beta: float
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
-        check_number("beta", self.beta, 0)
+        if check_number("beta", self.beta, 0) > exact.u1.HIGHEST_BETA:
+            raise ValueError(f"beta: got {self.beta!r}, expected at most {exact.u1.HIGHEST_BETA:g}")
         object.__setattr__(self, "shape", check_shape(self.shape))
 
     def action(self, x: Array) -> Array:
@@ -108,6 +116,8 @@ def matched_beta(plaquette: float) -> float:
     """The beta whose infinite pure gauge theory has this plaquette: ``I_1(beta)/I_0(beta) = plaquette``.
 
     The root lies between ``p/(1 - p^2)`` and ``2 p/(1 - p^2)``, by Amos' bounds of the ratio (1974, Math. Comp. 28, 239).
+    Close to 1, where the ratio keeps few digits of ``q = 1 - p``, it is ``1/(2 q) + 1/4 + 3 q/8``, as ``q = 1/(2 beta) +
+    1/(8 beta^2) + 1/(8 beta^3) + ...``.
     Raises `ValueError` for a plaquette that is not in [0, 1).
     """
     from scipy.optimize import brentq
@@ -118,6 +128,8 @@ def matched_beta(plaquette: float) -> float:
         raise ValueError(f"plaquette: got {plaquette}, expected less than 1")
     if plaquette == 0:
         return 0.0
+    if (q := 1 - float(plaquette)) < SMALL:
+        return 1 / (2 * q) + 1 / 4 + 3 * q / 8
     scale = plaquette / (1 - plaquette**2)
     return float(brentq(lambda beta: ive(1, beta) / ive(0, beta) - plaquette, 0.99 * scale, 2.01 * scale, rtol=1e-14))
 
@@ -127,7 +139,12 @@ def pool_acceptance(log_weights: Array) -> float:
 
     ``E_{x ~ w q, y ~ q} min(1, w(y)/w(x)) = E_{x, y ~ q} min(w(x), w(y)) / E w``, over pairs of different draws.
     """
-    w = np.sort(np.exp(log_weights - np.max(log_weights)))
+    log_weights = np.asarray(log_weights, np.float64)
+    if log_weights.ndim != 1 or len(log_weights) < 2:
+        raise ValueError(f"log_weights: got shape {log_weights.shape}, expected (n,) with n of at least 2")
+    if not np.isfinite(top := log_weights.max()):
+        raise ValueError(f"log_weights: got a largest of {top}, expected a finite one (-inf for fields without weight)")
+    w = np.sort(np.exp(log_weights - top))
     n = len(w)
     # The i-th smallest is the smaller one in a pair with each of the n - 1 - i larger ones.
     return float(2 * np.sum(w * np.arange(n - 1, -1, -1)) / ((n - 1) * np.sum(w)))

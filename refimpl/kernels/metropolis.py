@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..actions import Action
 from ..groups import representative
-from ..lattice import chain_last, check_integer
+from ..lattice import chain_last, check_integer, check_rngs
 
 Array = NDArray[np.float64]
 Generators = Sequence[np.random.Generator]
@@ -64,12 +64,6 @@ def spawn_rngs(seed: int | np.random.SeedSequence, n_chains: int) -> list[np.ran
     check_integer("n_chains", n_chains, 1)
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return [np.random.Generator(np.random.PCG64(child)) for child in root.spawn(n_chains)]
-
-
-def check_rngs(rngs: Generators, n_chains: int) -> None:
-    """Raises `ValueError` unless there is one Generator per chain."""
-    if len(rngs) != n_chains:
-        raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({n_chains})")
 
 
 def initial_state(action: Action, x: Array) -> State:

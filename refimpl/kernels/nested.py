@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..actions import Action, Pseudofermion, Sum, determinant_of
 from ..actions.base import Dynamics
+from ..actions.dirac import check_spinor
 from ..groups import drift, representative
 from ..lattice import chain_last, check_integer, check_number, check_shape, site_sum
 from ..maps import LEAPFROG, Integrator
@@ -45,7 +46,9 @@ class Level:
 
     def __post_init__(self) -> None:
         terms = self.terms if isinstance(self.terms, tuple | list) else (self.terms,)
-        object.__setattr__(self, "terms", tuple(part for term in terms for part in getattr(term, "terms", (term,))))
+        object.__setattr__(
+            self, "terms", tuple(part for term in terms for part in (term.terms if isinstance(term, Sum) else (term,)))
+        )
         if not self.terms:
             raise ValueError("terms: got none, expected at least one action or Pseudofermion")
         for term in self.terms:
@@ -92,6 +95,8 @@ class NestedHMC:
     length: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.levels, tuple | list):
+            raise ValueError(f"levels: got {self.levels!r}, expected Level objects in a tuple")
         object.__setattr__(self, "levels", tuple(self.levels))
         for level in self.levels:
             if not isinstance(level, Level):
@@ -131,7 +136,7 @@ class NestedHMC:
     def init(self, x: Array) -> State:
         """The state at field ``x`` (checked by the action); even-odd pseudofermions need even extents."""
         state = initial_state(self.state_action, x)
-        check_shape(state.x.shape[2:4], even=any(monomial.even_odd for monomial in self.monomials))
+        self._check_lattice(state.x)
         return state
 
     def noise(self, rngs: Generators, shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
@@ -158,8 +163,22 @@ class NestedHMC:
     def evolve(self, x: Array, v: Array, phis: tuple[Complex, ...] = ()) -> tuple[Array, Array]:
         """``(x', v')`` at the end of a trajectory from ``(x, v)``, for a field ``phi`` of every one of `monomials`."""
         x, v = (np.array(part, order="K") for part in (x, v))
-        self._trajectory(x, v, list(phis), self.state_action.action_and_force(x)[1])
+        force = self.state_action.force(x)
+        if v.shape != force.shape:
+            raise ValueError(f"v: got shape {v.shape}, expected {force.shape}")
+        self._check_lattice(x)
+        if len(phis) != len(self.monomials):
+            raise ValueError(
+                f"phis: got {len(phis)} fields, expected one for every pseudofermion ({len(self.monomials)})"
+            )
+        spinor = (len(x), *x.shape[2:4], 2, *x.shape[4:5])
+        self._trajectory(x, v, [check_spinor(phi, spinor, "phis") for phi in phis], force)
         return representative(x, self.state_action.angular), v
+
+    def _check_lattice(self, x: Array) -> None:
+        """Raises `ValueError` for a field whose lattice does not suit the pseudofermions."""
+        if self.monomials:
+            check_shape(x.shape[2:4], even=any(monomial.even_odd for monomial in self.monomials))
 
     def _trajectory(self, x: Array, v: Array, phis: list[Complex], force: Array) -> tuple[Array, Array, Array, Array]:
         """Change ``x`` and ``v`` in place; ``force`` is that of `state_action` at ``x``.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..actions import SolverError, WilsonDirac
+from ..actions.dirac import check_dirac
 from ..actions.dirac.matrix import (
     dense_matrix,
     even_odd_indices,
@@ -22,7 +23,7 @@ from ..actions.dirac.matrix import (
     sparse_schur_of,
 )
 from ..actions.dirac.solve import DENSE_ROWS, sparse_factors
-from ..lattice import check_integer
+from ..lattice import check_integer, check_rngs
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -54,6 +55,7 @@ def pseudoscalar_correlator(dirac: WilsonDirac, sources: str | int = "all", meth
     ------
     SolverError : where an operator is singular or nearly so. `ValueError` : wrong arguments.
     """
+    check_dirac(dirac)
     n_t, n_x = dirac.shape
     if sources != "all" and isinstance(sources, str):
         raise ValueError(f"sources: got {sources!r}, expected 'all' or a number of point sources")
@@ -175,8 +177,7 @@ def chiral_condensate_estimate(rngs: Generators, dirac: WilsonDirac, n: int) -> 
     Raises `SolverError` where an operator is singular or nearly so.
     """
     n = check_integer("n", n, 1)
-    if len(rngs) != len(dirac.links):
-        raise ValueError(f"rngs: got {len(rngs)} generators, expected one per chain ({len(dirac.links)})")
+    check_rngs(rngs, len(dirac.links))
     rows = dirac.shape[0] * dirac.shape[1] * 2 * dirac.colours
     noise = np.array([2.0 * rng.integers(0, 2, (n, rows)) - 1 for rng in rngs])
     solution = _solutions(dirac, noise.swapaxes(1, 2) + 0j, "auto")

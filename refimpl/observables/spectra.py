@@ -10,7 +10,6 @@ not, the error bar of a sample mean is none and the largest value grows with the
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +26,7 @@ from ..actions.dirac.matrix import (
     sparse_matrices,
     sparse_schur_of,
 )
+from ..actions.pseudofermion import monomial_masses
 from ..lattice import check_number, check_shape
 
 if TYPE_CHECKING:
@@ -93,17 +93,6 @@ def condition_numbers(dirac: WilsonDirac, even_odd: bool = False, mu: float = 0.
     low, high = extreme_eigenvalues(dirac, even_odd, mu, method).T
     with np.errstate(divide="ignore"):
         return high / low
-
-
-def monomial_masses(mus: Sequence[float] = (), mu_reg: float = 0.0) -> tuple[tuple[float, float | None], ...]:
-    """``(mu_m, mu_(m + 1))`` of the ``N_h + 1`` monomials (38), None after the last; checked.
-
-    The regulator takes the place of ``mu_0 = 0``, so that the product of all monomials is ``det(M + mu_reg)``.
-    """
-    masses = [check_number("mu_reg", mu_reg, 0), *(check_number("mus", mu, 0, above=True) for mu in mus)]
-    if any(b <= a for a, b in itertools.pairwise(masses)):
-        raise ValueError(f"mus: got {tuple(mus)}, expected ascending numbers above mu_reg = {mu_reg:g}")
-    return tuple(zip(masses, [*masses[1:], None], strict=True))
 
 
 def monomial_eigenvalues(lams: ArrayLike, mus: Sequence[float] = (), mu_reg: float = 0.0) -> Array:

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import exact, observables
-from ..actions.determinant import log_determinant
+from ..actions.determinant import check_fermions, log_determinant
 from ..actions.dirac import wilson_dirac
+from ..lattice import check_number, check_shape
 
 # Extent of the lattice on which it is found, configurations and Newton steps, of U(1) and of SU(n): half a second or so. The
 # shift of beta is local, and is found to 0.05 at beta = 2 (1/sqrt(samples ESS V dp/dbeta)), which costs no acceptance that is seen.
 EFFORT = ((8, 400, 3), (4, 200, 2))
 
 
-@lru_cache(maxsize=64)
 def pure_gauge_beta(beta: float, kappa: float, shape: tuple[int, int], n: int = 1) -> float:
     """The coupling ``beta'`` at which pure gauge theory has the plaquette of the theory with two flavours.
 
@@ -29,6 +29,13 @@ def pure_gauge_beta(beta: float, kappa: float, shape: tuple[int, int], n: int = 
     ----------
     n : colours; 1 for U(1).
     """
+    check_number("beta", beta, 0)
+    check_fermions(kappa, n)
+    return _matched(beta, kappa, check_shape(shape), n)
+
+
+@lru_cache(maxsize=64)
+def _matched(beta: float, kappa: float, shape: tuple[int, int], n: int) -> float:
     largest, samples, passes = EFFORT[n > 1]
     small = min(shape[0], largest), min(shape[1], largest)
     volume, rng, matched = small[0] * small[1], np.random.default_rng(2022), float(beta)

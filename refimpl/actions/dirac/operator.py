@@ -156,6 +156,12 @@ def check_gauge_field(x: ArrayLike) -> NDArray:
     return x
 
 
+def check_dirac(dirac: object) -> None:
+    """Raises `TypeError` for what is no operator, such as a gauge field."""
+    if not isinstance(dirac, WilsonDirac):
+        raise TypeError(f"dirac: got {type(dirac).__name__}, expected a WilsonDirac (wilson_dirac(x, kappa) makes it)")
+
+
 def check_spinor(psi: ArrayLike, shape: tuple[int, ...], name: str = "psi") -> ComplexArray:
     """``psi`` as complex128 of this shape; raises `TypeError` or `ValueError` otherwise."""
     psi = np.asarray(psi)
