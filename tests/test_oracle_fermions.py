@@ -1,5 +1,7 @@
 """The oracle with fermions and SU(N) links: its own operator and theories, the contract, the bets, built-in and strange targets."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionCla
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
 from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
-from refimpl.validation.verdict import PASS, SKIP
+from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.schwinger_loops import target as loops
 
 SEVERAL = {
@@ -210,6 +212,35 @@ def test_a_field_on_odd_sites_fails():
 
     report = check_target(Stray, seed=1, select="heat_bath", level="smoke")
     assert report.failures[0].quantity == "largest field on odd sites"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("name", ["pseudofermion_force", "pseudofermion_action"])
+def test_the_sensitivity_told_is_that_of_a_common_factor(name, alone):
+    """Twice what is told fails and half of it passes, whether the target can be made elsewhere or not."""
+    right = BUILT_IN["schwinger"](kappa=0.265)
+
+    def verdict(factor):
+        scaled = type(
+            "T",
+            (type(right),),
+            {name: lambda self, x, phi: factor * getattr(right.replace(**place(self)), name)(x, phi)},
+        )
+        target = scaled(kappa=0.265)
+        if alone:
+            target = SimpleNamespace(
+                theory="schwinger", beta=2.0, kappa=0.265, shape=(4, 4), **{name: getattr(target, name)}
+            )
+        (out,) = check_target(target, seed=1, level="smoke", select=f"pseudofermions.{name.split('_')[1]}").verdicts
+        return out
+
+    def place(target):
+        return {"kappa": target.kappa, "shape": target.shape}
+
+    told = float(verdict(1.0).sensitivity.split()[-1])
+    assert told < 1e-9
+    assert verdict(1 + 2 * told).status == FAIL
+    assert verdict(1 + 0.5 * told).status == PASS
 
 
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------
