@@ -10,6 +10,7 @@ from refimpl.exact import fermions as free
 from refimpl.exact import schwinger
 from refimpl.validation import TargetError, check_target, measure_dirac, measure_matrices
 from refimpl.validation.builtin import BUILT_IN
+from refimpl.validation.checks.estimates import dependence
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
@@ -266,6 +267,38 @@ def test_the_bets_find_a_wrong_mean_and_no_other(factor):
         alarms.append(wealth.alarm_at is not None)
     assert all(alarms) if factor != 1 else not any(alarms)
     assert detectable_factor(r, np.full(8000, np.exp(s * s) - 1), 1e-6) < 0.1
+
+
+def test_bets_on_each_of_several_sequences_find_means_that_cancel():
+    rng, s = np.random.default_rng(8), 0.5
+    r = np.exp(s * rng.standard_normal((4000, 2)) - s * s / 2)
+    variance = np.full(r.shape, np.exp(s * s) - 1)
+    assert positive_mean_wealth(r, variance, 1e-6).alarm_at is None
+    assert positive_mean_wealth(r * [0.8, 1.2], variance, 1e-6).alarm_at is not None
+
+
+@pytest.mark.parametrize("law", [lambda rng, size: rng.random(size), lambda rng, size: rng.integers(0, 3, size)])
+def test_independent_estimates_of_any_law_are_not_taken_for_dependent(law):
+    """Forty trials of seven exact p-values: one below 1e-5 has a probability of 0.3 per cent. Copies are all found."""
+    rng = np.random.default_rng(9)
+    for _ in range(40):
+        first, second = law(rng, (2, 8, 64)).astype(float)
+        assert min(dependence(first, second, rng).values()) > 1e-5
+    tile = np.tile(first[:, :32], (1, 2))
+    assert dependence(first, first, rng)["the same from seed to seed"] < 1e-9
+    assert dependence(np.broadcast_to(first[:1], first.shape), second, rng)["correlated between chains 4 apart"] < 1e-9
+    assert min(dependence(np.repeat(tile[:, ::2], 2, axis=1), second, rng).values()) < 1e-3
+    assert set(dependence(np.ones((8, 64)), np.ones((8, 64)), rng).values()) == {1.0}
+
+
+def test_a_seed_that_does_not_repeat_its_estimates_fails():
+    class Unseeded(SchwingerClay):
+        def rngs(self, seed, n):
+            return [np.random.default_rng() for _ in range(n)]
+
+    (verdict,) = check_target(Unseeded, seed=1, level="smoke", select="estimates").verdicts
+    assert verdict.status == FAIL
+    assert "same arguments and seed" in verdict.detail
 
 
 # --- targets -----------------------------------------------------------------------------------------------------------------
