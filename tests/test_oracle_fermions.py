@@ -1,5 +1,7 @@
 """The oracle with fermions and SU(N) links: its own operator and theories, the contract, the bets, built-in and strange targets."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -8,13 +10,14 @@ from refimpl.exact import fermions as free
 from refimpl.exact import schwinger
 from refimpl.validation import TargetError, check_target, measure_dirac, measure_matrices
 from refimpl.validation.builtin import BUILT_IN
+from refimpl.validation.checks.estimates import dependence
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
 from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
-from refimpl.validation.verdict import PASS, SKIP
+from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.schwinger_loops import target as loops
 
 SEVERAL = {
@@ -212,6 +215,35 @@ def test_a_field_on_odd_sites_fails():
     assert report.failures[0].quantity == "largest field on odd sites"
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("name", ["pseudofermion_force", "pseudofermion_action"])
+def test_the_sensitivity_told_is_that_of_a_common_factor(name, alone):
+    """Twice what is told fails and half of it passes, whether the target can be made elsewhere or not."""
+    right = BUILT_IN["schwinger"](kappa=0.265)
+
+    def verdict(factor):
+        scaled = type(
+            "T",
+            (type(right),),
+            {name: lambda self, x, phi: factor * getattr(right.replace(**place(self)), name)(x, phi)},
+        )
+        target = scaled(kappa=0.265)
+        if alone:
+            target = SimpleNamespace(
+                theory="schwinger", beta=2.0, kappa=0.265, shape=(4, 4), **{name: getattr(target, name)}
+            )
+        (out,) = check_target(target, seed=1, level="smoke", select=f"pseudofermions.{name.split('_')[1]}").verdicts
+        return out
+
+    def place(target):
+        return {"kappa": target.kappa, "shape": target.shape}
+
+    told = float(verdict(1.0).sensitivity.split()[-1])
+    assert told < 1e-9
+    assert verdict(1 + 2 * told).status == FAIL
+    assert verdict(1 + 0.5 * told).status == PASS
+
+
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.5, 0.9])
 def test_no_bet_gains_on_two_values_of_mean_one(p):
@@ -235,6 +267,38 @@ def test_the_bets_find_a_wrong_mean_and_no_other(factor):
         alarms.append(wealth.alarm_at is not None)
     assert all(alarms) if factor != 1 else not any(alarms)
     assert detectable_factor(r, np.full(8000, np.exp(s * s) - 1), 1e-6) < 0.1
+
+
+def test_bets_on_each_of_several_sequences_find_means_that_cancel():
+    rng, s = np.random.default_rng(8), 0.5
+    r = np.exp(s * rng.standard_normal((4000, 2)) - s * s / 2)
+    variance = np.full(r.shape, np.exp(s * s) - 1)
+    assert positive_mean_wealth(r, variance, 1e-6).alarm_at is None
+    assert positive_mean_wealth(r * [0.8, 1.2], variance, 1e-6).alarm_at is not None
+
+
+@pytest.mark.parametrize("law", [lambda rng, size: rng.random(size), lambda rng, size: rng.integers(0, 3, size)])
+def test_independent_estimates_of_any_law_are_not_taken_for_dependent(law):
+    """Forty trials of seven exact p-values: one below 1e-5 has a probability of 0.3 per cent. Copies are all found."""
+    rng = np.random.default_rng(9)
+    for _ in range(40):
+        first, second = law(rng, (2, 8, 64)).astype(float)
+        assert min(dependence(first, second, rng).values()) > 1e-5
+    tile = np.tile(first[:, :32], (1, 2))
+    assert dependence(first, first, rng)["the same from seed to seed"] < 1e-9
+    assert dependence(np.broadcast_to(first[:1], first.shape), second, rng)["correlated between chains 4 apart"] < 1e-9
+    assert min(dependence(np.repeat(tile[:, ::2], 2, axis=1), second, rng).values()) < 1e-3
+    assert set(dependence(np.ones((8, 64)), np.ones((8, 64)), rng).values()) == {1.0}
+
+
+def test_a_seed_that_does_not_repeat_its_estimates_fails():
+    class Unseeded(SchwingerClay):
+        def rngs(self, seed, n):
+            return [np.random.default_rng() for _ in range(n)]
+
+    (verdict,) = check_target(Unseeded, seed=1, level="smoke", select="estimates").verdicts
+    assert verdict.status == FAIL
+    assert "same arguments and seed" in verdict.detail
 
 
 # --- targets -----------------------------------------------------------------------------------------------------------------

@@ -144,12 +144,19 @@ def positive_mean_wealth(r: Array, variance: Array, alpha: float) -> Wealth:
     On too large a mean with ``1 + lambda (r - 1)``, non-negative for ``lambda <= 1`` and of mean 1 whatever the variance. On too
     small a one with ``(1 + y + y^2/2)/(1 + lambda^2 variance/2)``, ``y = lambda (1 - r)``: positive, as twice the numerator is
     ``1 + (1 + y)^2``, and of mean at most 1 (the bound behind Catoni's estimator, here for every value). The bets average.
+
+    Several sequences, ``r`` of shape ``(n, d)``, are bet on round by round: half the wealth is staked on all of them together,
+    half is shared out among bets on each alone, which means that cancel do not escape. A sum of martingales is one.
     """
-    paths = np.cumsum(_ratio_gains(r, variance), axis=0)
+    r, variance = (np.asarray(array).reshape(len(array), -1) for array in (r, variance))
+    n, d = r.shape
+    gains = _ratio_gains(r.ravel(), variance.ravel()).reshape(n, d, -1)
+    together, alone = np.cumsum(gains.sum(axis=1), axis=0), np.cumsum(gains, axis=0).reshape(n, -1)
+    paths = np.concatenate([together - math.log(together.shape[1]), alone - math.log(alone.shape[1])], axis=1)
     peak = paths.max(axis=1)
-    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
+    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).sum(axis=1) / 2)
     alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+    return Wealth(float(log_wealth.max()) / math.log(10), d * (int(alarms[0]) + 1) if alarms.size else None)
 
 
 def _ratio_gains(r: Array, variance: Array) -> Array:

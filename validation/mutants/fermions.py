@@ -306,6 +306,33 @@ class InverseEstimate(SchwingerClay):
         return super().log_weight(np.linalg.inv(m), phi)
 
 
+class EstimatesOfReversedChains(SchwingerClay):
+    """estimates come in reversed order of the chains: right on average over gauge fields"""
+
+    killed_by = ("estimates.determinant",)
+
+    def determinant_estimate(self, x: Array, n: int, seed: int) -> Array:
+        return super().determinant_estimate(x, n, seed)[::-1]
+
+
+class EstimatesWithoutSeed(SchwingerClay):
+    """the seed is ignored: always the same noise"""
+
+    killed_by = ("estimates.determinant",)
+
+    def determinant_estimate(self, x: Array, n: int, seed: int) -> Array:
+        return super().determinant_estimate(x, n, 0)
+
+
+class EveryEstimateTwice(SchwingerClay):
+    """every estimate is returned twice"""
+
+    killed_by = ("estimates.determinant",)
+
+    def determinant_estimate(self, x: Array, n: int, seed: int) -> Array:
+        return np.repeat(super().determinant_estimate(x, (n + 1) // 2, seed), 2, axis=1)[:, :n]
+
+
 # --- moves along the orbit -----------------------------------------------------------------------------------------------
 class MovingWindow(OrbitClay):
     """flux is drawn from a window around the current field, which moves with it, and accepted by the determinant"""
