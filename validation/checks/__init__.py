@@ -91,6 +91,7 @@ CHECKS: tuple[Check, ...] = (
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
     _fermion_check(fermions.dense, ("dirac_dense",)),
     _fermion_check(fermions.apply, ("dirac_apply",)),
+    _fermion_check(fermions.batch, (*_OPERATOR, "pseudofermion_action", "pseudofermion_force")),
     _fermion_check(fermions.gamma5_hermiticity, _OPERATOR),
     _fermion_check(fermions.gauge_covariance, _OPERATOR),
     _fermion_check(fermions.determinant, ("logdet_dirac", "dirac_dense")),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,16 @@ from .. import measure as measure_angles
 from .. import measure_dirac as measure
 from .. import measure_matrices, vectors
 from ..contract import Subject
-from ..theories import Flavours, Matrices, Monomials, Theory, U
+from ..theories import Flavours, Matrices, Monomials, U
 from ..verdict import Verdict, skipped, within
+from .static import fields_of
 
 Array = NDArray[np.float64]
 Complex = NDArray[Any]
 
 ENTRY = 64 * U  # an entry of D: two hops on two sites, each a product of a phase and numbers of size 1
 HEAVY_HOPPING = 0.4
+SINGULAR = 1e-4  # least singular value over the largest, below which pseudofermions lose all digits
 GOLDEN = 1e-11  # of the largest entry: condition numbers of the vectors reach 1e4
 SMALL: tuple[dict[str, Any], ...] = ({"shape": (2, 2)}, {"shape": (2, 4)}, {"shape": (4, 2)})
 
@@ -41,14 +42,6 @@ def lattices(subject: Subject) -> Iterator[tuple[Subject, NDArray[Any]]]:
         if at is not None and at.links.shape not in shapes:
             shapes.add(at.links.shape)
             yield at, fields_of(at.theory)
-
-
-@lru_cache(maxsize=16)
-def fields_of(theory: Theory) -> NDArray[Any]:
-    """The configurations of a theory, one set for all checks: exact ones with fermions are costly."""
-    x = theory.configurations(np.random.default_rng(1))
-    x.flags.writeable = False
-    return x
 
 
 def shape_of(x: NDArray[Any]) -> str:
@@ -107,6 +100,54 @@ def apply(subject: Subject, rng: np.random.Generator) -> Verdict:
             largest, detail = error, f"{shape_of(x)}: off by {error:.3g}"
     tolerance = 16 * ENTRY
     return within("max |D psi - matrix psi|", largest, tolerance, f"an error of {tolerance:.1e}", n, detail)
+
+
+def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """A chain alone has the operator, the pseudofermion action and force that it has inside a batch."""
+    largest, detail, n = 0.0, "", 0
+    for at, x in lattices(subject):
+        for name, function, args, tolerance in _per_chain(at, rng, x):
+            together = function(*args)
+            alone = np.concatenate([function(*(arg[i : i + 1] for arg in args)) for i in range(len(args[0]))])
+            error = np.abs(together - alone).reshape(len(alone), -1).max(axis=1) / tolerance(together)
+            n += len(alone)
+            if not float(error.max()) <= largest:
+                k = int(np.argmax(error))
+                off = float(np.abs(together - alone)[k].max())
+                largest, detail = float(error.max()), f"{name}, {shape_of(x)}: field {k} is off by {off:.3g} when alone"
+    return within("largest change over its rounding", largest, 1.0, "a change of one rounding bound", n, detail)
+
+
+Answer = Callable[..., NDArray[Any]]
+
+
+def _per_chain(
+    at: Subject, rng: np.random.Generator, x: NDArray[Any]
+) -> Iterator[tuple[str, Answer, tuple[NDArray[Any], ...], Callable[[NDArray[Any]], Array | float]]]:
+    """What is on offer of these: names, functions, arguments, and the rounding of an answer, per chain."""
+    if at.has("dirac_dense"):
+        yield "dirac_dense", at.dirac_dense, (x,), lambda _: 2 * ENTRY
+    if at.has("dirac_apply"):
+        psi = measure.random_spinors(rng, at.spinor_shape(x))
+        yield "dirac_apply", at.dirac_apply, (x, psi), lambda _: 32 * ENTRY * float(np.abs(psi).max())
+    declared, shape = at.monomials, x.shape[2:4]
+    if declared.even_odd and (shape[0] % 2 or shape[1] % 2):
+        return
+    s = np.linalg.svd(measure.cores(fermions_of(at).matrix(x), shape, declared.even_odd), compute_uv=False)
+    regular = s[:, -1] > SINGULAR * s[:, 0]
+    x, s = x[regular], s[regular] ** 2 + declared.mu_reg
+    if not len(x):
+        return
+    phi = measure.random_spinors(rng, at.pseudofermion_shape(x))
+    if declared.even_odd:
+        width = phi[0, 0].size // (shape[0] * shape[1])
+        phi.reshape(*phi.shape[:2], -1)[:, :, ~measure.even_rows(shape, width)] = 0
+    # A solution is wrong by the condition number; a force has two of them.
+    size, slack = (np.abs(phi) ** 2).reshape(len(x), -1).sum(axis=1), 128 * phi[0, 0].size * U * s[:, 0] / s[:, -1]
+    if at.has("pseudofermion_action"):
+        yield "pseudofermion_action", at.pseudofermion_action, (x, phi), lambda got: slack * np.abs(got)
+    if at.has("pseudofermion_force"):
+        yield "pseudofermion_force", at.pseudofermion_force, (x, phi), lambda _: slack * size / s[:, -1] ** 2
 
 
 def gamma5_hermiticity(subject: Subject, rng: np.random.Generator) -> Verdict:

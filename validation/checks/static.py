@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import measure, vectors
 from ..contract import Subject
-from ..theories import ANGLE, U1, Matrices, U
+from ..theories import ANGLE, U1, Matrices, Theory, U
 from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
+
+# Lattices on which time and space cannot be taken for each other; small where the operator is a dense matrix.
+RECTANGLES = ((4, 6), (6, 4))
+FERMION_RECTANGLES = ((2, 4), (4, 2))
 
 
 def worst(got: Array, expected: Array) -> str:
@@ -30,34 +36,81 @@ def worst(got: Array, expected: Array) -> str:
     return text
 
 
-def _compared(got: Array, expected: Array, tolerance: float, what: str) -> Verdict:
-    error = float(np.max(np.abs(got - expected)))
-    return within(
-        f"max |{what} - loop|", error, tolerance, f"{what} error {tolerance:.1e}", len(got), worst(got, expected)
-    )
+def lattices(subject: Subject, rng: np.random.Generator) -> Iterator[tuple[Subject, NDArray[Any]]]:
+    """The target and test fields, on its own lattice and, of gauge theories, on a rectangle each way where it can be made there.
+
+    Extents that are exchanged, or stand in a quotient, do no harm on a square.
+    """
+    yield subject, subject.theory.configurations(rng)
+    if isinstance(subject.theory, U1 | Matrices):
+        for shape in FERMION_RECTANGLES if subject.flavours else RECTANGLES:
+            if shape != subject.theory.shape and (at := subject.replace(shape=shape)) is not None:
+                yield at, fields_of(at.theory)
+
+
+@lru_cache(maxsize=16)
+def fields_of(theory: Theory) -> NDArray[Any]:
+    """The configurations of a theory, one set for all checks: exact ones with fermions are costly."""
+    x = theory.configurations(np.random.default_rng(1))
+    x.flags.writeable = False
+    return x
+
+
+def worst_lattice(verdicts: list[tuple[Subject, Verdict]]) -> Verdict:
+    """The verdict that is the largest part of its bound, and the samples of all; those of another lattice say so."""
+    first, n = verdicts[0][0], sum(verdict.samples for _, verdict in verdicts)
+
+    def part(verdict: Verdict) -> float:
+        ratio = float(verdict.value or 0.0) / float(verdict.bound or 1.0)
+        return ratio if ratio == ratio else np.inf
+
+    at, verdict = max(verdicts, key=lambda pair: part(pair[1]))
+    shape = () if at is first else at.links.shape
+    detail = f"shape {shape[0]}x{shape[1]}: {verdict.detail}" if shape and verdict.detail else verdict.detail
+    return replace(verdict, samples=n, detail=detail)
+
+
+def _compared(
+    subject: Subject,
+    rng: np.random.Generator,
+    what: str,
+    answers: Callable[[Subject, NDArray[Any]], tuple[Array, Array, float]],
+) -> Verdict:
+    """What the target gives, what a loop does, and the tolerance, on every lattice."""
+    verdicts = []
+    for at, x in lattices(subject, rng):
+        got, expected, tolerance = answers(at, x)
+        error = float(np.max(np.abs(got - expected)))
+        told = worst(got, expected)
+        verdict = within(f"max |{what} - loop|", error, tolerance, f"{what} error {tolerance:.1e}", len(got), told)
+        verdicts.append((at, verdict))
+    return worst_lattice(verdicts)
 
 
 def action(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The action against an explicit loop over its terms, up to one constant common to all configurations.
 
     Differences to the first (cold) configuration are compared, so any constant is allowed. A failure with a common factor is
-    a normalisation (of beta, say); without one, a wrong or missing term.
+    a normalisation (of beta, say); without one, a wrong or missing term. Gauge theories also on a rectangle each way.
     """
-    x = subject.theory.configurations(rng)
-    got = subject.action(x)
-    expected = np.array([subject.theory.loop_action(c) for c in x])
-    tolerance = 2 * subject.theory.action_rounding(x)
-    return _compared(got - got[0], expected - expected[0], tolerance, "action")
+
+    def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
+        got, expected = at.action(x), np.array([at.theory.loop_action(c) for c in x])
+        return got - got[0], expected - expected[0], 2 * at.theory.action_rounding(x)
+
+    return _compared(subject, rng, "action", answers)
 
 
 def force(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The force ``+ dS/dx`` against an explicit loop over the field, every component.
+    """The force ``+ dS/dx`` against an explicit loop over the field, every component; of gauge theories also on rectangles.
 
     A wrong force leaves an accept/reject sampler exact and only slows it down: no statistical check can see it.
     """
-    x = subject.theory.configurations(rng)
-    expected = np.array([subject.theory.loop_force(c) for c in x])
-    return _compared(subject.force(x), expected, 2 * subject.theory.force_rounding(x), "force")
+
+    def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
+        return at.force(x), np.array([at.theory.loop_force(c) for c in x]), 2 * at.theory.force_rounding(x)
+
+    return _compared(subject, rng, "force", answers)
 
 
 def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -88,44 +141,48 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The mean plaquette against an explicit loop."""
-    x = subject.theory.configurations(rng)
-    theory = subject.links
-    expected = np.array([theory.loop_mean_plaquette(c) for c in x])
-    return _compared(subject.plaquette(x), expected, theory.plaquette_rounding, "plaquette")
+    """The mean plaquette against an explicit loop, also on a rectangle each way."""
+
+    def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
+        expected = np.array([at.links.loop_mean_plaquette(c) for c in x])
+        return at.plaquette(x), expected, at.links.plaquette_rounding
+
+    return _compared(subject, rng, "plaquette", answers)
 
 
 def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The integer charge against an explicit loop, on fields of charge -2 to 2 and hot fields; it must be an integer.
 
-    Truncation (``int``) instead of rounding, or plaquettes wrapped to [0, 2 pi), fail here.
+    Truncation (``int``) instead of rounding, or plaquettes wrapped to [0, 2 pi), fail here. Also on a rectangle each way.
     """
-    x = subject.theory.configurations(rng)
-    got = subject.charge(x)
-    expected = np.rint([measure.loop_charge(c) for c in x])
-    return within(
-        "max |charge - loop|",
-        float(np.max(np.abs(got - expected))),
-        1e-9,
-        "any wrong integer",
-        len(x),
-        worst(got, expected),
-    )
+    verdicts = []
+    for at, x in lattices(subject, rng):
+        got = at.charge(x)
+        expected = np.rint([measure.loop_charge(c) for c in x])
+        error = float(np.max(np.abs(got - expected)))
+        told = worst(got, expected)
+        verdicts.append((at, within("max |charge - loop|", error, 1e-9, "any wrong integer", len(x), told)))
+    return worst_lattice(verdicts)
 
 
 def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop."""
-    x = subject.theory.configurations(rng)
-    expected = np.array([measure.loop_sine_charge(c) for c in x])
-    return _compared(
-        subject.sine_charge(x), expected, subject.u1.volume * (ANGLE + subject.u1.volume * U), "sine charge"
-    )
+    """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop, also on a rectangle each way."""
+
+    def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
+        expected = np.array([measure.loop_sine_charge(c) for c in x])
+        return at.sine_charge(x), expected, at.u1.volume * (ANGLE + at.u1.volume * U)
+
+    return _compared(subject, rng, "sine charge", answers)
 
 
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one."""
+    """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one; also on a lattice longer each way."""
+    verdicts = [(at, _wilson_loops(at, x)) for at, x in lattices(subject, rng)]
+    return worst_lattice(verdicts)
+
+
+def _wilson_loops(subject: Subject, x: NDArray[Any]) -> Verdict:
     theory = subject.links
-    x = theory.configurations(rng)
     largest, detail, n = 0.0, "", 0
     for a in range(1, min(3, theory.shape[0]) + 1):
         for b in range(1, min(3, theory.shape[1]) + 1):

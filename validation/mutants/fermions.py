@@ -96,6 +96,25 @@ class MassOfThreeDimensions(SchwingerClay):
         return 1 / (2 * mass + 4)
 
 
+class ApplyOfOneChain(SchwingerClay):
+    """the matrix-free operator of a single chain lacks the boundary sign, as a slice is dropped with the chain axis"""
+
+    killed_by = ("fermions.batch",)
+
+    def apply_links(self, x: Array) -> Complex:
+        return np.exp(1j * x) if len(x) == 1 else super().apply_links(x)
+
+
+class ForceOfOneChain(SchwingerClay):
+    """the pseudofermion force of a single chain lacks the 2 of 2 Re"""
+
+    killed_by = ("fermions.batch",)
+
+    def pseudofermion_force(self, x: Array, phi: Complex) -> Array:
+        force = super().pseudofermion_force(x, phi)
+        return force / 2 if len(x) == 1 else force
+
+
 # --- the determinant ---------------------------------------------------------------------------------------------------
 class OneFlavour(SchwingerClay):
     """the weight has the first power of the determinant"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,35 @@ class ActionWithoutColours(MatrixClay):
 
     def action(self, x: Complex) -> Array:
         return 2 * super().action(x)
+
+
+@dataclass(frozen=True)
+class ExtentsInAQuotient(MatrixClay):
+    """the action is T/X times too large, which is right on the square that is declared"""
+
+    shape: tuple[int, int] = (4, 4)
+    killed_by = ("static.action", "static.force")
+
+    def action(self, x: Complex) -> Array:
+        return super().action(x) * self.shape[0] / self.shape[1]
+
+    def force(self, x: Complex) -> Array:
+        return super().force(x) * self.shape[0] / self.shape[1]
+
+
+@dataclass(frozen=True)
+class LoopsTurned(MatrixClay):
+    """plaquette and Wilson loops take space for time where the lattice is not a square"""
+
+    shape: tuple[int, int] = (4, 4)
+    killed_by = ("static.plaquette", "static.wilson_loop")
+
+    def plaquette(self, x: Complex) -> Array:
+        return super().plaquette(x) * self.shape[0] / self.shape[1]
+
+    def wilson_loop(self, x: Complex, extent_t: int, extent_x: int) -> Array:
+        turned = self.shape[0] != self.shape[1]
+        return super().wilson_loop(x, *((extent_x, extent_t) if turned else (extent_t, extent_x)))
 
 
 class TraceWithoutColours(MatrixClay):
