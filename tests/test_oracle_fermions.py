@@ -13,7 +13,8 @@ from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
-from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
+from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger, Unsampled
+from refimpl.validation.theories.fermions import LEAST_SINGULAR
 from refimpl.validation.verdict import PASS, SKIP
 from tests.targets.schwinger_loops import target as loops
 
@@ -210,6 +211,63 @@ def test_a_field_on_odd_sites_fails():
 
     report = check_target(Stray, seed=1, select="heat_bath", level="smoke")
     assert report.failures[0].quantity == "largest field on odd sites"
+
+
+# --- where equilibrium is out of reach, and D singular ------------------------------------------------------------------------
+REACH = {"beta": 0.1, "kappa": 0.265, "shape": (8, 8), "n_steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "select"),
+    [
+        ("schwinger", REACH, "static.[acps]*"),
+        ("schwinger", REACH, "fermions.d*"),
+        ("schwinger", REACH, "transcript.[de]*"),
+        ("schwinger", REACH, "driver.outputs"),
+        ("su3", {"beta": 6.0, "kappa": 0.265, "shape": (2, 2)}, "static"),
+    ],
+)
+def test_what_needs_no_equilibrium_is_judged_where_there_is_none(name, parameters, select):
+    report = check_target(BUILT_IN[name], seed=1, level="smoke", select=select, parameters=parameters)
+    assert problems(report) == []
+    assert report.summary()["passed"] > 0
+    skipped = [v.detail for v in report.verdicts if v.status == SKIP]
+    assert not any("equilibrium" in reason for reason in skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "elsewhere"),
+    [
+        ("schwinger", REACH, "shape 4x4 or 2x4 or 2x2"),
+        ("su3", {"beta": 6.0, "kappa": 0.265, "shape": (2, 2)}, "a smaller kappa"),
+    ],
+)
+def test_what_needs_equilibrium_is_skipped_where_there_is_none(name, parameters, elsewhere):
+    for select in ("exact_start", "driver.observables", "driver.independent_chains"):
+        report = check_target(BUILT_IN[name], seed=1, level="smoke", select=select, parameters=parameters)
+        assert {v.status for v in report.verdicts} == {SKIP}
+        for verdict in report.verdicts:
+            assert "needs exact equilibrium, and the sampler by rejection accepts" in verdict.detail
+            assert f"judge it at {elsewhere}" in verdict.detail
+
+
+def test_a_refused_sampler_never_draws_and_a_fast_one_is_used():
+    rng = np.random.default_rng(1)
+    with pytest.raises(Unsampled, match=r"accepts 1\.4e-06 of its draws"):
+        Schwinger(0.1, (8, 8), 0.265).sample(rng, 1)
+    assert len(Schwinger(2.0, (4, 4), 0.265).sample(rng, 8)) == 8
+
+
+@pytest.mark.parametrize("name", ["schwinger", "su2"])
+def test_fields_with_a_singular_operator_are_left_out(name):
+    """Massless free fermions, periodic: D of the cold field has a zero mode."""
+    parameters = {"shape": (2, 2), "kappa": 0.25, "antiperiodic": False}
+    report = check_target(BUILT_IN[name], seed=1, level="smoke", select="[sfp]*", parameters=parameters)
+    assert problems(report) == []
+    x = Subject(BUILT_IN[name], parameters=parameters).theory.configurations(np.random.default_rng(1))
+    d = measure_dirac.dirac_matrix(x, 0.25, False)
+    assert len(x) >= 3
+    assert np.linalg.svd(d, compute_uv=False)[:, -1].min() >= LEAST_SINGULAR
 
 
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------

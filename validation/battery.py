@@ -20,6 +20,7 @@ from .checks.maps import Inconclusive
 from .contract import DEADLINE, Subject, TargetError, TargetFault
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
+from .theories import Unsampled
 from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
@@ -107,7 +108,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             with np.errstate(all="ignore"):
                 rng = stream(seed, check.id)
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
-        except Inconclusive as reason:
+        except (Inconclusive, Unsampled) as reason:
             verdict = skipped(str(reason))
         except TargetFault as fault:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))

@@ -52,6 +52,11 @@ Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T,
 matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``. The operator is that of
 `refimpl.validation.measure_dirac`, fermions antiperiodic in time unless ``antiperiodic = False`` is declared.
 
+With fermions, statistics in equilibrium start from samples by rejection, on small lattices only: where one would take more than
+`refimpl.validation.theories.fermions.LONGEST_DRAW` seconds those checks are skipped, with the acceptance and smaller shapes. All
+others use pure gauge fields at the same beta, cold, smooth, hot and flux ones, except fields where a singular value of D is below
+``LEAST_SINGULAR``.
+
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
 - ``"flip"`` (the default; HMC): the inverse is flip, forward, flip, where flip is ``v -> -v``;

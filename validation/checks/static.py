@@ -89,7 +89,7 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The mean plaquette against an explicit loop."""
-    x = subject.theory.configurations(rng)
+    x = subject.links.fields(rng)
     theory = subject.links
     expected = np.array([theory.loop_mean_plaquette(c) for c in x])
     return _compared(subject.plaquette(x), expected, theory.plaquette_rounding, "plaquette")
@@ -100,7 +100,7 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Truncation (``int``) instead of rounding, or plaquettes wrapped to [0, 2 pi), fail here.
     """
-    x = subject.theory.configurations(rng)
+    x = subject.u1.fields(rng)
     got = subject.charge(x)
     expected = np.rint([measure.loop_charge(c) for c in x])
     return within(
@@ -115,7 +115,7 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop."""
-    x = subject.theory.configurations(rng)
+    x = subject.u1.fields(rng)
     expected = np.array([measure.loop_sine_charge(c) for c in x])
     return _compared(
         subject.sine_charge(x), expected, subject.u1.volume * (ANGLE + subject.u1.volume * U), "sine charge"
@@ -125,7 +125,7 @@ def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one."""
     theory = subject.links
-    x = theory.configurations(rng)
+    x = theory.fields(rng)
     largest, detail, n = 0.0, "", 0
     for a in range(1, min(3, theory.shape[0]) + 1):
         for b in range(1, min(3, theory.shape[1]) + 1):
