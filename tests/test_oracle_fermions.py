@@ -158,6 +158,8 @@ def test_parameters_that_make_no_theory_are_refused(declared, message):
         ({"mu_reg": -1.0}, "masses that increase"),
         ({"mus": "abc"}, "expected a bool, numbers"),
         ({"mus": 0.3}, "expected a bool, numbers"),
+        ({"mus": (float("inf"),)}, "expected finite masses"),
+        ({"even_odd": "False"}, "expected a bool, numbers"),
     ],
 )
 def test_monomials_that_make_no_sense_fail_the_check(declared, message):
@@ -187,6 +189,42 @@ def test_wrong_matrices_are_named(result, message):
     target.dirac_dense = result
     report = check_target(target, seed=1, select="fermions.dense", level="smoke")
     assert message in report.failures[0].detail
+
+
+def test_declarations_of_numpy_are_those_of_python():
+    declared = {"even_odd": np.True_, "mus": np.array([0.1, 0.2]), "mu_reg": np.float64(0.05)}
+    assert Monomials.declared(type("T", (), declared)()) == Monomials(True, (0.1, 0.2), 0.05)
+    given = {"theory": "schwinger", "beta": 1.0, "kappa": 0.2, "shape": (2, 2), "antiperiodic": np.False_}
+    assert Subject(type("T", (), given)()).theory == Schwinger(1.0, (2, 2), 0.2, False)
+
+
+@pytest.mark.parametrize("variance", ["x", np.ones(3), -1, np.nan, np.inf, "1.0"])
+def test_a_variance_that_makes_no_sense_fails_the_check(variance):
+    target = type("T", (SchwingerClay,), {"determinant_variance": variance})(shape=(2, 2))
+    (verdict,) = check_target(target, seed=1, level="smoke", select="estimates").failures
+    assert verdict.quantity == "what the target declares"
+    assert "determinant_variance: got" in verdict.detail
+    assert "expected a finite number >= 0" in verdict.detail
+
+
+def test_a_declared_variance_needs_no_bound_on_eigenvalues():
+    """Those of ``D D^dag`` at kappa = 0.3 exceed 2, but the estimates are off by a fifth up or down, variance 0.04."""
+    target = type("T", (), {"theory": "schwinger", "beta": 2.0, "kappa": 0.3, "shape": (4, 4)})()
+    target.determinant_variance = 0.1
+    target.determinant_estimate = lambda x, n, seed: (
+        np.repeat(np.exp(2 * measure_dirac.log_determinant(x, 0.3))[:, None], n, axis=1)
+        * np.random.default_rng(seed).choice([0.8, 1.2], (len(x), n))
+    )
+    (verdict,) = check_target(target, seed=1, level="smoke", select="estimates").verdicts
+    assert verdict.status == PASS
+
+
+def test_checks_that_exist_but_do_not_apply_are_named(capsys):
+    assert main(["validate", "--theory", "su2", "-k", "fermions.dense", "--seed", "1"]) == 5
+    message = capsys.readouterr().err
+    assert "fermions.dense: do not apply to this target: theory = su2" in message
+    assert main(["validate", "--theory", "su2", "-k", "no such", "--seed", "1"]) == 5
+    assert "no check matches 'no such'" in capsys.readouterr().err
 
 
 def test_momenta_of_the_wrong_shape_are_named():

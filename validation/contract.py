@@ -82,7 +82,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .conversion import TargetError, TargetFault, checked_array, converted, kind_of, transition_record
+from .conversion import Misdeclared, TargetError, TargetFault, checked_array, converted, kind_of, transition_record
 from .loading import accepts, made
 from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
 
@@ -201,11 +201,25 @@ class Subject:
 
     @property
     def monomials(self) -> Monomials:
-        """Which pseudofermion monomials the target declares; raises `TargetFault`."""
+        """Which pseudofermion monomials the target declares; raises `Misdeclared`."""
         try:
             return Monomials.declared(self.target)
         except ValueError as error:
-            raise TargetFault(str(error)) from error
+            raise Misdeclared(str(error)) from error
+
+    @property
+    def determinant_variance(self) -> float | None:
+        """The relative variance that the target declares of its estimates, if it does; raises `Misdeclared`."""
+        declared = getattr(self.target, "determinant_variance", None)
+        if declared is None:
+            return None
+        try:
+            variance = float(declared) if np.ndim(declared) == 0 and not isinstance(declared, str | bytes) else np.nan
+        except (TypeError, ValueError):
+            variance = np.nan
+        if not 0 <= variance < np.inf:
+            raise Misdeclared(f"determinant_variance: got {declared!r}, expected a finite number >= 0")
+        return variance
 
     def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""

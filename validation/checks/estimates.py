@@ -45,6 +45,8 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     lattices and hopping parameters that will do. No error bar is formed, which would take a fourth moment.
     """
     place = _best(subject, rng)
+    if place is None and subject.determinant_variance is not None:
+        return skipped(f"declares a relative variance of {subject.determinant_variance:g}, above {MODERATE:g}")
     if place is None:
         return skipped(
             "D D^dag has an eigenvalue above 2, where the Gaussian estimator has no variance, or a relative variance above "
@@ -77,10 +79,10 @@ def _place(at: Subject, rng: np.random.Generator) -> Place | None:
     squares = np.linalg.svd(fermions_of(at).matrix(x), compute_uv=False) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = np.exp(-np.log(squares * (2 - squares)).sum(axis=1)) - 1
-    declared = getattr(at.target, "determinant_variance", None)
-    if declared is not None:
-        variance = np.full(len(x), float(declared))
-    good = np.flatnonzero((squares.max(axis=1) < LARGEST_EIGENVALUE) & (variance <= MODERATE))
+    known = squares.max(axis=1) < LARGEST_EIGENVALUE
+    if (declared := at.determinant_variance) is not None:
+        variance, known = np.full(len(x), declared), np.ones(len(x), dtype=bool)
+    good = np.flatnonzero(known & (variance <= MODERATE))
     if len(good) < FIELDS:
         return None
     best = good[np.argsort(variance[good])[:FIELDS]]

@@ -172,10 +172,17 @@ class Monomials(NamedTuple):
     def declared(cls, target: Any) -> Monomials:
         """From the attributes of a target; raises `ValueError`."""
         given = [getattr(target, name, None) for name in ("even_odd", "mus", "mu_reg")]
+        even_odd, mus, mu_reg = given
         try:
-            own = cls(bool(given[0] or False), tuple(float(mu) for mu in given[1] or ()), float(given[2] or 0.0))
+            own = cls(
+                truth(even_odd, False),
+                () if mus is None else tuple(float(mu) for mu in mus),
+                0.0 if mu_reg is None else float(mu_reg),
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"even_odd, mus, mu_reg: got {given}, expected a bool, numbers and a number") from error
+        if not np.all(np.isfinite([own.mu_reg, *own.mus])):
+            raise ValueError(f"mu_reg, mus: got {own.mu_reg} and {own.mus}, expected finite masses")
         if not own.mu_reg >= 0 or sorted({own.mu_reg, *own.mus}) != [own.mu_reg, *own.mus]:
             raise ValueError(f"mu_reg, mus: got {own.mu_reg} and {own.mus}, expected masses that increase from 0 on")
         return own
@@ -186,12 +193,19 @@ class Monomials(NamedTuple):
         return 1 + len(self.mus)
 
 
+def truth(value: Any, default: bool) -> bool:
+    """A declared bool, of Python, NumPy or as the number 0 or 1; raises `TypeError` for anything else, as a string."""
+    if value is None:
+        return default
+    return bool(value) if isinstance(value, np.bool_) else bool(index(value))
+
+
 def parsed(given: Mapping[str, Any]) -> tuple[float, bool]:
     """Hopping parameter (0 where there is none) and boundary condition of declared attributes; raises `ValueError`."""
     kappa, antiperiodic = given.get("kappa"), given.get("antiperiodic")
     try:
         kappa = 0.0 if kappa is None else float(kappa)
-        antiperiodic = True if antiperiodic is None else bool(index(antiperiodic))
+        antiperiodic = truth(antiperiodic, True)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"kappa, antiperiodic: got {kappa!r} and {antiperiodic!r}, expected a number and True or False"
