@@ -242,6 +242,25 @@ def test_a_failure_says_which_mistake_it_is():
     assert "it is twice the kappa" in report.failures[0].detail
 
 
+@pytest.mark.parametrize(
+    "select", ["dense", "apply", "gamma5_hermiticity", "gauge_covariance", "determinant", "golden"]
+)
+def test_single_precision_is_told(select):
+    class Single(SchwingerClay):
+        def dirac_dense(self, x):
+            return super().dirac_dense(x).astype(np.complex64)
+
+        def dirac_apply(self, x, psi):
+            return super().dirac_apply(x, psi).astype(np.complex64)
+
+        def logdet_dirac(self, x):
+            return super().logdet_dirac(x).astype(np.float32)
+
+    report = check_target(Single, seed=1, select=f"[f]ermions.{select}", level="smoke", parameters={"shape": (2, 2)})
+    (verdict,) = report.failures
+    assert "an error of the size of single precision" in verdict.detail
+
+
 def test_a_field_on_odd_sites_fails():
     class Stray(SchwingerClay):
         def pseudofermion_heat_bath(self, x, seed):
