@@ -16,7 +16,8 @@ from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
-from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
+from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger, Unsampled
+from refimpl.validation.theories.fermions import LEAST_SINGULAR
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.schwinger_loops import target as loops
 
@@ -160,6 +161,8 @@ def test_parameters_that_make_no_theory_are_refused(declared, message):
         ({"mu_reg": -1.0}, "masses that increase"),
         ({"mus": "abc"}, "expected a bool, numbers"),
         ({"mus": 0.3}, "expected a bool, numbers"),
+        ({"mus": (float("inf"),)}, "expected finite masses"),
+        ({"even_odd": "False"}, "expected a bool, numbers"),
     ],
 )
 def test_monomials_that_make_no_sense_fail_the_check(declared, message):
@@ -191,6 +194,42 @@ def test_wrong_matrices_are_named(result, message):
     assert message in report.failures[0].detail
 
 
+def test_declarations_of_numpy_are_those_of_python():
+    declared = {"even_odd": np.True_, "mus": np.array([0.1, 0.2]), "mu_reg": np.float64(0.05)}
+    assert Monomials.declared(type("T", (), declared)()) == Monomials(True, (0.1, 0.2), 0.05)
+    given = {"theory": "schwinger", "beta": 1.0, "kappa": 0.2, "shape": (2, 2), "antiperiodic": np.False_}
+    assert Subject(type("T", (), given)()).theory == Schwinger(1.0, (2, 2), 0.2, False)
+
+
+@pytest.mark.parametrize("variance", ["x", np.ones(3), -1, np.nan, np.inf, "1.0"])
+def test_a_variance_that_makes_no_sense_fails_the_check(variance):
+    target = type("T", (SchwingerClay,), {"determinant_variance": variance})(shape=(2, 2))
+    (verdict,) = check_target(target, seed=1, level="smoke", select="estimates").failures
+    assert verdict.quantity == "what the target declares"
+    assert "determinant_variance: got" in verdict.detail
+    assert "expected a finite number >= 0" in verdict.detail
+
+
+def test_a_declared_variance_needs_no_bound_on_eigenvalues():
+    """Those of ``D D^dag`` at kappa = 0.3 exceed 2, but the estimates are off by a fifth up or down, variance 0.04."""
+    target = type("T", (), {"theory": "schwinger", "beta": 2.0, "kappa": 0.3, "shape": (4, 4)})()
+    target.determinant_variance = 0.1
+    target.determinant_estimate = lambda x, n, seed: (
+        np.repeat(np.exp(2 * measure_dirac.log_determinant(x, 0.3))[:, None], n, axis=1)
+        * np.random.default_rng(seed).choice([0.8, 1.2], (len(x), n))
+    )
+    (verdict,) = check_target(target, seed=1, level="smoke", select="estimates").verdicts
+    assert verdict.status == PASS
+
+
+def test_checks_that_exist_but_do_not_apply_are_named(capsys):
+    assert main(["validate", "--theory", "su2", "-k", "fermions.dense", "--seed", "1"]) == 5
+    message = capsys.readouterr().err
+    assert "fermions.dense: do not apply to this target: theory = su2" in message
+    assert main(["validate", "--theory", "su2", "-k", "no such", "--seed", "1"]) == 5
+    assert "no check matches 'no such'" in capsys.readouterr().err
+
+
 def test_momenta_of_the_wrong_shape_are_named():
     clay = MatrixClay()
     target = type("T", (), {"theory": "su2", "beta": 2.0, "shape": (2, 4)})()
@@ -204,6 +243,25 @@ def test_a_failure_says_which_mistake_it_is():
     assert "it is the other boundary condition in time" in report.failures[0].detail
     report = check_target(BY_NAME["TwiceKappa"], seed=1, select="fermions.dense", level="smoke")
     assert "it is twice the kappa" in report.failures[0].detail
+
+
+@pytest.mark.parametrize(
+    "select", ["dense", "apply", "gamma5_hermiticity", "gauge_covariance", "determinant", "golden"]
+)
+def test_single_precision_is_told(select):
+    class Single(SchwingerClay):
+        def dirac_dense(self, x):
+            return super().dirac_dense(x).astype(np.complex64)
+
+        def dirac_apply(self, x, psi):
+            return super().dirac_apply(x, psi).astype(np.complex64)
+
+        def logdet_dirac(self, x):
+            return super().logdet_dirac(x).astype(np.float32)
+
+    report = check_target(Single, seed=1, select=f"[f]ermions.{select}", level="smoke", parameters={"shape": (2, 2)})
+    (verdict,) = report.failures
+    assert "an error of the size of single precision" in verdict.detail
 
 
 def test_a_field_on_odd_sites_fails():
@@ -242,6 +300,63 @@ def test_the_sensitivity_told_is_that_of_a_common_factor(name, alone):
     assert told < 1e-9
     assert verdict(1 + 2 * told).status == FAIL
     assert verdict(1 + 0.5 * told).status == PASS
+
+
+# --- where equilibrium is out of reach, and D singular ------------------------------------------------------------------------
+REACH = {"beta": 0.1, "kappa": 0.265, "shape": (8, 8), "n_steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "select"),
+    [
+        ("schwinger", REACH, "static.[acps]*"),
+        ("schwinger", REACH, "fermions.d*"),
+        ("schwinger", REACH, "transcript.[de]*"),
+        ("schwinger", REACH, "driver.outputs"),
+        ("su3", {"beta": 6.0, "kappa": 0.265, "shape": (2, 2)}, "static"),
+    ],
+)
+def test_what_needs_no_equilibrium_is_judged_where_there_is_none(name, parameters, select):
+    report = check_target(BUILT_IN[name], seed=1, level="smoke", select=select, parameters=parameters)
+    assert problems(report) == []
+    assert report.summary()["passed"] > 0
+    skipped = [v.detail for v in report.verdicts if v.status == SKIP]
+    assert not any("equilibrium" in reason for reason in skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "elsewhere"),
+    [
+        ("schwinger", REACH, "shape 4x4 or 2x4 or 2x2"),
+        ("su3", {"beta": 6.0, "kappa": 0.265, "shape": (2, 2)}, "a smaller kappa"),
+    ],
+)
+def test_what_needs_equilibrium_is_skipped_where_there_is_none(name, parameters, elsewhere):
+    for select in ("exact_start", "driver.observables", "driver.independent_chains"):
+        report = check_target(BUILT_IN[name], seed=1, level="smoke", select=select, parameters=parameters)
+        assert {v.status for v in report.verdicts} == {SKIP}
+        for verdict in report.verdicts:
+            assert "needs exact equilibrium, and the sampler by rejection accepts" in verdict.detail
+            assert f"judge it at {elsewhere}" in verdict.detail
+
+
+def test_a_refused_sampler_never_draws_and_a_fast_one_is_used():
+    rng = np.random.default_rng(1)
+    with pytest.raises(Unsampled, match=r"accepts 1\.4e-06 of its draws"):
+        Schwinger(0.1, (8, 8), 0.265).sample(rng, 1)
+    assert len(Schwinger(2.0, (4, 4), 0.265).sample(rng, 8)) == 8
+
+
+@pytest.mark.parametrize("name", ["schwinger", "su2"])
+def test_fields_with_a_singular_operator_are_left_out(name):
+    """Massless free fermions, periodic: D of the cold field has a zero mode."""
+    parameters = {"shape": (2, 2), "kappa": 0.25, "antiperiodic": False}
+    report = check_target(BUILT_IN[name], seed=1, level="smoke", select="[sfp]*", parameters=parameters)
+    assert problems(report) == []
+    x = Subject(BUILT_IN[name], parameters=parameters).theory.configurations(np.random.default_rng(1))
+    d = measure_dirac.dirac_matrix(x, 0.25, False)
+    assert len(x) >= 3
+    assert np.linalg.svd(d, compute_uv=False)[:, -1].min() >= LEAST_SINGULAR
 
 
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ from tqdm import tqdm
 from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import DEADLINE, Subject, TargetError, TargetFault
+from .conversion import Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
+from .theories import Unsampled
 from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
@@ -107,8 +109,10 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             with np.errstate(all="ignore"):
                 rng = stream(seed, check.id)
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
-        except Inconclusive as reason:
+        except (Inconclusive, Unsampled) as reason:
             verdict = skipped(str(reason))
+        except Misdeclared as fault:
+            verdict = Verdict(FAIL, "what the target declares", detail=str(fault))
         except TargetFault as fault:
             verdict = Verdict(FAIL, "the call itself", detail=str(fault))
         except TargetError as error:
@@ -180,6 +184,11 @@ def _matches(check_id: str, select: str | None) -> bool:
     if select is None:
         return True
     return fnmatch.fnmatchcase(check_id, select) or bool(re.search(re.escape(select), check_id))
+
+
+def matching(select: str | None) -> list[str]:
+    """The ids of the checks, of any theory, that are selected so."""
+    return [check.id for check in CHECKS if _matches(check.id, select)]
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

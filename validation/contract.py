@@ -52,6 +52,11 @@ Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T,
 matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``. The operator is that of
 `refimpl.validation.measure_dirac`, fermions antiperiodic in time unless ``antiperiodic = False`` is declared.
 
+With fermions, statistics in equilibrium start from samples by rejection, on small lattices only: where one would take more than
+`refimpl.validation.theories.fermions.LONGEST_DRAW` seconds those checks are skipped, with the acceptance and smaller shapes. All
+others use pure gauge fields at the same beta, cold, smooth, hot and flux ones, except fields where a singular value of D is below
+``LEAST_SINGULAR``.
+
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
 - ``"flip"`` (the default; HMC): the inverse is flip, forward, flip, where flip is ``v -> -v``;
@@ -77,7 +82,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .conversion import TargetError, TargetFault, checked_array, converted, kind_of, transition_record
+from .conversion import Misdeclared, TargetError, TargetFault, checked_array, converted, kind_of, transition_record
 from .loading import accepts, made
 from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
 
@@ -196,11 +201,25 @@ class Subject:
 
     @property
     def monomials(self) -> Monomials:
-        """Which pseudofermion monomials the target declares; raises `TargetFault`."""
+        """Which pseudofermion monomials the target declares; raises `Misdeclared`."""
         try:
             return Monomials.declared(self.target)
         except ValueError as error:
-            raise TargetFault(str(error)) from error
+            raise Misdeclared(str(error)) from error
+
+    @property
+    def determinant_variance(self) -> float | None:
+        """The relative variance that the target declares of its estimates, if it does; raises `Misdeclared`."""
+        declared = getattr(self.target, "determinant_variance", None)
+        if declared is None:
+            return None
+        try:
+            variance = float(declared) if np.ndim(declared) == 0 and not isinstance(declared, str | bytes) else np.nan
+        except (TypeError, ValueError):
+            variance = np.nan
+        if not 0 <= variance < np.inf:
+            raise Misdeclared(f"determinant_variance: got {declared!r}, expected a finite number >= 0")
+        return variance
 
     def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""

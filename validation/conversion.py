@@ -15,6 +15,10 @@ class TargetFault(Exception):
     """The target raised, hung or returned something the contract does not allow."""
 
 
+class Misdeclared(TargetFault):
+    """An attribute of the target that a check goes by makes no sense."""
+
+
 class TargetError(Exception):
     """The target could not be started, or declares something the oracle cannot judge."""
 

@@ -60,7 +60,15 @@ def batch_size(volume: int) -> int:
 
 
 def sampler(subject: Subject, rng: np.random.Generator, n: int) -> Array:
-    """Exact equilibrium configurations of the theory the target claims."""
+    """Typical configurations to start from: exact ones, but of the pure gauge theory where fermions make those too costly.
+
+    For checks that hold in any field. One that needs the law of the theory takes `equilibrium`.
+    """
+    return subject.theory.starts(rng, n)
+
+
+def equilibrium(subject: Subject, rng: np.random.Generator, n: int) -> Array:
+    """Exact equilibrium configurations of the theory the target claims; raises `Unsampled` where there are none."""
     return subject.theory.sample(rng, n)
 
 
@@ -171,7 +179,7 @@ class Evidence:
         out = []
         size = batch_size(self._theory.volume)
         for start in range(0, n, size):
-            x = sampler(self._subject, self._rng, min(size, n - start))
+            x = equilibrium(self._subject, self._rng, min(size, n - start))
             self._turn += 1
             driver = self.drivers[self._turn % len(self.drivers)]
             out.append((x, updates(self._subject, self._rng, x, LATER, driver)))

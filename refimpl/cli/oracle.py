@@ -137,8 +137,20 @@ def _validate(arguments: argparse.Namespace) -> int:
     )
     emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
     if not report.verdicts:
-        print(f"refimpl: no check matches {arguments.select!r}; refimpl explain lists them", file=sys.stderr)
+        from refimpl.validation.battery import matching
+
+        if others := matching(arguments.select):
+            print(
+                f"refimpl: {', '.join(others)}: do not apply to this target: {_declared(report.parameters)}",
+                file=sys.stderr,
+            )
+        else:
+            print(f"refimpl: no check matches {arguments.select!r}; refimpl explain lists them", file=sys.stderr)
     return report.exit_code
+
+
+def _declared(parameters: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 
 def _mutants(arguments: argparse.Namespace) -> int:

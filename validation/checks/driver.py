@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from refimpl.statistics import sign_test
 
 from ..contract import Subject, TargetFault
-from ..evidence import MOVED, Trial, batch_size, drivers, momenta, noise, sampler, seed_from, updates
+from ..evidence import MOVED, Trial, batch_size, drivers, equilibrium, momenta, noise, sampler, seed_from, updates
 from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
@@ -33,7 +33,7 @@ def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Arr
     theory = subject.theory
     values, charges = [], []
     for start in range(0, trial.effort.driver_chains, batch_size(theory.volume)):
-        x = sampler(subject, rng, min(batch_size(theory.volume), trial.effort.driver_chains - start))
+        x = equilibrium(subject, rng, min(batch_size(theory.volume), trial.effort.driver_chains - start))
         run = updates(subject, rng, x, trial.effort.driver_steps, drivers(subject)[0])
         values.append(np.array([np.stack([o.values(y) for o in theory.observables], axis=1) for y in run]))
         charges.append([theory.charge(x), theory.charge(run[-1])])
@@ -47,7 +47,7 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     """
     values, _ = _runs(subject, rng, trial)
     steps, n, k = values.shape
-    control = sampler(subject, rng, CONTROLS * n)
+    control = equilibrium(subject, rng, CONTROLS * n)
     columns, biases, details = [], [], []
     for observable, series in zip(subject.theory.observables, np.moveaxis(values, 2, 0), strict=True):
         centre, scale = observable.mean, observable.std
@@ -267,7 +267,7 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
     def p_values(n: int) -> tuple[float, int]:
         products: list[Array] = []
         while sum(map(len, products)) < n:
-            x = sampler(subject, rng, 2 * min(batch_size(subject.theory.volume), n))
+            x = equilibrium(subject, rng, 2 * min(batch_size(subject.theory.volume), n))
             move = subject.theory.displacement(_one_update(subject, x, seed_from(rng), drivers(subject)[0]), x)
             move[np.abs(move) <= MOVED] = 0.0
             products.append((move[::2] * move[1::2]).reshape(len(x) // 2, -1).sum(axis=1))

@@ -59,6 +59,8 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     bets mean nothing. A seed that is given again has to repeat its estimates.
     """
     place = _best(subject, rng)
+    if place is None and subject.determinant_variance is not None:
+        return skipped(f"declares a relative variance of {subject.determinant_variance:g}, above {MODERATE:g}")
     if place is None:
         return skipped(
             "D D^dag has an eigenvalue above 2, where the Gaussian estimator has no variance, or a relative variance above "
@@ -153,9 +155,9 @@ def _place(at: Subject, rng: np.random.Generator) -> Place | None:
     else:
         x = size[:, None, None, None] * rng.uniform(-1, 1, (n, *theory.field_shape))
     squares = np.linalg.svd(fermions_of(at).matrix(x), compute_uv=False) ** 2
-    declared = getattr(at.target, "determinant_variance", None)
+    declared = at.determinant_variance
     if declared is not None:
-        variance = np.full(n, float(declared))
+        variance = np.full(n, declared)
     else:
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = np.exp(-np.log(squares * (2 - squares)).sum(axis=1)) - 1

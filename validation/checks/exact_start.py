@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from refimpl.statistics import sign_test
 
 from ..contract import Subject
-from ..evidence import LATER, Trial, batch_size, directions, momenta, sampler
+from ..evidence import LATER, Trial, batch_size, directions, equilibrium, momenta
 from ..sequential import (
     POWER_QUANTILE,
     Wealth,
@@ -68,7 +68,7 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     parts, theory = [], subject.theory
     size = batch_size(theory.volume)
     for start in range(0, trial.effort.chains, size):
-        x = sampler(subject, rng, min(size, trial.effort.chains - start))
+        x = equilibrium(subject, rng, min(size, trial.effort.chains - start))
         v = momenta(subject, rng, len(x))
         d = directions(rng, len(x)) if subject.directed else None
         (x_end, v_end), logdet = along(subject, (x, v), d)

@@ -24,6 +24,7 @@ Complex = NDArray[Any]
 ENTRY = 64 * U  # an entry of D: two hops on two sites, each a product of a phase and numbers of size 1
 HEAVY_HOPPING = 0.4
 SINGULAR = 1e-4  # least singular value over the largest, below which pseudofermions lose all digits
+SINGLE = 1e-5  # relative errors below are those of sums in single precision
 GOLDEN = 1e-11  # of the largest entry: condition numbers of the vectors reach 1e4
 SMALL: tuple[dict[str, Any], ...] = ({"shape": (2, 2)}, {"shape": (2, 4)}, {"shape": (4, 2)})
 
@@ -57,6 +58,11 @@ def products(subject: Subject, x: NDArray[Any], *spinors: Complex) -> Iterator[t
         yield "dirac_dense", [np.einsum("nij,nj->ni", d, psi.reshape(len(x), -1)) for psi in spinors]
 
 
+def hint(error: float, scale: float = 1.0) -> str:
+    """Of a failure: whether its error, in units of this, is one that single precision makes."""
+    return "; an error of the size of single precision" if error < SINGLE * scale else ""
+
+
 def dense(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The dense Wilson-Dirac matrix against one built hop by hop, also on two sites in a direction, where entries add.
 
@@ -68,7 +74,7 @@ def dense(subject: Subject, rng: np.random.Generator) -> Verdict:
         error = float(np.abs(got - expected).max())
         n += len(x)
         if not error <= largest:
-            largest, detail = error, f"{shape_of(x)}: {_suspect(at, x, got, expected)}"
+            largest, detail = error, f"{shape_of(x)}: {_suspect(at, x, got, expected)}{hint(error)}"
     return within("max |D - hop by hop|", largest, ENTRY, f"an entry wrong by {ENTRY:.1e}", n, detail)
 
 
@@ -97,7 +103,7 @@ def apply(subject: Subject, rng: np.random.Generator) -> Verdict:
         error = float(np.abs(at.dirac_apply(x, psi) - expected).max() / np.abs(psi).max())
         n += len(x)
         if not error <= largest:
-            largest, detail = error, f"{shape_of(x)}: off by {error:.3g}"
+            largest, detail = error, f"{shape_of(x)}: off by {error:.3g}{hint(error)}"
     tolerance = 16 * ENTRY
     return within("max |D psi - matrix psi|", largest, tolerance, f"an error of {tolerance:.1e}", n, detail)
 
@@ -166,7 +172,10 @@ def gamma5_hermiticity(subject: Subject, rng: np.random.Generator) -> Verdict:
             error = float(np.abs(left - right).max()) / a[0].size
             n += len(x)
             if not error <= largest:
-                largest, detail = error, f"{name}, {shape_of(x)}: the two sides differ by {error:.3g} per component"
+                largest, detail = (
+                    error,
+                    f"{name}, {shape_of(x)}: the two sides differ by {error:.3g} per component{hint(error)}",
+                )
     tolerance = 64 * ENTRY
     return within("max |gamma5 D gamma5 - D^dag|", largest, tolerance, f"a violation of {tolerance:.1e}", n, detail)
 
@@ -187,7 +196,7 @@ def gauge_covariance(subject: Subject, rng: np.random.Generator) -> Verdict:
             error = float(np.abs(np.einsum("nij,nj->ni", rotation, first) - after[name][0]).max() / np.abs(psi).max())
             n += len(x)
             if not error <= largest:
-                largest, detail = error, f"{name}, {shape_of(x)}: the two sides differ by {error:.3g}"
+                largest, detail = error, f"{name}, {shape_of(x)}: the two sides differ by {error:.3g}{hint(error)}"
     tolerance = 32 * ENTRY
     return within("max |R D[U] - D[U'] R|", largest, tolerance, f"a violation of {tolerance:.1e}", n, detail)
 
@@ -224,7 +233,8 @@ def determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
                 k = int(np.argmax(error))
                 largest, detail = (
                     ratio,
-                    f"{name}, {shape_of(x)}: off by {error[k]:.6g} where log |det D| = {expected[k]:.6g}",
+                    f"{name}, {shape_of(x)}: off by {error[k]:.6g} where log |det D| = {expected[k]:.6g}"
+                    f"{hint(error[k], 1 + abs(expected[k]))}",
                 )
     sensitivity = "an error of log |det D| of one rounding bound"
     return within("largest error over its rounding", largest, 1.0, sensitivity, n, detail)
@@ -270,6 +280,7 @@ def free_determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
         if not ratio <= largest:
             k = int(np.argmax(np.abs(got - expected)))
             largest, detail = ratio, f"{shape_of(x)}: got {got[k]:.10g}, momentum space {expected[k]:.10g}"
+            detail += hint(abs(got[k] - expected[k]), 1 + abs(expected[k]))
     return within("largest error over its rounding", largest, 1.0, "one momentum out of place", n, detail)
 
 
@@ -305,7 +316,7 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
             error = float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))
             used += 1
             if not error <= largest:
-                largest, detail = error, f"vector {vector.name}, {name}: {error:.3g} of the largest entry"
+                largest, detail = error, f"vector {vector.name}, {name}: {error:.3g} of the largest entry{hint(error)}"
     if not used:
         return skipped("the target cannot be made at the hopping parameter and lattice of any vector")
     return within("max |answer - vector| of the largest", largest, GOLDEN, f"an error of {GOLDEN:.0e}", used, detail)

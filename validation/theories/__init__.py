@@ -6,7 +6,7 @@ maps and kernels of the package, which are judged by it like anybody else's. Fie
 
 from __future__ import annotations
 
-from .base import ANGLE, Array, Observable, Symmetry, U
+from .base import ANGLE, Array, Observable, Symmetry, U, Unsampled
 from .circle import O2, U1
 from .fermions import Flavours, Monomials
 from .line import Gaussian, Mixture
@@ -31,6 +31,7 @@ __all__ = [
     "Symmetry",
     "Theory",
     "U",
+    "Unsampled",
     "energy",
     "flavours",
 ]

@@ -16,6 +16,10 @@ U = 2.0**-53
 ANGLE = 3 * U * 4 * np.pi + 2 * U
 
 
+class Unsampled(Exception):
+    """Why exact equilibrium samples of a theory are out of reach. Becomes a skip with this reason."""
+
+
 class Observable(NamedTuple):
     """A scalar of a configuration ``(n, ...) -> (n,)``, with its mean and standard deviation in equilibrium.
 
@@ -48,6 +52,7 @@ class Additive:
     # By how many the sample sizes of a level are divided where a configuration is expensive.
     thrift: ClassVar[int] = 1
     field_shape: Any  # an attribute or a property
+    sample: Any  # a method: exact equilibrium fields
 
     @property
     def momentum_shape(self) -> tuple[int, ...]:
@@ -56,6 +61,10 @@ class Additive:
     def pushed(self, x: Array, w: Array) -> Array:
         """The field moved by ``w``."""
         return x + w
+
+    def starts(self, rng: np.random.Generator, n: int) -> Array:
+        """Typical fields to start from, where equilibrium is not needed."""
+        return np.asarray(self.sample(rng, n))
 
     def conjugation(self) -> Symmetry:
         """``x -> -x``."""

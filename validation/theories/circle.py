@@ -101,13 +101,17 @@ class U1(Angles):
 
     def configurations(self, rng: np.random.Generator) -> Array:
         """Cold, smooth, equilibrium, hot, and flux configurations: at least one of each charge from -2 to 2 that fits."""
+        return self.fields(rng)
+
+    def fields(self, rng: np.random.Generator) -> Array:
+        """The configurations for functions of the links alone; with fermions D may be singular in some."""
         shape = self.field_shape
         fluxes = [flux for flux in (-2, -1, 1, 2) if 2 * abs(flux) < self.volume]
         return np.concatenate(
             [
                 np.zeros((1, *shape)),
                 1e-3 * rng.standard_normal((1, *shape)),
-                self.sample(rng, 3),
+                u1.sample(rng, 3, self.beta, self.shape),
                 rng.uniform(-np.pi, np.pi, (3, *shape)),
                 *(measure.flux_configuration(self.shape, flux) for flux in fluxes),
             ]
@@ -115,7 +119,7 @@ class U1(Angles):
 
     def phase_fields(self, rng: np.random.Generator, n: int) -> Array:
         """Equilibrium fields; in half of them a quarter of the links are put within 1e-3 of the cut at +-pi by a gauge."""
-        x = self.sample(rng, n)
+        x = self.starts(rng, n)
         alpha = np.zeros((n, *self.shape))
         alpha[n // 2 :, ::2, ::2] = np.pi - 1e-3 * rng.random() - x[n // 2 :, 0, ::2, ::2]
         return measure.gauge_transformed(x, alpha)

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact import schwinger, sun
+from refimpl.exact import sun
 
 from .. import measure_matrices as measure
 from .base import Array, Observable, Symmetry, U
 from .circle import lattice
-from .fermions import Flavours, parsed
+from .fermions import Flavours, Rejection, parsed
 
 Links = NDArray[Any]
 
@@ -117,8 +117,16 @@ class Matrices:
     # --- the action ---------------------------------------------------------------------------------------------------
     def sample(self, rng: np.random.Generator, n: int) -> Links:
         if self.kappa:
-            return schwinger.sample(rng, n, self.beta, self.kappa, self.shape, self.antiperiodic, self.n)
+            return self._rejection.sample(rng, n)
         return sun.sample(rng, n, self.beta, self.shape, self.n)
+
+    def starts(self, rng: np.random.Generator, n: int) -> Links:
+        """Typical fields to start from, where equilibrium is not needed."""
+        return self._rejection.starts(rng, n, self.flavours) if self.flavours else self.sample(rng, n)
+
+    @property
+    def _rejection(self) -> Rejection:
+        return Rejection(self.beta, self.kappa, self.shape, self.antiperiodic, self.n)
 
     def action(self, x: Links) -> Array:
         gauge = -self.beta * self.volume * measure.mean_plaquette(x)
@@ -163,14 +171,18 @@ class Matrices:
 
     # --- fields and symmetries ----------------------------------------------------------------------------------------
     def configurations(self, rng: np.random.Generator) -> Links:
-        """Cold, smooth, equilibrium, and links all over the group."""
+        """Cold, smooth, equilibrium (of the pure gauge theory), links all over the group; with fermions not nearly singular."""
+        return self.flavours.judged(self.fields(rng)) if self.flavours else self.fields(rng)
+
+    def fields(self, rng: np.random.Generator) -> Links:
+        """The configurations for functions of the links alone; with fermions D may be singular in some."""
         cold = np.broadcast_to(np.eye(self.n, dtype=np.complex128), (1, *self.field_shape))
         smooth = self.pushed(cold, 1e-3 * rng.standard_normal((1, *self.momentum_shape)))
         hot = measure.random_elements(rng, (3, 2, *self.shape), self.n)
-        return np.concatenate([cold, smooth, self.sample(rng, 3), hot])
+        return np.concatenate([cold, smooth, sun.sample(rng, 3, self.beta, self.shape, self.n), hot])
 
     def phase_fields(self, rng: np.random.Generator, n: int) -> Links:
-        return self.sample(rng, n)
+        return self.starts(rng, n)
 
     def smaller(self) -> tuple[dict[str, Any], ...]:
         """Parameters of the same theory with few degrees of freedom, for dense Jacobians."""

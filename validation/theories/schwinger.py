@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.exact import schwinger
 from refimpl.exact.schwinger_2x2 import TwoByTwo, two_by_two
 
 from .. import measure
 from .base import Array, Observable
 from .circle import U1
-from .fermions import Flavours, parsed
+from .fermions import Flavours, Rejection, parsed
 
 SCALING = 512  # exact configurations that give the centre and width of bounded functions
 
@@ -51,7 +50,18 @@ class Schwinger(U1):
         return Flavours(self.kappa, self.antiperiodic, np.ones((1, 1, 1), np.complex128))
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
-        return schwinger.sample(rng, n, self.beta, self.kappa, self.shape, self.antiperiodic)
+        return self._rejection.sample(rng, n)
+
+    def starts(self, rng: np.random.Generator, n: int) -> Array:
+        return self._rejection.starts(rng, n, self.flavours)
+
+    @property
+    def _rejection(self) -> Rejection:
+        return Rejection(self.beta, self.kappa, self.shape, self.antiperiodic, 1)
+
+    def configurations(self, rng: np.random.Generator) -> Array:
+        """Those of U(1), equilibrium being that without fermions; fields where D is nearly singular are left out."""
+        return self.flavours.judged(self.fields(rng))
 
     def action(self, x: Array) -> Array:
         return super().action(x) + self.flavours.action(x)
