@@ -277,13 +277,13 @@ def test_no_determinant_has_a_kappa_out_of_range(kappa):
         lambda: fermions.log_determinant(kappa, (4, 4)),
         lambda: schwinger.largest_log_determinant(kappa, (4, 4)),
     ):
-        with pytest.raises(ValueError, match="kappa: got .*, expected a finite number >= 0 and at most 1000"):
+        with pytest.raises(ValueError, match=r"kappa: got .*, expected a finite number >= 0 and at most 1000"):
             call()
 
 
 @pytest.mark.parametrize("shape", [(2.5, 4), (4, 4.0), (1, 2), (2, 2, 2), ("2", 2), (True, 2)])
 def test_extents_of_free_fermions_are_integers(shape):
-    with pytest.raises(ValueError, match="shape: got .*, expected two integers of at least 2"):
+    with pytest.raises(ValueError, match=r"shape: got .*, expected two integers of at least 2"):
         fermions.log_determinant(0.2, shape)
 
 
