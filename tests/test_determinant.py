@@ -117,6 +117,31 @@ def test_a_singular_operator_has_an_infinite_action_and_stops_no_other_chain(met
         HMC(singular, 0.1, 2).init(x)
 
 
+@pytest.mark.parametrize("method", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 4), (2, 6), (8, 8), (16, 16)])
+def test_an_operator_that_rounding_makes_regular_is_singular(shape, method):
+    x = 0.1 * links(np.random.default_rng(5), 1, 3, shape)
+    x[1] = 0
+    dirac = wilson_dirac(x, 0.25, antiperiodic=False)
+    log, sign = log_determinant(dirac, method)
+    assert (log[1], sign[1]) == (-np.inf, 0)
+    assert np.isfinite(log[[0, 2]]).all()
+    assert np.all(sign[[0, 2]] != 0)
+    np.testing.assert_array_equal(np.isnan(link_response(dirac)).all((1, 2, 3, 4, 5)), [False, True, False])
+    with pytest.raises(ValueError, match="x: got a field of action inf"):
+        HMC(WilsonDeterminant(0.25, antiperiodic=False), 0.1, 2).init(x)
+
+
+@pytest.mark.parametrize("method", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 4), (8, 8)])
+def test_an_operator_near_a_singular_one_is_regular(shape, method):
+    # Condition numbers of 1e11 or so, whose determinants hold five digits and more.
+    kappa = 0.25 * (1 - 1e-11)
+    log, sign = log_determinant(wilson_dirac(np.zeros((1, 2, *shape)), kappa, antiperiodic=False), method)
+    assert sign[0] == 1
+    assert abs(log[0] - fermions.log_determinant(kappa, shape, antiperiodic=False)) < 1e-3
+
+
 @pytest.mark.parametrize("antiperiodic", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_force_is_the_slope_of_the_action(shape, antiperiodic):

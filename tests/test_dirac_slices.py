@@ -69,7 +69,7 @@ def test_a_chain_has_the_same_bits_alone_and_in_any_batch(n):
 
 @pytest.mark.parametrize("n_t", [8, 16])
 def test_what_passes_near_singular_slices_is_right(n_t):
-    # Weak fields near kappa = 1/2, where each slice is nearly singular and growths of all levels multiply: unguarded, errors of 1e22.
+    # Weak fields near kappa = 1/2: each slice is nearly singular, and growths of all levels multiply to errors of 1e22.
     z, passed = np.random.default_rng(5).standard_normal((160 // n_t, 2, n_t, 4)), 0
     # GROWTH promises 1e8 roundings of 2e-16; of these fields none has more than 0.004 of its estimate, most far less, and the dense
     # inverse has some 1e-13. With GROWTH = 1e12 errors reach 7e-12 for both extents.

@@ -261,11 +261,37 @@ def test_large_beta_has_a_charged_sector_of_relative_precision():
         ("2", 0.2, "beta"),
         (2, -0.1, "kappa"),
         (2, math.inf, "kappa"),
+        (2, 1e20, "kappa"),
+        (2, "0.2", "kappa"),
     ],
 )
 def test_parameters_out_of_range_are_refused(beta, kappa, name):
     with pytest.raises(ValueError, match=f"{name}: got"):
         two_by_two(beta, kappa)
+
+
+@pytest.mark.parametrize("kappa", [-0.1, math.nan, math.inf, 1e200, "0.2"])
+def test_no_determinant_has_a_kappa_out_of_range(kappa):
+    for call in (
+        lambda: schwinger.log_determinant(np.zeros((1, 2, 2, 2)), kappa),
+        lambda: fermions.log_determinant(kappa, (4, 4)),
+        lambda: schwinger.largest_log_determinant(kappa, (4, 4)),
+    ):
+        with pytest.raises(ValueError, match=r"kappa: got .*, expected a finite number >= 0 and at most 1000"):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(2.5, 4), (4, 4.0), (1, 2), (2, 2, 2), ("2", 2), (True, 2)])
+def test_extents_of_free_fermions_are_integers(shape):
+    with pytest.raises(ValueError, match=r"shape: got .*, expected two integers of at least 2"):
+        fermions.log_determinant(0.2, shape)
+
+
+def test_the_largest_kappa_has_finite_answers():
+    answers = two_by_two(2.0, fermions.LARGEST_KAPPA)
+    assert np.isfinite(
+        [answers.log_z, answers.plaquette, answers.charge_squared, *answers.correlator, answers.condensate]
+    ).all()
 
 
 # Rejection

@@ -44,9 +44,11 @@ def dirac_matrix(x: NDArray, kappa: float, antiperiodic: bool = True) -> Matrice
 
     Parameters
     ----------
-    x : U(1) link angles ``(chain, 2, T, X)`` or SU(N) link matrices ``(chain, 2, T, X, N, N)``. kappa : hopping parameter.
+    x : U(1) link angles ``(chain, 2, T, X)`` or SU(N) link matrices ``(chain, 2, T, X, N, N)``. kappa : hopping parameter,
+        from 0 to `fermions.LARGEST_KAPPA`.
     antiperiodic : in time, or periodic.
     """
+    fermions.check_kappa(kappa)
     if x.ndim not in (4, 6) or x.shape[1] != 2 or (x.ndim == 6) != np.iscomplexobj(x):
         raise ValueError(
             f"x: got {x.dtype} of shape {x.shape}, expected angles (chain, 2, T, X) or matrices (chain, 2, T, X, N, N)"
@@ -97,6 +99,7 @@ def largest_log_determinant(kappa: float, shape: Shape, n: int = 1, antiperiodic
     also. Hence the maximum: the constant field that makes fermions antiperiodic in both directions.
     """
     u1._volume(0.0, shape)
+    fermions.check_kappa(kappa)
     if not u1._is_integer(n) or n < 1:
         raise ValueError(f"n: got {n!r}, expected an integer >= 1")
     if kappa > 0.5 and (shape[0] % 2 or shape[1] % 2):

@@ -21,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .fermions import check_kappa
 from .schwinger import dirac_matrix
 
 Array = NDArray[np.float64]
@@ -55,14 +56,13 @@ class TwoByTwo:
 
 
 def two_by_two(beta: float, kappa: float, antiperiodic: bool = True) -> TwoByTwo:
-    """The answers for ``0 <= beta <= LARGEST_BETA`` and ``kappa`` >= 0; raises `ValueError` otherwise.
+    """The answers for ``0 <= beta <= LARGEST_BETA`` and ``0 <= kappa <= fermions.LARGEST_KAPPA``; raises `ValueError` otherwise.
 
     The average over holonomies absorbs the sign of antiperiodic fermions: both boundaries give the same numbers.
     """
-    for name, value, largest in (("beta", beta, LARGEST_BETA), ("kappa", kappa, math.inf)):
-        if not (isinstance(value, int | float | np.number) and math.isfinite(value) and 0 <= value <= largest):
-            limit = "a finite number >= 0" if largest == math.inf else f"a number from 0 to {largest:g}"
-            raise ValueError(f"{name}: got {value!r}, expected {limit}")
+    check_kappa(kappa)
+    if not (isinstance(beta, int | float | np.number) and 0 <= beta <= LARGEST_BETA):  # False for NaN
+        raise ValueError(f"beta: got {beta!r}, expected a number from 0 to {LARGEST_BETA:g}")
     coefficients = _coefficients(float(kappa), antiperiodic)
     bessel, slope = _bessel_sums(float(beta))
     z, c_0, c_1, trace = (float((f * bessel).sum()) for f in coefficients)
