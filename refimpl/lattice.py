@@ -248,6 +248,11 @@ def site_sum(field: Array) -> Array:
     return total[0].copy()
 
 
+def over(per_chain: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """A ``(chain,)`` array with axes of length 1 appended, to broadcast over a field of so many axes."""
+    return per_chain.reshape((-1,) + (1,) * (ndim - 1))
+
+
 def chain_last(n_chains: int, *shape: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
     """Uninitialised array ``(chain, *shape)`` whose chain axis is fastest in memory.
 

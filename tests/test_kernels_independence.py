@@ -259,7 +259,7 @@ def test_matched_beta_near_one_goes_on_from_the_root():
         (lambda: PureGauge(-1.0, (4, 4)), "beta: got -1.0"),
         (lambda: PureGauge(1.0, (4, 1)), "shape: got"),
         (lambda: PureGauge(1e9, (4, 4)), r"beta: got 1000000000.0, expected at most 1e\+08"),
-        (lambda: IndependenceMetropolis(QUARKS, None), "proposal: got None, expected an object with action and draw"),
+        (lambda: IndependenceMetropolis(QUARKS, None), "proposal: got None, expected an object with action and draw"),  # type: ignore[arg-type]
         (lambda: pool_acceptance(np.zeros(1)), r"log_weights: got shape \(1,\), expected \(n,\)"),
         (lambda: pool_acceptance(np.zeros((2, 2))), r"log_weights: got shape \(2, 2\), expected \(n,\)"),
         (lambda: pool_acceptance(np.array([0.0, np.nan])), "log_weights: got a largest of nan"),

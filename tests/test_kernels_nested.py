@@ -363,7 +363,7 @@ FIELD = np.zeros((1, 2, 3, 2)), np.zeros((1, 2, 3, 2))
         (lambda: Cycle(HMC(GAUGE, 0.1, 2)), "kernels: got HMC.*, expected a list of kernels"),  # type: ignore[arg-type]
         (lambda: Cycle([1]), "kernels: got 1, expected kernels, which have action, init and step"),  # type: ignore[list-item]
         (lambda: nested().evolve(*FIELD), "phis: got 0 fields, expected one for every pseudofermion \\(1\\)"),
-        (lambda: NestedHMC((Level((GAUGE,), 2),), 1.0).evolve(*FIELD, (0,)), "phis: got 1 fields, expected .*\\(0\\)"),
+        (lambda: NestedHMC((Level((GAUGE,), 2),), 1.0).evolve(*FIELD, (0,)), "phis: got 1 fields, expected .*\\(0\\)"),  # type: ignore[arg-type]
         (lambda: nested().evolve(*FIELD, (np.zeros((1, 3, 2), complex),)), r"phis: got shape \(1, 3, 2\), expected"),
         (lambda: nested().evolve(FIELD[0], FIELD[1][..., :1], (np.zeros((1, 3, 2, 2), complex),)), "v: got shape"),
         (lambda: nested().evolve(FIELD[0][0], FIELD[1], (np.zeros((1, 3, 2, 2), complex),)), "x: got shape"),

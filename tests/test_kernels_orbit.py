@@ -145,6 +145,17 @@ def test_a_pool_of_two_draws_both_and_chooses_among_three():
     assert np.abs(difference / np.sqrt((p * (1 - p) + 1e-3) / n)).max() < SIGMA
 
 
+@pytest.mark.parametrize("kernel", [OrbitPool(QUARKS, 3), OrbitHeatBath(QUARKS)], ids=["CM", "full"])
+def test_acceptance_is_the_probability_of_another_slot(kernel):
+    state = kernel.init(u1.sample(np.random.default_rng(2), 20, 1.3, (2, 2)))
+    *candidates, u = kernel.noise(spawn_rngs(3, 20), state.x.shape)
+    info = kernel.propose(state, *candidates, u)[2]
+    chosen = [kernel.propose(state, *candidates, np.full(20, v))[2].accepted for v in (np.arange(100) + 0.5) / 100]
+    # A grid of 100 uniforms counts an interval that begins at 0 right to half a cell.
+    assert np.abs(np.mean(chosen, axis=0) - info.acceptance).max() <= 0.5 / 100 + 1e-12
+    assert np.ptp(info.acceptance) > 0.05
+
+
 def test_drawn_shapes():
     weights = np.array([[1.0, 0.0], [1.0, 0.0], [2.0, 5.0]])
     u = np.array([[0.1, 0.0], [0.3, 0.5], [0.9, 1 - 2.0**-53]])

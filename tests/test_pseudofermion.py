@@ -329,11 +329,11 @@ PHI = np.ones((1, 2, 2, 2), complex)
         (lambda: Pseudofermion(KAPPA, mu=0.1, mu_next=0.1), ValueError, "mu_next: got 0.1, expected a finite number > 0.1"),
         (lambda: Pseudofermion(KAPPA, method="qr"), ValueError, "method: got 'qr', expected one of auto, dense"),
         (lambda: hasenbusch(KAPPA, (0.1, 0.05)), ValueError, "mus: got 0.05, expected a finite number > 0.1"),
-        (lambda: Pseudofermion(KAPPA, even_odd="no"), ValueError, "even_odd: got 'no', expected True or False"),
-        (lambda: Pseudofermion(KAPPA, antiperiodic=1), ValueError, "antiperiodic: got 1, expected True or False"),
-        (lambda: WilsonDeterminant(KAPPA, antiperiodic="no"), ValueError, "antiperiodic: got 'no', expected True or False"),
-        (lambda: hasenbusch(KAPPA, 0.1), ValueError, "mus: got 0.1, expected a sequence of numbers"),
-        (lambda: Pseudofermion(KAPPA).draw(3, X), ValueError, r"rngs: got 3, expected a list of generators, one per chain"),
+        (lambda: Pseudofermion(KAPPA, even_odd="no"), ValueError, "even_odd: got 'no', expected True or False"),  # type: ignore[arg-type]
+        (lambda: Pseudofermion(KAPPA, antiperiodic=1), ValueError, "antiperiodic: got 1, expected True or False"),  # type: ignore[arg-type]
+        (lambda: WilsonDeterminant(KAPPA, antiperiodic="no"), ValueError, "antiperiodic: got 'no', expected True or False"),  # type: ignore[arg-type]
+        (lambda: hasenbusch(KAPPA, 0.1), ValueError, "mus: got 0.1, expected a sequence of numbers"),  # type: ignore[arg-type]
+        (lambda: Pseudofermion(KAPPA).draw(3, X), ValueError, r"rngs: got 3, expected a list of generators, one per chain"),  # type: ignore[arg-type]
         (lambda: hasenbusch(KAPPA, (0.0,)), ValueError, "mus: got 0.0, expected a finite number > 0"),
         (lambda: hasenbusch(KAPPA, (np.nan,)), ValueError, "mus: got nan"),
         (lambda: hasenbusch(KAPPA, (0.1,), mu_reg=0.2), ValueError, "mus: got 0.1, expected a finite number > 0.2"),

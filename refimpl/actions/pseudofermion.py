@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..lattice import check_flag, check_number, check_rngs, check_shape, site_sum
+from ..lattice import check_flag, check_number, check_rngs, check_shape, parity_mask, site_sum
 from .determinant import WilsonDeterminant, check_fermion_links, check_fermions, link_force
 from .dirac import ComplexArray, WilsonDirac, check_spinor, gamma5, signed_links, wilson_dirac
 from .dirac.solve import METHODS
@@ -114,7 +114,7 @@ class Pseudofermion:
         chi = normals.view(np.complex128)
         if self.even_odd:
             out = np.zeros((len(rngs), *shape, 2, *colour), np.complex128)
-            out[:, _even_sites(shape)] = chi.reshape(len(rngs), -1, 2, *colour)
+            out[:, parity_mask(shape)] = chi.reshape(len(rngs), -1, 2, *colour)
             return out
         return chi.reshape(len(rngs), *shape, 2, *colour)
 
@@ -150,7 +150,7 @@ class Pseudofermion:
         phi = check_spinor(phi, dirac.spinor_shape, "phi")
         if not np.all(np.isfinite(phi)):
             raise ValueError(f"phi: got {phi[~np.isfinite(phi)][0]}, expected finite numbers")
-        if self.even_odd and phi[:, ~_even_sites(dirac.shape)].any():
+        if self.even_odd and phi[:, ~parity_mask(dirac.shape)].any():
             raise ValueError(
                 "phi: got a field that is not zero on the odd sites, expected zeros there (even_odd = True)"
             )
@@ -305,8 +305,3 @@ def _square(psi: ComplexArray) -> Array:
     """``psi^dag psi`` per chain, the same bits in any batch."""
     with np.errstate(invalid="ignore", over="ignore"):
         return site_sum(psi.real * psi.real + psi.imag * psi.imag)
-
-
-def _even_sites(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    t, x = np.indices(check_shape(shape, even=True))
-    return (t + x) % 2 == 0

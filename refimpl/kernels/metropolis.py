@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..actions import Action
 from ..groups import representative
-from ..lattice import chain_last, check_integer, check_rngs
+from ..lattice import chain_last, check_integer, check_rngs, over
 
 Array = NDArray[np.float64]
 Generators = Sequence[np.random.Generator]
@@ -109,7 +109,7 @@ def accept_reject(kernel: Proposer, rngs: Generators, state: State) -> tuple[Sta
         old = State(state.x[block], state.action[block], state.force[block])
         proposal, _, info = kernel.propose(old, *kernel.noise(rngs[block], old.force.shape))
         for candidate, current in zip(_parts(proposal), _parts(old), strict=True):
-            np.copyto(candidate, current, where=~_over(info.accepted, candidate.ndim))
+            np.copyto(candidate, current, where=~over(info.accepted, candidate.ndim))
         states.append(proposal)
         infos.append(info)
     if len(states) == 1:
@@ -127,11 +127,6 @@ def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 
 def _parts(record: State | Info) -> tuple[NDArray, ...]:
     return tuple(vars(record).values())
-
-
-def _over(per_chain: NDArray, ndim: int) -> NDArray:
-    """A ``(chain,)`` array with axes of length 1 appended, to broadcast over a field."""
-    return per_chain.reshape((-1,) + (1,) * (ndim - 1))
 
 
 def _joined(parts: Sequence[NDArray]) -> NDArray:

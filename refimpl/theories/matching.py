@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import exact, observables
 from ..actions.determinant import check_fermions, log_determinant
@@ -40,15 +39,10 @@ def _matched(beta: float, kappa: float, shape: tuple[int, int], n: int) -> float
     small = min(shape[0], largest), min(shape[1], largest)
     volume, rng, matched = small[0] * small[1], np.random.default_rng(2022), float(beta)
     for _ in range(passes):
-        x = _pure_gauge(rng, samples, matched, small, n)
+        x = exact.schwinger.pure_gauge(rng, samples, matched, small, n)
         p = observables.mean_plaquette(x)
         log_w = 2 * log_determinant(wilson_dirac(x, kappa))[0] + (beta - matched) * volume * p
         w = np.exp(log_w - log_w.max())
         matched += float((w @ p / w.sum() - p.mean()) / (volume * p.var()))
         matched = max(matched, 0.0)
     return matched
-
-
-def _pure_gauge(rng: np.random.Generator, count: int, beta: float, shape: tuple[int, int], n: int) -> NDArray:
-    """Exact configurations of U(1) or SU(n)."""
-    return exact.u1.sample(rng, count, beta, shape) if n == 1 else exact.sun.sample(rng, count, beta, shape, n)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels.l2hmc import L2HMC
 from ..kernels.metropolis import Generators, Info, State, initial_state, metropolis
-from ..lattice import site_sum
+from ..lattice import over, site_sum
 from ..maps.architecture import Params
 from ..maps.l2hmc import End, GeneralizedLeapfrog
 from .losses import Term, acceptance, expected_loss
@@ -50,7 +50,7 @@ def loss_and_gradient(
         info = metropolis(delta_h, whole["logdet"], u)
         if info.non_finite.all():
             raise FloatingPointError("every proposal diverges")
-        x_moved = np.where(_over(info.non_finite, x), x, kernel.map.wrapped(whole["x"]))
+        x_moved = np.where(over(info.non_finite, x.ndim), x, kernel.map.wrapped(whole["x"]))
     return loss, grads, info, x_moved, v
 
 
@@ -84,7 +84,3 @@ def _one_direction(
 
     value, cotangents = autograd.value_and_grad(loss_of)((end.x, end.v, end.logdet, end.action))
     return end, float(value), pull(*cotangents)
-
-
-def _over(per_chain: NDArray[np.bool_], field: Array) -> NDArray[np.bool_]:
-    return per_chain.reshape((-1,) + (1,) * (field.ndim - 1))

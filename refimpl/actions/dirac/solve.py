@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...lattice import check_integer, check_number
+from ...lattice import check_integer, check_number, over
 from .matrix import (
     dense_matrix,
     even_odd_indices,
@@ -156,14 +156,14 @@ def conjugate_gradients(
             break
         q = apply(p)
         q_squared = norm(q) ** 2
-        alpha = _over(
+        alpha = over(
             np.divide(s_squared, q_squared, out=np.zeros_like(s_squared), where=running & (q_squared > 0)), b.ndim
         )
         psi += alpha * p
         r -= alpha * q
         s = adjoint(r)
         new = norm(s) ** 2
-        beta = _over(np.divide(new, s_squared, out=np.zeros_like(new), where=running), b.ndim)
+        beta = over(np.divide(new, s_squared, out=np.zeros_like(new), where=running), b.ndim)
         p = s + beta * p
         s_squared = new
     return psi
@@ -172,8 +172,3 @@ def conjugate_gradients(
 def norm(psi: ComplexArray) -> Array:
     """``|psi|`` per chain."""
     return np.linalg.norm(psi.reshape(len(psi), -1), axis=1)
-
-
-def _over(per_chain: Array, ndim: int) -> Array:
-    """A ``(chain,)`` array with axes of length 1 appended, to broadcast over a spinor field."""
-    return per_chain.reshape((-1,) + (1,) * (ndim - 1))
