@@ -11,6 +11,7 @@ from refimpl.exact import schwinger
 from refimpl.validation import TargetError, check_target, measure_dirac, measure_matrices
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks.estimates import dependence
+from refimpl.validation.checks.pseudofermions import Pseudofermions, _adjoint_gain
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
@@ -242,6 +243,23 @@ def test_the_sensitivity_told_is_that_of_a_common_factor(name, alone):
     assert told < 1e-9
     assert verdict(1 + 2 * told).status == FAIL
     assert verdict(1 + 0.5 * told).status == PASS
+
+
+def test_a_heat_bath_in_the_other_order_is_named():
+    report = check_target(BY_NAME["HeatBathOfTheAdjoint"], seed=1, level="smoke", select="heat_bath")
+    assert "heat bath of M = D^dag D" in report.failures[0].detail
+    report = check_target(BY_NAME["RealVariance"], seed=1, level="smoke", select="heat_bath")
+    assert "D^dag D" not in report.failures[0].detail
+
+
+def test_the_bet_on_the_other_order_has_mean_one():
+    """At a small kappa the ratio of densities scatters little: its mean over 4096 fields within five standard errors of 1."""
+    subject = Subject(SchwingerClay(kappa=0.12))
+    x = np.repeat(hot(np.random.default_rng(1), 1, (2, 4), 1), 4096, axis=0)
+    own, phi = Pseudofermions(subject, x[:1]), subject.pseudofermion_heat_bath(x, 2)
+    ratios = np.exp([_adjoint_gain(own, phi[k : k + 1]) for k in range(len(phi))])
+    assert 0 < ratios.std() < 1
+    assert abs(ratios.mean() - 1) < 5 * ratios.std() / 64
 
 
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from .. import measure as measure_angles
 from .. import measure_dirac as measure
 from .. import measure_matrices, vectors
 from ..contract import Subject
-from ..theories import Flavours, Matrices, Monomials, Theory, U
+from ..theories import U1, Flavours, Matrices, Monomials, Theory, U
 from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
@@ -49,6 +49,15 @@ def fields_of(theory: Theory) -> NDArray[Any]:
     x = theory.configurations(np.random.default_rng(1))
     x.flags.writeable = False
     return x
+
+
+def fields_of_all_sizes(theory: U1 | Matrices, rng: np.random.Generator, n: int) -> NDArray[Any]:
+    """Links from near 1 to all over the group: for what holds at any gauge field, without the cost of exact ones."""
+    size = rng.uniform(0, np.pi, n)
+    if isinstance(theory, Matrices):
+        cold = np.broadcast_to(np.eye(theory.n, dtype=np.complex128), (n, *theory.field_shape))
+        return theory.pushed(cold, size[:, None, None, None, None] * rng.standard_normal((n, *theory.momentum_shape)))
+    return np.asarray(size[:, None, None, None] * rng.uniform(-1, 1, (n, *theory.field_shape)))
 
 
 def shape_of(x: NDArray[Any]) -> str:
