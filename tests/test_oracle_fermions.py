@@ -14,7 +14,7 @@ from refimpl.validation.checks.estimates import dependence
 from refimpl.validation.checks.pseudofermions import Pseudofermions, _adjoint_gain
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
+from refimpl.validation.mutants.fermions_clay import SIGMA_X, SIGMA_Y, OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
 from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger
@@ -205,6 +205,35 @@ def test_a_failure_says_which_mistake_it_is():
     assert "it is the other boundary condition in time" in report.failures[0].detail
     report = check_target(BY_NAME["TwiceKappa"], seed=1, select="fermions.dense", level="smoke")
     assert "it is twice the kappa" in report.failures[0].detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gammas": lambda self: (SIGMA_Y, SIGMA_X)}, "it is sigma_x and sigma_y exchanged"),
+        ({"gammas": lambda self: (SIGMA_X, np.diag([1, -1]).astype(complex))}, "it has the same determinant"),
+        ({"links": lambda self, x: phased(x, (0, 0), -1)}, "it is the boundary sign on the first time slice"),
+        ({"links": lambda self, x: phased(x, (0,), np.exp(1j * np.pi / len(x[0, 0])))}, "sign spread over all time"),
+        ({"links": lambda self, x: phased(x, (0,), np.exp(-1j * np.pi / len(x[0, 0])))}, "sign spread over all time"),
+        ({"links": lambda self, x: phased(x, (1, slice(None), -1), -1)}, "it is the boundary sign in space"),
+    ],
+)
+def test_a_failure_says_which_other_convention_it_is(changes, message):
+    target = type("T", (SchwingerClay,), changes)
+    report = check_target(target, seed=1, select="fermions.dense", level="smoke")
+    assert message in report.failures[0].detail
+
+
+def phased(x, where, phase):
+    """Links, some times a phase."""
+    u = np.exp(1j * x)
+    u[(slice(None), *where)] *= phase
+    return u
+
+
+def test_the_action_of_the_other_order_is_named():
+    report = check_target(BY_NAME["AdjointKernels"], seed=1, level="smoke", select="pseudofermions.action")
+    assert "it is that of M = D^dag D" in report.failures[0].detail
 
 
 def test_a_field_on_odd_sites_fails():
