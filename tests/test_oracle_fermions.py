@@ -11,9 +11,10 @@ from refimpl.exact import schwinger
 from refimpl.validation import TargetError, check_target, measure_dirac, measure_matrices
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks.estimates import dependence
+from refimpl.validation.checks.pseudofermions import Pseudofermions, _adjoint_gain
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.mutants.fermions_clay import OrbitClay, PseudofermionClay, SchwingerClay
+from refimpl.validation.mutants.fermions_clay import SIGMA_X, SIGMA_Y, OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
 from refimpl.validation.sequential import RATIO_BETS, _ratio_gains, detectable_factor, positive_mean_wealth
 from refimpl.validation.theories import SU2, SU3, Monomials, Schwinger, Unsampled
@@ -264,6 +265,35 @@ def test_single_precision_is_told(select):
     assert "an error of the size of single precision" in verdict.detail
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gammas": lambda self: (SIGMA_Y, SIGMA_X)}, "it is sigma_x and sigma_y exchanged"),
+        ({"gammas": lambda self: (SIGMA_X, np.diag([1, -1]).astype(complex))}, "it has the same determinant"),
+        ({"links": lambda self, x: phased(x, (0, 0), -1)}, "it is the boundary sign on the first time slice"),
+        ({"links": lambda self, x: phased(x, (0,), np.exp(1j * np.pi / len(x[0, 0])))}, "sign spread over all time"),
+        ({"links": lambda self, x: phased(x, (0,), np.exp(-1j * np.pi / len(x[0, 0])))}, "sign spread over all time"),
+        ({"links": lambda self, x: phased(x, (1, slice(None), -1), -1)}, "it is the boundary sign in space"),
+    ],
+)
+def test_a_failure_says_which_other_convention_it_is(changes, message):
+    target = type("T", (SchwingerClay,), changes)
+    report = check_target(target, seed=1, select="fermions.dense", level="smoke")
+    assert message in report.failures[0].detail
+
+
+def phased(x, where, phase):
+    """Links, some times a phase."""
+    u = np.exp(1j * x)
+    u[(slice(None), *where)] *= phase
+    return u
+
+
+def test_the_action_of_the_other_order_is_named():
+    report = check_target(BY_NAME["AdjointKernels"], seed=1, level="smoke", select="pseudofermions.action")
+    assert "it is that of M = D^dag D" in report.failures[0].detail
+
+
 def test_a_field_on_odd_sites_fails():
     class Stray(SchwingerClay):
         def pseudofermion_heat_bath(self, x, seed):
@@ -357,6 +387,23 @@ def test_fields_with_a_singular_operator_are_left_out(name):
     d = measure_dirac.dirac_matrix(x, 0.25, False)
     assert len(x) >= 3
     assert np.linalg.svd(d, compute_uv=False)[:, -1].min() >= LEAST_SINGULAR
+
+
+def test_a_heat_bath_in_the_other_order_is_named():
+    report = check_target(BY_NAME["HeatBathOfTheAdjoint"], seed=1, level="smoke", select="heat_bath")
+    assert "heat bath of M = D^dag D" in report.failures[0].detail
+    report = check_target(BY_NAME["RealVariance"], seed=1, level="smoke", select="heat_bath")
+    assert "D^dag D" not in report.failures[0].detail
+
+
+def test_the_bet_on_the_other_order_has_mean_one():
+    """At a small kappa the ratio of densities scatters little: its mean over 4096 fields within five standard errors of 1."""
+    subject = Subject(SchwingerClay(kappa=0.12))
+    x = np.repeat(hot(np.random.default_rng(1), 1, (2, 4), 1), 4096, axis=0)
+    own, phi = Pseudofermions(subject, x[:1]), subject.pseudofermion_heat_bath(x, 2)
+    ratios = np.exp([_adjoint_gain(own, phi[k : k + 1]) for k in range(len(phi))])
+    assert 0 < ratios.std() < 1
+    assert abs(ratios.mean() - 1) < 5 * ratios.std() / 64
 
 
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from refimpl.statistics import sign_test
 from ..contract import Subject, TargetFault
 from ..evidence import EFFORTS, Trial, seed_from
 from ..sequential import detectable_factor, positive_mean_wealth
-from ..theories import Matrices
 from ..verdict import FAIL, Verdict, skipped, within
 from .exact_start import e_verdict
-from .fermions import fermions_of
+from .fermions import fermions_of, fields_of_all_sizes
 
 Array = NDArray[np.float64]
 
@@ -146,14 +145,8 @@ def _best(subject: Subject, rng: np.random.Generator) -> Place | None:
 
 def _place(at: Subject, rng: np.random.Generator) -> Place | None:
     """Fields of all sizes, no exact ones: of the half that scatters least, those with the smallest and largest determinants."""
-    n, theory = 16 * FIELDS, at.links
-    size = rng.uniform(0, np.pi, n)
-    if isinstance(theory, Matrices):
-        cold = np.broadcast_to(np.eye(theory.n, dtype=np.complex128), (n, *theory.field_shape))
-        w = size[:, None, None, None, None] * rng.standard_normal((n, *theory.momentum_shape))
-        x: NDArray[Any] = theory.pushed(cold, w)
-    else:
-        x = size[:, None, None, None] * rng.uniform(-1, 1, (n, *theory.field_shape))
+    n = 16 * FIELDS
+    x = fields_of_all_sizes(at.links, rng, n)
     squares = np.linalg.svd(fermions_of(at).matrix(x), compute_uv=False) ** 2
     declared = at.determinant_variance
     if declared is not None:

@@ -14,7 +14,7 @@ from .. import measure as measure_angles
 from .. import measure_dirac as measure
 from .. import measure_matrices, vectors
 from ..contract import Subject
-from ..theories import Flavours, Matrices, Monomials, U
+from ..theories import U1, Flavours, Matrices, Monomials, U
 from ..verdict import Verdict, skipped, within
 from .static import fields_of
 
@@ -43,6 +43,15 @@ def lattices(subject: Subject) -> Iterator[tuple[Subject, NDArray[Any]]]:
         if at is not None and at.links.shape not in shapes:
             shapes.add(at.links.shape)
             yield at, fields_of(at.theory)
+
+
+def fields_of_all_sizes(theory: U1 | Matrices, rng: np.random.Generator, n: int) -> NDArray[Any]:
+    """Links from near 1 to all over the group: for what holds at any gauge field, without the cost of exact ones."""
+    size = rng.uniform(0, np.pi, n)
+    if isinstance(theory, Matrices):
+        cold = np.broadcast_to(np.eye(theory.n, dtype=np.complex128), (n, *theory.field_shape))
+        return theory.pushed(cold, size[:, None, None, None, None] * rng.standard_normal((n, *theory.momentum_shape)))
+    return np.asarray(size[:, None, None, None] * rng.uniform(-1, 1, (n, *theory.field_shape)))
 
 
 def shape_of(x: NDArray[Any]) -> str:
@@ -79,7 +88,7 @@ def dense(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def _suspect(at: Subject, x: NDArray[Any], got: Complex, expected: Complex) -> str:
-    """Where two matrices differ most, and of which known mistake the wrong one is."""
+    """Where two matrices differ most, and of which known mistake or other convention the wrong one is."""
     chain, row, column = (int(i) for i in np.unravel_index(np.argmax(np.abs(got - expected)), got.shape))
     text = f"row {row}, column {column}: got {got[chain, row, column]:.6g}, expected {expected[chain, row, column]:.6g}"
     own = fermions_of(at)
@@ -87,11 +96,38 @@ def _suspect(at: Subject, x: NDArray[Any], got: Complex, expected: Complex) -> s
         "the other boundary condition in time": measure.dirac_matrix(x, own.kappa, not own.antiperiodic),
         "the adjoint": expected.conj().swapaxes(-1, -2),
         "twice the kappa": measure.dirac_matrix(x, 2 * own.kappa, own.antiperiodic),
+        "sigma_x and sigma_y exchanged, a change of the spin basis": _exchanged(expected, x),
     }
+    if own.antiperiodic:
+        spread = [_with_phase(x, own.kappa, 0, slice(None), np.exp(s * 1j * np.pi / x.shape[2])) for s in (1, -1)]
+        mistakes |= {
+            "the boundary sign on the first time slice, a gauge transformation": _with_phase(x, own.kappa, 0, 0, -1),
+            "the boundary sign spread over all time slices as exp(i pi/T), a gauge transformation": spread[0],
+            "the boundary sign spread over all time slices as exp(-i pi/T), a gauge transformation": spread[1],
+            "the boundary sign in space": _with_phase(x, own.kappa, 1, -1, -1),
+        }
     for name, wrong in mistakes.items():
         if np.abs(got - wrong).max() < 1e-6:
             return f"{text}; it is {name}"
-    return text
+    with np.errstate(invalid="ignore"):
+        same = np.abs(np.linalg.slogdet(got)[1] - np.linalg.slogdet(expected)[1]).max() < 1e-6
+    return f"{text}; it has the same determinant: a change of basis, or a gauge transformation?" if same else text
+
+
+def _exchanged(d: Complex, x: NDArray[Any]) -> Complex:
+    """``W D W`` with ``W = (sigma_x + sigma_y)/2^1/2`` in spin, which exchanges the two."""
+    w = (measure.SIGMA[0] + measure.SIGMA[1]) / np.sqrt(2)
+    colours = x.shape[-1] if np.iscomplexobj(x) else 1
+    turn = np.kron(np.eye(d.shape[-1] // (2 * colours)), np.kron(w, np.eye(colours)))
+    return np.asarray(turn @ d @ turn)
+
+
+def _with_phase(x: NDArray[Any], kappa: float, mu: int, where: int | slice, phase: complex) -> Complex:
+    """D of periodic fermions with a phase on the links of a direction, in some of its slices."""
+    links = measure.link_matrices(x).copy()
+    links[(slice(None), mu, where) if mu == 0 else (slice(None), mu, slice(None), where)] *= phase
+    h = measure.hops(links, antiperiodic=False)
+    return np.asarray(np.eye(h.shape[-1]) - kappa * h)
 
 
 def apply(subject: Subject, rng: np.random.Generator) -> Verdict:

@@ -263,6 +263,34 @@ class StaleNoise(SchwingerClay):
         return super().pseudofermion_heat_bath(x, 0)
 
 
+class NormalisedNoise(SchwingerClay):
+    """the noise of a field is scaled to its mean square exactly"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def noise(self, rngs: Rngs, rows: int) -> Complex:
+        chi = super().noise(rngs, rows)
+        return np.asarray(chi * np.sqrt(rows / (np.abs(chi) ** 2).sum(axis=1, keepdims=True)))
+
+
+class AdjointKernels(SchwingerClay):
+    """M = D^dag D throughout"""
+
+    killed_by = ("pseudofermions.action", "pseudofermions.heat_bath")
+
+    def inverses(self, core: Complex) -> list[Complex]:
+        return super().inverses(core.conj().swapaxes(-1, -2))
+
+
+class HeatBathOfTheAdjoint(SchwingerClay):
+    """phi has the covariance D^dag D where the action has D D^dag: right on average over gauge fields"""
+
+    killed_by = ("pseudofermions.heat_bath",)
+
+    def drawn(self, x: Array, rngs: Rngs) -> Complex:
+        return AdjointKernels(**vars(self)).drawn(x, rngs)
+
+
 @dataclass(frozen=True)
 class NotRefreshed(PseudofermionClay):
     """HMC makes the pseudofermions of every trajectory of one noise: they are never integrated over"""
