@@ -13,6 +13,7 @@ from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks.estimates import dependence
 from refimpl.validation.checks.pseudofermions import Pseudofermions, _adjoint_gain
 from refimpl.validation.contract import Subject
+from refimpl.validation.hamiltonian import Hamiltonian
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.fermions_clay import SIGMA_X, SIGMA_Y, OrbitClay, PseudofermionClay, SchwingerClay
 from refimpl.validation.mutants.matrices_clay import MatrixClay
@@ -406,6 +407,82 @@ def test_the_bet_on_the_other_order_has_mean_one():
     assert abs(ratios.mean() - 1) < 5 * ratios.std() / 64
 
 
+# --- kernels with pseudofermions -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"theory": "u1", "pseudofermions": True}, "expected a theory with fermions"),
+        ({"theory": "su2", "pseudofermions": True}, "expected a theory with fermions"),
+        (
+            {"theory": "schwinger", "kappa": 0.2, "pseudofermions": True, "reversal": "direction"},
+            "'flip' or 'involution'",
+        ),
+        ({"theory": "schwinger", "kappa": 0.2, "pseudofermions": (1, 2)}, "expected True or False"),
+    ],
+)
+def test_pseudofermions_declared_where_there_can_be_none(declared, message):
+    with pytest.raises(TargetError, match=message):
+        Subject(type("T", (), {"beta": 1.0, "shape": (2, 2), **declared})())
+
+
+@pytest.mark.parametrize(
+    ("clay", "parameters"),
+    [
+        (PseudofermionClay, {"shape": (2, 2)}),
+        (BUILT_IN["schwinger-pseudofermion"], {"shape": (2, 4), "n_steps": 2, "kappa": 0.265}),
+        (BUILT_IN["schwinger-pseudofermion"], {"shape": (3, 2), "n_steps": 2, "even_odd": False, "mus": ()}),
+    ],
+)
+def test_updates_with_pseudofermions_are_replayed(clay, parameters):
+    for select in ("transcript.[ednras]*", "transcript.pseudofermions"):
+        report = check_target(clay, seed=6, level="smoke", select=select, parameters=parameters)
+        assert problems(report) == []
+        assert {v.status for v in report.verdicts} == {PASS}
+
+
+def test_the_oracles_own_fields_are_whitened_to_what_they_were_made_of():
+    subject, rng = Subject(PseudofermionClay(shape=(2, 4))), np.random.default_rng(8)
+    h, x = Hamiltonian(subject), hot(rng, 1, (2, 4), 400)
+    phi = h.draw(rng, x)
+    assert h.stray(phi) == 0
+    np.testing.assert_allclose(h.pseudofermion_action(x, phi), subject.pseudofermion_action(x, phi), rtol=1e-9)
+    # 3 fields of 8 components: a Gamma law of mean and variance 24, five standard errors.
+    assert abs(h.pseudofermion_action(x, phi).mean() - 24) < 5 * np.sqrt(24 / 400)
+
+
+def test_a_transcript_without_the_fields_and_a_field_on_odd_sites_fail():
+    class Silent(PseudofermionClay):
+        def transcript(self, x, seed):
+            return {name: part for name, part in super().transcript(x, seed).items() if name != "phi"}
+
+    class Stray(PseudofermionClay):
+        def fields(self, x, rngs):
+            return super().fields(x, rngs) + 1e-3
+
+    report = check_target(Silent, seed=1, level="smoke", select="transcript.energy")
+    assert "transcript: got no phi" in report.failures[0].detail
+    report = check_target(Stray, seed=1, level="smoke", select="transcript.pseudofermions")
+    assert report.failures[0].quantity == "largest field on odd sites"
+
+
+def test_a_declared_regulator_is_no_part_of_the_hamiltonian():
+    class Regulated(PseudofermionClay):
+        mu_reg = 0.1
+
+        def steps(self):
+            return [(0.1, self.mus[0]), *super().steps()[1:]]
+
+    report = check_target(Regulated, seed=1, level="smoke", select="pseudofermions.action")
+    assert problems(report) == []
+    report = check_target(Regulated, seed=1, level="smoke", select="transcript.energy")
+    assert [v.check for v in report.failures] == ["transcript.energy"]
+
+
+def test_the_map_of_a_kernel_with_pseudofermions_is_not_asked_for():
+    report = check_target(PseudofermionClay, seed=1, level="smoke", select="maps")
+    assert report.verdicts == ()
+
+
 # --- bets on a positive mean -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.5, 0.9])
 def test_no_bet_gains_on_two_values_of_mean_one(p):
@@ -514,6 +591,20 @@ def test_the_clay_of_the_mutants_passes(clay):
     target = clay(shape=(2, 2), n_steps=2)
     assert problems(check_target(target, seed=4, level="smoke", select="[sfpe]*")) == []
     assert problems(check_target(target, seed=4, level="smoke", select="maps.[rb]*")) == []
+
+
+def test_fields_alone_are_judged_on_odd_and_singular_lattices():
+    """Massless periodic fermions have a singular D on the cold field; even-odd fields need even extents."""
+    for parameters in ({"kappa": 0.25, "antiperiodic": False, "shape": (2, 2)}, {"even_odd": True, "shape": (2, 3)}):
+        report = check_target(
+            BUILT_IN["schwinger"], seed=1, level="smoke", select="fermions.batch", parameters=parameters
+        )
+        assert problems(report) == []
+
+
+def test_another_lattice_is_named():
+    report = check_target(BY_NAME["ExtentsInAQuotient"], seed=1, level="smoke", select="static.action")
+    assert report.failures[0].detail.startswith("shape 4x6: worst at") or "shape 6x4" in report.failures[0].detail
 
 
 def test_flux_drawn_along_the_whole_orbit_passes_where_a_moving_window_fails():

@@ -28,6 +28,7 @@ map_with_weights(params, architecture, z, d)  the generalized leapfrog (its inve
 transition(x, v, u)  one update with the noise as argument. Returns a mapping with ``x_proposed, v_proposed, logdet, delta_h,
                     accept, x_next``; ``delta_h = H' - H`` without logdet; accept where ``u < exp(logdet - delta_h)``
 transcript(x, seed)  one update with the target's own noise: the same mapping, and ``v`` and ``u`` as drawn
+                    Where ``pseudofermions = True`` is declared: ``transition(x, v, u, phi)``, and ``phi`` as drawn, see below
 step(x, seed)       one update with the target's own noise, opaque: the next x
 run(x, n, seed)     n updates: ``(configurations (n, *x.shape), state)``; ``state`` is the target's own
 resume(state, n)    n further updates: the same pair
@@ -63,6 +64,12 @@ others use pure gauge fields at the same beta, cold, smooth, hot and flux ones, 
 - ``"involution"``: the proposal is its own inverse;
 - ``"direction"``: a bit ``d = +-1`` drawn per chain applies ``forward`` or ``inverse``. Then ``transition(x, v, u, d)`` has ``d``,
   shape ``(chain,)``, as its fourth argument, and ``transcript`` returns ``d`` too.
+
+``pseudofermions = True`` says that an update draws ``phi`` from ``exp(-sum_m S_m(x, phi_m))``, the monomials being those of
+``pseudofermion_action``, keeps it for the trajectory, and has ``H = S_g(x) + sum_m S_m(x, phi_m) + v.v/2``, without a regulator.
+Then ``transition(x, v, u, phi)`` has ``phi`` as its fourth argument, and ``transcript`` returns ``phi`` too. The proposal is a map
+of ``(x, v)`` for every ``phi``, reversed by a flip or its own inverse; it is that of ``transition``, ``forward`` and ``inverse``
+are not called.
 
 Optional attributes: ``name``; ``order`` of the integrator (2; None or 0 for a map without one); ``reversible``, False for an
 update that is stationary but does not obey detailed balance, such as a cycle; ``discrete``, True for an update with countably
@@ -175,10 +182,33 @@ class Subject:
         self.equivariant = bool(getattr(target, "equivariant", True))
         self.reversible = bool(getattr(target, "reversible", True))
         self.discrete = bool(getattr(target, "discrete", False))
+        self.pseudofermions = self._has_pseudofermions()
+        self._phi: Field | None = None
         self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
 
+    def _has_pseudofermions(self) -> bool:
+        given = getattr(self.target, "pseudofermions", False)
+        if not isinstance(given, bool | np.bool_):
+            raise TargetError(f"pseudofermions: got {given!r}, expected True or False")
+        if given and (self.flavours is None or self.directed):
+            raise TargetError(
+                f"pseudofermions: got True for {self.theory.name} with reversal {self.reversal!r}, expected a theory with "
+                f"fermions and {FLIP!r} or {INVOLUTION!r}"
+            )
+        return bool(given)
+
     def has(self, name: str) -> bool:
+        if self.pseudofermions and name in ("forward", "inverse"):
+            return False
         return name in self.capabilities
+
+    def bound(self, phi: Field | None) -> Subject:
+        """The target with these pseudofermions in every `transition`, a map of ``(x, v)``; itself where there are none."""
+        if phi is None:
+            return self
+        other = copy.copy(self)
+        other._phi = phi
+        return other
 
     @property
     def u1(self) -> U1:
@@ -293,15 +323,28 @@ class Subject:
         copies = {key: value.copy() for key, value in params.items()}
         return self._map("map_with_weights", z, copies, copy.deepcopy(dict(architecture)), after=(d,))
 
-    def transition(self, x: Field, v: Array, u: Array, d: Array | None = None) -> dict[str, Array]:
-        """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given)."""
-        noise = (v, u, np.ones(len(x)) if d is None else d) if self.directed else (v, u)
+    def transition(
+        self, x: Field, v: Array, u: Array, d: Array | None = None, phi: Field | None = None
+    ) -> dict[str, Array]:
+        """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given), as ``phi`` is."""
+        noise: tuple[Any, ...] = (v, u)
+        if self.directed:
+            noise = (v, u, np.ones(len(x)) if d is None else d)
+        if self.pseudofermions:
+            noise = (v, u, self._phi if phi is None else phi)
         result = self._call("transition", x, *noise)
         return transition_record("transition", result, x, self._tangent(x), TRANSITION_FIELDS)
 
     def transcript(self, x: Field, seed: int) -> dict[str, Array]:
         fields = (*TRANSITION_FIELDS, "v", "u", *(("d",) if self.directed else ()))
-        return transition_record("transcript", self._call("transcript", x, seed), x, self._tangent(x), fields)
+        result = self._call("transcript", x, seed)
+        record = transition_record("transcript", result, x, self._tangent(x), fields)
+        if self.pseudofermions:
+            if "phi" not in result:
+                raise TargetFault("transcript: got no phi, expected it where pseudofermions = True is declared")
+            shape = self.pseudofermion_shape(x)
+            record["phi"] = checked_array("transcript: phi", result["phi"], shape, dtype=np.complex128)
+        return record
 
     def step(self, x: Field, seed: int) -> Array:
         return checked_array("step", self._call("step", x, seed), x.shape, dtype=x.dtype)

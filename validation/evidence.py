@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import measure
 from .contract import Subject, TargetFault
+from .hamiltonian import Hamiltonian
 from .theories import U1, Schwinger
 
 Array = NDArray[np.float64]
@@ -73,17 +74,19 @@ def equilibrium(subject: Subject, rng: np.random.Generator, n: int) -> Array:
 
 
 class Noise(NamedTuple):
-    """What an update draws: momenta, the Metropolis number, and the direction where the target has one."""
+    """What an update draws: momenta, the Metropolis number, direction and pseudofermions where the target has them."""
 
     v: Array
     u: Array
     d: Array | None
+    phi: NDArray[Any] | None
 
 
 def noise(subject: Subject, rng: np.random.Generator, x: Array) -> Noise:
     """The oracle's own noise for one update."""
     v, u = momenta(subject, rng, len(x)), rng.random(len(x))
-    return Noise(v, u, directions(rng, len(x)) if subject.directed else None)
+    d = directions(rng, len(x)) if subject.directed else None
+    return Noise(v, u, d, Hamiltonian(subject).draw(rng, x) if subject.pseudofermions else None)
 
 
 def momenta(subject: Subject, rng: np.random.Generator, n: int) -> Array:

@@ -86,6 +86,19 @@ class Updates(ABC):
         return statistics.integrated_autocorrelation_time(series).tau
 
 
+def record(state: State, proposal: State, momenta: Array, info: Info) -> dict[str, Array]:
+    """What `transition` returns, of what a kernel proposes from ``state``."""
+    accepted = info.accepted.reshape(-1, *(1,) * (state.x.ndim - 1))
+    return {
+        "x_proposed": proposal.x,
+        "v_proposed": momenta,
+        "logdet": info.logdet,
+        "delta_h": info.delta_h,
+        "accept": info.accepted,
+        "x_next": np.where(accepted, proposal.x, state.x),
+    }
+
+
 class KernelTarget(Updates):
     """A target made of an action, a proposing map and a kernel of this package, whatever the theory: HMC by default.
 
@@ -132,16 +145,7 @@ class KernelTarget(Updates):
 
     def transition(self, x: Array, *noise: Array) -> dict[str, Array]:
         state = self.kernel.init(x)
-        proposal, momenta, info = self.kernel.propose(state, *noise)
-        accepted = info.accepted.reshape(-1, *(1,) * (x.ndim - 1))
-        return {
-            "x_proposed": proposal.x,
-            "v_proposed": momenta,
-            "logdet": info.logdet,
-            "delta_h": info.delta_h,
-            "accept": info.accepted,
-            "x_next": np.where(accepted, proposal.x, state.x),
-        }
+        return record(state, *self.kernel.propose(state, *noise))
 
     def transcript(self, x: Array, seed: int) -> dict[str, Array]:
         shape = (*x.shape[:4], x.shape[-1] ** 2 - 1) if np.iscomplexobj(x) else x.shape  # that of the momenta

@@ -25,7 +25,7 @@ from refimpl.estimators.determinant import determinant_estimate
 from refimpl.kernels import HMC, Level, NestedHMC, spawn_rngs
 from refimpl.maps import INTEGRATORS
 
-from .reference import Kernel, KernelTarget, Updates
+from .reference import Kernel, KernelTarget, Updates, record
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]
@@ -46,7 +46,7 @@ class Fermions:
         return 1
 
     @property
-    def pseudofermions(self) -> tuple[Pseudofermion, ...]:
+    def monomials(self) -> tuple[Pseudofermion, ...]:
         """The monomials of ``det(D D^dag + mu_reg)``."""
         return hasenbusch(
             self.kappa,
@@ -70,16 +70,16 @@ class Fermions:
         return log_determinant(self.dirac(x))[0]
 
     def pseudofermion_action(self, x: Field, phi: Field) -> Array:
-        parts = [monomial.action(x, phi[:, k]) for k, monomial in enumerate(self.pseudofermions)]
+        parts = [monomial.action(x, phi[:, k]) for k, monomial in enumerate(self.monomials)]
         return np.sum(parts, axis=0)
 
     def pseudofermion_force(self, x: Field, phi: Field) -> Array:
-        parts = [monomial.force(x, phi[:, k]) for k, monomial in enumerate(self.pseudofermions)]
+        parts = [monomial.force(x, phi[:, k]) for k, monomial in enumerate(self.monomials)]
         return np.sum(parts, axis=0)
 
     def pseudofermion_heat_bath(self, x: Field, seed: int) -> Field:
         rngs = spawn_rngs(seed, len(x))
-        return np.stack([monomial.draw(rngs, x) for monomial in self.pseudofermions], axis=1)
+        return np.stack([monomial.draw(rngs, x) for monomial in self.monomials], axis=1)
 
     def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
         """Of the plain Gaussian pseudofermion, whatever the monomials of the action."""
@@ -117,7 +117,7 @@ class ReferenceSchwinger(KernelTarget, Fermions):
 class ReferencePseudofermion(Updates, Fermions):
     """HMC of the Schwinger model by even-odd pseudofermions with one Hasenbusch mass, the gauge force on a shorter time scale.
 
-    The random numbers of a step are more than momenta and a uniform: it offers updates and runs, no map.
+    The random numbers of a step are momenta, a uniform and the pseudofermions.
     """
 
     beta: float = 2.0
@@ -131,6 +131,7 @@ class ReferencePseudofermion(Updates, Fermions):
     mu_reg: float = 0.0  # another is of use for the pseudofermions alone: updates refuse it
     theory: ClassVar[str] = "schwinger"
     name: ClassVar[str] = "refimpl Schwinger HMC with pseudofermions"
+    pseudofermions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.even_odd and (self.shape[0] % 2 or self.shape[1] % 2):
@@ -138,12 +139,25 @@ class ReferencePseudofermion(Updates, Fermions):
 
     @property
     def kernel(self) -> NestedHMC:
-        levels = (Level(self.pseudofermions, self.n_steps), Level((WilsonU1(self.beta),), 2))
+        levels = (Level(self.monomials, self.n_steps), Level((WilsonU1(self.beta),), 2))
         return NestedHMC(levels, self.step_size * self.n_steps)
 
     @property
     def sampled(self) -> Action:
         return self.kernel.action
+
+    def transition(self, x: Field, v: Array, u: Array, phi: Field) -> dict[str, Array]:
+        fields = [phi[:, k] for k in range(phi.shape[1])]
+        kernel = self.kernel
+        state = kernel.init(x)
+        return record(state, *kernel.propose_with(state, v, u, fields))
+
+    def transcript(self, x: Field, seed: int) -> dict[str, Array]:
+        kernel = self.kernel
+        state = kernel.init(x)
+        v, u, *chis = kernel.noise(spawn_rngs(seed, len(x)), x.shape)
+        phi = np.stack(kernel.pseudofermions(state.x, *chis), axis=1)
+        return {**record(state, *kernel.propose(state, v, u, *chis)), "v": v, "u": u, "phi": phi}
 
     def replace(self, **changes: Any) -> ReferencePseudofermion:
         return replace(self, **changes)

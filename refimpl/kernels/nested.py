@@ -150,12 +150,20 @@ class NestedHMC:
 
     def propose(self, state: State, v: Array, u: Array, *chis: Complex) -> tuple[State, Array, Info]:
         """The deterministic heart of a step: proposed state, its momenta and the decision, for given random numbers."""
+        return self.propose_with(state, v, u, self.pseudofermions(state.x, *chis))
+
+    def pseudofermions(self, x: Array, *chis: Complex) -> list[Complex]:
+        """``phi`` of every one of `monomials`, made of its ``chi`` at the links ``x``."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return [monomial.heat_bath(x, chi) for monomial, chi in zip(self.monomials, chis, strict=True)]
+
+    def propose_with(self, state: State, v: Array, u: Array, phis: Sequence[Complex]) -> tuple[State, Array, Info]:
+        """As `propose`, for given fields of `monomials`."""
         x, momenta = chain_last(*state.x.shape, dtype=state.x.dtype), chain_last(*state.force.shape)
         x[...], momenta[...] = state.x, v
         v_squared = momenta * momenta
         with np.errstate(invalid="ignore", over="ignore"):
-            phis = [monomial.heat_bath(x, chi) for monomial, chi in zip(self.monomials, chis, strict=True)]
-            before, after, action, force = self._trajectory(x, momenta, phis, state.force)
+            before, after, action, force = self._trajectory(x, momenta, list(phis), state.force)
             delta_h = (action - state.action) + (after - before) + 0.5 * site_sum(momenta * momenta - v_squared)
             x = representative(x, self.state_action.angular)
         return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)

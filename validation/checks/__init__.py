@@ -29,7 +29,8 @@ _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
 @dataclass(frozen=True)
 class Check:
     """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
-    theories and reversals it belongs to, and whether only to theories with fermions."""
+    theories and reversals it belongs to, whether only to theories with fermions, and whether to targets whose update draws
+    pseudofermions: True only to those, False not to those, None to all."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
@@ -37,6 +38,7 @@ class Check:
     theories: tuple[str, ...] = _EVERY
     reversals: tuple[str, ...] = REVERSALS
     fermions: bool = False
+    pseudofermions: bool | None = None
 
     @property
     def id(self) -> str:
@@ -53,6 +55,8 @@ class Check:
     def applies(self, subject: Subject) -> bool:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
         if self.fermions and subject.flavours is None:
+            return False
+        if self.pseudofermions is not None and self.pseudofermions != subject.pseudofermions:
             return False
         return subject.theory.name in self.theories and subject.reversal in self.reversals
 
@@ -105,26 +109,27 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
-    Check(maps.round_trip, (_MAP,)),
-    Check(maps.logdet_antisymmetry, (_MAP,)),
-    Check(maps.jacobian, (_MAP,)),
-    Check(maps.energy_scaling, (_MAP,)),
-    Check(maps.batch_of_one, (_MAP,)),
-    Check(maps.repeat_call, (_MAP,)),
-    Check(maps.periodicity, (_MAP,), theories=_CIRCLE),
-    Check(maps.reversal, (_MAP,)),
-    Check(maps.equivariance, (_MAP,), theories=_SYMMETRIC),
-    Check(maps.moves_every_link, (_MAP,)),
+    Check(maps.round_trip, (_MAP,), pseudofermions=False),
+    Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),
+    Check(maps.jacobian, (_MAP,), pseudofermions=False),
+    Check(maps.energy_scaling, (_MAP,), pseudofermions=False),
+    Check(maps.batch_of_one, (_MAP,), pseudofermions=False),
+    Check(maps.repeat_call, (_MAP,), pseudofermions=False),
+    Check(maps.periodicity, (_MAP,), theories=_CIRCLE, pseudofermions=False),
+    Check(maps.reversal, (_MAP,), pseudofermions=False),
+    Check(maps.equivariance, (_MAP,), theories=_SYMMETRIC, pseudofermions=False),
+    Check(maps.moves_every_link, (_MAP,), pseudofermions=False),
     Check(transcript.energy, (_RECORD,)),
     Check(transcript.decision, (_RECORD,)),
     Check(transcript.next_state, (_RECORD,)),
     Check(transcript.reversible_proposal, (_RECORD, _MAP)),
-    Check(transcript.same_map, (_RECORD, ("forward",))),
+    Check(transcript.same_map, (_RECORD, ("forward",)), pseudofermions=False),
     Check(transcript.alone, (("transition",),)),
     Check(transcript.same_step, (("transcript",), ("step",))),
     Check(transcript.momenta, (("transcript",),), statistical=True),
     Check(transcript.uniforms, (("transcript",),), statistical=True),
     Check(transcript.direction, (("transcript",),), statistical=True, reversals=(DIRECTION,)),
+    Check(transcript.pseudofermions, (("transcript",),), statistical=True, theories=_FERMIONS, pseudofermions=True),
     Check(driver.moves_every_link, (_UPDATE,)),
     Check(driver.stays_in_group, (_UPDATE,), theories=_MATRICES),
     Check(driver.streams, (_SEEDED,)),
@@ -132,7 +137,7 @@ CHECKS: tuple[Check, ...] = (
     Check(driver.others, (_SEEDED,)),
     Check(driver.outputs, (("run",),)),
     Check(driver.resume, (("run",), ("resume",))),
-    Check(exact_start.creutz, (_MAP,), statistical=True),
+    Check(exact_start.creutz, (_MAP,), statistical=True, pseudofermions=False),
     Check(exact_start.energy_exchange, (_UPDATE,), statistical=True),
     Check(exact_start.moves, (_UPDATE,), statistical=True),
     Check(exact_start.charge_exchange, (_UPDATE,), statistical=True, theories=_CIRCLE),

@@ -9,9 +9,9 @@ from refimpl.statistics import sign_test
 
 from ..contract import Subject
 from ..evidence import Effort, Trial, noise, sampler, seed_from
+from ..hamiltonian import Hamiltonian
 from ..sequential import POWER_QUANTILE, detectable_sign_excess, sequential_p_values
 from ..theories import U
-from ..theories import energy as total_energy
 from ..verdict import FAIL, PASS, Verdict, within
 from .maps import against, along, difference, rounding
 from .static import worst
@@ -48,22 +48,25 @@ def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[
 
 
 def true_delta_h(subject: Subject, record: Record) -> Array:
-    """``H' - H`` of a record, by the oracle's own action."""
-    after = total_energy(subject.theory, record["x_proposed"], record["v_proposed"])
-    return after - total_energy(subject.theory, record["x"], record["v"])
+    """``H' - H`` of a record, by the oracle's own action; pseudofermions are those of the start."""
+    h, phi = Hamiltonian(subject), record.get("phi")
+    return h(record["x_proposed"], record["v_proposed"], phi) - h(record["x"], record["v"], phi)
 
 
 def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The reported ``delta_h`` is ``S + v.v/2`` after minus before, from the momenta that were drawn.
 
+    With pseudofermions ``S_g(x) + sum_m phi_m^dag K_m(x) phi_m + v.v/2``, before and after at the ``phi`` that were drawn.
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
     """
-    theory = subject.theory
+    theory, h = subject.theory, Hamiltonian(subject)
     largest, detail, n, size, rounded = 0.0, "", 0, 0.0, 0.0
     for record in records(subject, rng, trial.effort):
         expected = true_delta_h(subject, record)
-        size = max(size, float(np.nanmax(total_energy(theory, record["x_proposed"], record["v_proposed"]))))
-        rounded = max(rounded, theory.action_rounding(np.concatenate([record["x"], record["x_proposed"]])))
+        phi = record.get("phi")
+        size = max(size, float(np.nanmax(h(record["x_proposed"], record["v_proposed"], phi))))
+        both = None if phi is None else np.concatenate([phi, phi])
+        rounded = max(rounded, h.rounding(np.concatenate([record["x"], record["x_proposed"]]), both))
         error = np.abs(record["delta_h"] - expected)
         n += len(error)
         if not np.max(error) <= largest:
@@ -118,13 +121,15 @@ def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
 def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The proposals of the records come from the map: its inverse takes ``(x', v')`` back to ``(x, v)``.
 
-    Momenta drawn anew between the trajectory and the decision break this.
+    Momenta drawn anew between the trajectory and the decision break this; so does a force that is not one of the field alone,
+    as one of pseudofermions that are kept from the start, or drawn anew on the way.
     """
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
-        error = float(np.max(np.abs(difference(subject, against(subject, end, record.get("d"))[0], z))))
-        tolerance = max(tolerance, rounding(subject, z, rng))
+        at = subject.bound(record.get("phi"))
+        error = float(np.max(np.abs(difference(at, against(at, end, record.get("d"))[0], z))))
+        tolerance = max(tolerance, rounding(at, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else error
     detail = f"the inverse of a recorded proposal misses its start by {largest:.3g}"
@@ -152,11 +157,10 @@ def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     x = sampler(subject, rng, CHAINS)
     drawn = noise(subject, rng, x)
     together = subject.transition(x, *drawn)
-    one_by_one = zip(x, drawn.v, drawn.u, [None] * CHAINS if drawn.d is None else drawn.d, strict=True)
-    records = [
-        subject.transition(xi[None], vi[None], ui[None], None if di is None else di[None])
-        for xi, vi, ui, di in one_by_one
-    ]
+    records = []
+    for i in range(CHAINS):
+        v, u, d, phi = (None if part is None else part[i : i + 1] for part in drawn)
+        records.append(subject.transition(x[i : i + 1], np.asarray(v), np.asarray(u), d, phi))
     delta_h = np.concatenate([record["delta_h"] for record in records])
     accept = np.concatenate([record["accept"] for record in records])
     clear = np.abs(together["logdet"] - together["delta_h"] - np.log(drawn.u)) > AMBIGUOUS
@@ -274,6 +278,51 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     # Kolmogorov's tail 2 exp(-2 n D^2), and the power quantile with the largest standard deviation 1/2 of the empirical law.
     seen = (np.sqrt(np.log(2 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
     return _noise_verdict("u ~ U(0, 1)", p_values, n, trial, f"distribution of u off by {min(1.0, seen):.1e}")
+
+
+def pseudofermions(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The ``phi`` of `transcript` have the density ``exp(-phi^dag K phi)`` at the field they start from, apart from the rest.
+
+    With ``K = L L^dag`` the components of ``L^dag phi`` are independent complex normal numbers: p-values as for the momenta,
+    with the largest correlation with any of those or ``u``; ``phi^dag K phi`` of a chain has a Gamma law (Kolmogorov-Smirnov);
+    sign tests of the products of neighbouring chains, and of one chain's in two calls.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import chi2, kstest
+
+    h, chains = Hamiltonian(subject), 64
+    x = sampler(subject, rng, chains)
+    size, stray = 1, 0.0
+
+    def p_values(n: int) -> tuple[float, int]:
+        nonlocal x, size, stray
+        rows: list[Array] = []
+        others: list[Array] = []
+        while sum(row.size for row in rows) < n or len(rows) < 2:
+            record = subject.transcript(x, seed_from(rng))
+            stray = max(stray, h.stray(record["phi"]))
+            eta = h.whitened(x, record["phi"]) * np.sqrt(2)
+            rows.append(np.concatenate([eta.real, eta.imag], axis=1))
+            u = np.asarray(ndtri(np.clip(record["u"], U, 1 - U)))
+            others.append(np.column_stack([record["v"].reshape(chains, -1)[:, :LOOKED_AT], u]))
+            x, size = record["x_next"], rows[-1].shape[1]
+        drawn, pairs = np.concatenate(rows), len(rows) // 2
+        squares = (drawn * drawn).sum(axis=1)
+        calls = [(rows[2 * k] * rows[2 * k + 1]).sum(axis=1) for k in range(pairs)]
+        p = [
+            *normal_p_values(drawn, np.concatenate(others)),
+            float(kstest(squares, chi2(size).cdf).pvalue),
+            sign_test(np.concatenate(calls)),
+            sign_test((drawn[::2] * drawn[1::2]).sum(axis=1)),
+        ]
+        return float(min(p)), len(p)
+
+    n = trial.effort.decisions * 2**15
+    told = normal_sensitivity(n, 2 * h.whitened(x[:1], h.draw(rng, x[:1])).shape[1], trial.alpha, "the whitened fields")
+    verdict = _noise_verdict("L^dag phi ~ N(0, 1)", p_values, n, trial, told)
+    if stray:
+        return within("largest field on odd sites", stray, 0.0, "any", n, "declared to live on the even sites")
+    return verdict
 
 
 def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:

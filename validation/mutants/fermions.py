@@ -322,6 +322,75 @@ class WrongNoiseInHMC(PseudofermionClay):
         return np.sqrt(2) * super().fields(x, rngs)
 
 
+class FrozenForce(PseudofermionClay):
+    """the force of the pseudofermions at the start of the trajectory drives all of it"""
+
+    killed_by = ("transcript.reversible_proposal",)
+
+    def driving_force(self, y: Array, phi: Complex, x: Array, k: int) -> Array:
+        return self.pseudofermion_force(x, phi)
+
+
+class LargeFields(PseudofermionClay):
+    """the pseudofermions of the kernel are 10 per cent too large"""
+
+    killed_by = ("transcript.pseudofermions",)
+
+    def fields(self, x: Array, rngs: Rngs) -> Complex:
+        return 1.1 * super().fields(x, rngs)
+
+
+class FieldsOfTheMomenta(PseudofermionClay):
+    """pseudofermions are made of the random numbers of the momenta"""
+
+    killed_by = ("transcript.pseudofermions",)
+
+    def update(self, x: Array, rngs: Rngs) -> dict[str, Array]:
+        states = [rng.bit_generator.state for rng in rngs]
+        v, u = self.momenta(rngs), self.uniforms(rngs)
+        for rng, state in zip(rngs, states, strict=True):
+            rng.bit_generator.state = state
+        phi = self.fields(x, rngs)
+        return {**self.transition(x, v, u, phi), "v": v, "u": u, "phi": phi}
+
+
+class RefreshedOnTheWay(PseudofermionClay):
+    """pseudofermions are drawn anew in the middle of the trajectory, H has the old ones"""
+
+    killed_by = ("transcript.reversible_proposal",)
+
+    def driving_force(self, y: Array, phi: Complex, x: Array, k: int) -> Array:
+        if 2 * k > self.n_steps:
+            phi = self.drawn(x, [np.random.default_rng(1) for _ in x])
+        return self.pseudofermion_force(y, phi)
+
+
+class MonomialForgotten(PseudofermionClay):
+    """the kernel has no force and no energy of the middle Hasenbusch monomial"""
+
+    killed_by = ("transcript.energy", "transcript.decision")
+
+    def without(self, phi: Complex) -> Complex:
+        kept = phi.copy()
+        kept[:, 1] = 0
+        return kept
+
+    def driving_force(self, y: Array, phi: Complex, x: Array, k: int) -> Array:
+        return self.pseudofermion_force(y, self.without(phi))
+
+    def hamiltonian(self, x: Array, v: Array, phi: Complex) -> Array:
+        return super().hamiltonian(x, v, self.without(phi))
+
+
+class Regulated(PseudofermionClay):
+    """the kernel has a regulator that is not taken out again"""
+
+    killed_by = ("transcript.energy", "transcript.pseudofermions")
+
+    def steps(self) -> list[tuple[float, float | None]]:
+        return [(0.1, self.mus[0]), *super().steps()[1:]]
+
+
 # --- estimates -----------------------------------------------------------------------------------------------------------
 class EstimateOfOneFlavour(SchwingerClay):
     """the estimate is that of |det D|"""

@@ -224,13 +224,12 @@ class SchwingerClay(Clay):
 
 @dataclass(frozen=True)
 class PseudofermionClay(SchwingerClay):
-    """Correct HMC with pseudofermions, drawn anew at the start of every trajectory; updates and runs only."""
+    """Correct HMC with pseudofermions, drawn anew at the start of every trajectory and kept for it."""
 
     shape: tuple[int, int] = (2, 2)
+    pseudofermions: ClassVar[bool] = True
     forward: ClassVar[Any] = None
     inverse: ClassVar[Any] = None
-    transition: ClassVar[Any] = None
-    transcript: ClassVar[Any] = None
 
     def gauge_action(self, x: Array) -> Array:
         return Clay.action(self, x)
@@ -242,22 +241,37 @@ class PseudofermionClay(SchwingerClay):
     def hamiltonian(self, x: Array, v: Array, phi: Complex) -> Array:
         return self.gauge_action(x) + self.pseudofermion_action(x, phi) + self.kinetic(v)
 
-    def update(self, x: Array, rngs: Rngs) -> Array:
-        v, u, phi = self.momenta(rngs), self.uniforms(rngs), self.fields(x, rngs)
+    def driving_force(self, y: Array, phi: Complex, x: Array, k: int) -> Array:
+        """The force of pseudofermions in kick k of the trajectory from ``x``."""
+        return self.pseudofermion_force(y, phi)
+
+    def transition(self, x: Array, v: Array, u: Array, phi: Complex) -> dict[str, Array]:  # type: ignore[override]
         y, w = x, v
         for k, weight in enumerate(self.kicks()):
             y = y if k == 0 else self.drift(y, self.step_size * w)
-            w = w - weight * self.step_size * (Clay.force(self, y) + self.pseudofermion_force(y, phi))
-        accept = self.accept(self.hamiltonian(y, w, phi) - self.hamiltonian(x, v, phi), np.zeros(len(x)), u)
-        return self.choose(accept, y, x)
+            w = w - weight * self.step_size * (Clay.force(self, y) + self.driving_force(y, phi, x, k))
+        delta_h, logdet = self.hamiltonian(y, w, phi) - self.hamiltonian(x, v, phi), np.zeros(len(x))
+        accept = self.accept(delta_h, logdet, u)
+        return {
+            "x_proposed": y,
+            "v_proposed": w,
+            "logdet": logdet,
+            "delta_h": delta_h,
+            "accept": accept.astype(np.float64),
+            "x_next": self.choose(accept, y, x),
+        }
 
-    def step(self, x: Array, seed: int) -> Array:
+    def update(self, x: Array, rngs: Rngs) -> dict[str, Array]:
+        v, u, phi = self.momenta(rngs), self.uniforms(rngs), self.fields(x, rngs)
+        return {**self.transition(x, v, u, phi), "v": v, "u": u, "phi": phi}
+
+    def transcript(self, x: Array, seed: int) -> dict[str, Array]:
         return self.update(x, self.rngs(seed, len(x)))
 
     def advance(self, x: Array, force: Array, rngs: Rngs, n: int) -> tuple[Array, Any]:
         out = np.empty((n, *x.shape))
         for i in range(n):
-            x = out[i] = self.update(x, rngs)
+            x = out[i] = self.update(x, rngs)["x_next"]
         return out, (x, force, [rng.bit_generator.state for rng in rngs])
 
 
