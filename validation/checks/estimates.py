@@ -99,7 +99,8 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
         f"mean of estimate/det D^2 = {r.mean():.5f}, {r[:, k].mean():.5f} at field {k}, at kappa = {own.kappa:g}, "
         f"shape {place.at.links.shape}"
     )
-    return e_verdict("mean of estimate/det D^2 = 1", wealth, r.size, share, told, detail)
+    verdict = e_verdict("mean of estimate/det D^2 = 1", wealth, r.size, share, told, detail)
+    return replace(verdict, alpha=trial.alpha)  # the p-values had the other half
 
 
 def dependence(first: Array, second: Array, rng: np.random.Generator) -> dict[str, float]:
