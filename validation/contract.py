@@ -50,8 +50,12 @@ determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean `
 ==================  ======================================================================================================
 
 Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T, X, N^2 - 1)`` along half the Pauli or Gell-Mann
-matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``. The operator is that of
-`refimpl.validation.measure_dirac`, fermions antiperiodic in time unless ``antiperiodic = False`` is declared.
+matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``.
+
+The operator is ``(D psi)(y) = psi(y) - kappa sum_mu {(1 - sigma_mu) U_mu(y) psi(y + mu^) + (1 + sigma_mu) U_mu(y - mu^)^dag psi(y -
+mu^)}`` with ``sigma_0 = sigma_x`` for time, ``sigma_1 = sigma_y``; hops across the last time slice carry -1 both ways unless
+``antiperiodic = False`` is declared. ``phi`` has the covariance of ``D D^dag``, not ``D^dag D``. Linear systems are to be solved to
+rounding: a solver that stops at a residual of 1e-10 is seen. (`refimpl.estimators` returns logarithms of estimates.)
 
 With fermions, statistics in equilibrium start from samples by rejection, on small lattices only: where one would take more than
 `refimpl.validation.theories.fermions.LONGEST_DRAW` seconds those checks are skipped, with the acceptance and smaller shapes. All
