@@ -333,6 +333,11 @@ class Quadratic:
 class Dummy:
     action: Quadratic
 
+    def init(self, x):
+        raise NotImplementedError
+
+    step = init
+
 
 def test_cycle_compares_actions_that_hold_arrays():
     ones, twos = Quadratic(np.ones((2, 2))), Quadratic(np.full((2, 2), 2.0))

@@ -177,7 +177,8 @@ class _Run:
                         self._submit(number)
                     if not self.pending:
                         return
-                    finished = wait(self.pending, None if self.bar.disable else FIRST_SHOWN, FIRST_COMPLETED).done
+                    longest = None if self.bar.disable else FIRST_SHOWN
+                    finished = wait(self.pending, timeout=longest, return_when=FIRST_COMPLETED).done
                     if not finished:
                         self.bar.refresh()  # the time goes on, also where a step takes long
                     for future in finished:
