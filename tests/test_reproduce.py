@@ -52,8 +52,14 @@ def test_an_unknown_experiment_or_effort_is_named():
 def test_the_seed_makes_the_table(tables):
     again = reproduce.run("length", seed=3, effort="quick")
     other = reproduce.run("length", seed=4, effort="quick")
-    assert again == tables["length"]
-    assert other.rows != again.rows
+    assert without_seconds(again) == without_seconds(tables["length"])
+    assert without_seconds(other) != without_seconds(again)
+
+
+def without_seconds(table):
+    """The rows without their last column, the CPU seconds of a training."""
+    assert table.columns[-1] == "training_s"
+    return [row[:-1] for row in table.rows]
 
 
 def test_hmc_never_connects_the_modes(tables):
