@@ -16,6 +16,7 @@ Its laws are exact in the eigenvalues ``lam`` of ``K/c``: ``E w^k / c^(n k) = pr
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -241,7 +242,7 @@ def conditions(kernels: Array, scales: ArrayLike = 1.0, n_pf: int = 1) -> Condit
     )
 
 
-class Forms:
+class Forms(ABC):
     """``phi^dag K_m^-1 phi`` of one configuration, for ``phi`` ``(draw, monomial, n_pf, n)``; all but the last axis remain.
 
     With ``Q = gamma5 D`` Hermitian, ``phi^dag (M + mu)^-1 phi = |(Q + i sqrt(mu))^-1 gamma5 phi|^2``: one solution for each mass.
@@ -263,9 +264,9 @@ class Forms:
             out[:, m] = inverse if after is None else _squares(field) + (after - mu) * inverse
         return out
 
+    @abstractmethod
     def _inverse_form(self, m: int, phi: ComplexArray) -> Array:
         """``phi^dag (Q^2 + mu_m)^-1 phi`` for ``phi`` ``(draw, n)``."""
-        raise NotImplementedError
 
 
 class SpectralForms(Forms):
