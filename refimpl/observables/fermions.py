@@ -15,14 +15,13 @@ from ..actions import SolverError, WilsonDirac
 from ..actions.dirac import check_dirac
 from ..actions.dirac.matrix import (
     dense_matrix,
-    even_odd_indices,
     has_checkerboard,
     schur_complement,
     sparse_even_odd_blocks,
     sparse_matrices,
     sparse_schur_of,
 )
-from ..actions.dirac.solve import DENSE_ROWS, sparse_factors
+from ..actions.dirac.solve import DENSE_ROWS, sparse_factors, sparse_solutions
 from ..lattice import check_integer, check_rngs
 
 if TYPE_CHECKING:
@@ -191,16 +190,7 @@ def _solutions(dirac: WilsonDirac, right: ComplexArray, method: str) -> ComplexA
     if method == "dense" or (method == "auto" and right.shape[1] < DENSE_ROWS):
         matrix = dense_matrix(dirac)
         return _checked(matrix, _solved(matrix, right), right)
-    out = np.empty(right.shape, np.complex128)
-    if not has_checkerboard(dirac):
-        for k, sparse in enumerate(sparse_matrices(dirac)):
-            out[k] = _factorised(sparse, right[k])
-        return out
-    even, odd = even_odd_indices(dirac)
-    for k, (d_eo, d_oe) in enumerate(sparse_even_odd_blocks(dirac)):
-        out[k, even] = _factorised(sparse_schur_of(d_eo, d_oe), right[k, even] - d_eo @ right[k, odd])
-        out[k, odd] = right[k, odd] - d_oe @ out[k, even]
-    return out
+    return sparse_solutions(dirac, right, _factorised)
 
 
 def _solved(matrix: ComplexArray, right: ComplexArray) -> NDArray:

@@ -71,7 +71,8 @@ def solve(
         psi = conjugate_gradients(dirac.apply, dirac.adjoint, b, tolerance, max_iterations)
     else:
         rows = b.reshape(len(b), -1)
-        psi = (_dense if method == "dense" else _sparse)(dirac, rows).reshape(b.shape)
+        psi = _dense(dirac, rows) if method == "dense" else sparse_solutions(dirac, rows, _factorised)
+        psi = psi.reshape(b.shape)
     residual, size = norm(b - dirac.apply(psi)), norm(b)
     failed = np.flatnonzero(~(residual <= tolerance * size))
     if failed.size:
@@ -117,16 +118,21 @@ def _dense(dirac: WilsonDirac, b: ComplexArray) -> NDArray:
         raise SolverError("solve: got a singular operator, expected a regular one") from None
 
 
-def _sparse(dirac: WilsonDirac, b: ComplexArray) -> ComplexArray:
-    """``psi_e = D_sc^-1 (b_e - D_eo b_o)``, ``psi_o = b_o - D_oe psi_e`` where extents are even."""
-    psi = np.empty_like(b)
+def sparse_solutions(
+    dirac: WilsonDirac, b: ComplexArray, factorised: Callable[[csc_array, ComplexArray], ComplexArray]
+) -> ComplexArray:
+    """``D^-1 b`` for ``b`` ``(chain, n)`` or ``(chain, n, k)``, by ``factorised(matrix, right)`` of one sparse matrix at a time.
+
+    ``psi_e = D_sc^-1 (b_e - D_eo b_o)``, ``psi_o = b_o - D_oe psi_e`` where extents are even.
+    """
+    psi = np.empty(b.shape, np.complex128)
     if not has_checkerboard(dirac):
         for k, matrix in enumerate(sparse_matrices(dirac)):
-            psi[k] = _factorised(matrix, b[k])
+            psi[k] = factorised(matrix, b[k])
         return psi
     even, odd = even_odd_indices(dirac)
     for k, (d_eo, d_oe) in enumerate(sparse_even_odd_blocks(dirac)):
-        psi[k, even] = _factorised(sparse_schur_of(d_eo, d_oe), b[k, even] - d_eo @ b[k, odd])
+        psi[k, even] = factorised(sparse_schur_of(d_eo, d_oe), b[k, even] - d_eo @ b[k, odd])
         psi[k, odd] = b[k, odd] - d_oe @ psi[k, even]
     return psi
 
