@@ -28,6 +28,7 @@ LEVELS = {
     "training": 4,
     "chains": 4,
     "tuning": 4,
+    "ensembles": 4,
     "reproduce": 5,
     "validation": 5,
     "cli": 6,

@@ -1,0 +1,62 @@
+"""Configurations of phi^4 by Fourier-accelerated HMC: their mass, their moments, their seeds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refimpl import ensembles, exact
+from refimpl.actions import Phi4
+from refimpl.observables import FieldMoment
+from refimpl.statistics import integrated_autocorrelation_time, mean
+
+SHAPE = (10, 2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.floats(-3, 3),
+    st.floats(1e-3, 100),
+)
+def test_the_mass_solves_its_equation(shape, m2, lam):
+    action = Phi4(m2, lam)
+    found = ensembles.hartree_mass2(action, shape)
+    assert found > 0
+    # brentq: 2e-12 in the logarithm, and rounding; the right side is as steep as lam/(2 M2) at most, in units of M2.
+    steepness = 1 + lam * exact.free_scalar.second_moment(found, shape) / 2 / found
+    right = m2 + lam * exact.free_scalar.second_moment(found, shape) / 2
+    assert abs(found - right) <= 1e-11 * found * (1 + steepness) + 1e-14 * (abs(m2) + right)
+
+
+def test_fields_have_the_exact_moments_and_are_independent():
+    x = ensembles.phi4_fields(Phi4(0.1, 24.0), SHAPE, 4000, 1)
+    assert x.shape == (4000, *SHAPE)
+    answers = exact.phi4.answers(0.1, 24.0, SHAPE)
+    for power, value in ((2, answers.phi_squared), (4, answers.phi_fourth)):
+        found = mean(FieldMoment(power)(x))
+        assert abs(found.value - value) < 5 * found.error  # p = 6e-7, for one fixed seed
+    tau = integrated_autocorrelation_time(FieldMoment(2)(x).reshape(-1, ensembles.CHAINS))
+    assert tau.tau < 0.5 + 4 * tau.error
+
+
+def test_the_seed_decides_and_few_are_the_first_of_many():
+    action, ticks = Phi4(0.1, 24.0), []
+    x = ensembles.phi4_fields(action, (4, 3), 150, 5, ticks.append)
+    np.testing.assert_array_equal(x, ensembles.phi4_fields(action, (4, 3), 150, 5))
+    np.testing.assert_array_equal(x[:120], ensembles.phi4_fields(action, (4, 3), 120, np.random.SeedSequence(5)))
+    assert ticks == [100, 150]
+    assert not np.array_equal(x, ensembles.phi4_fields(action, (4, 3), 150, 6))
+
+
+def test_free_fields_are_exact_samples():
+    x = ensembles.phi4_fields(Phi4(0.5, 0.0), (6, 5), 2000, 3)
+    found = mean(FieldMoment(2)(x))
+    assert abs(found.value - exact.free_scalar.second_moment(0.5, (6, 5))) < 5 * found.error
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="n: got 0"):
+        ensembles.phi4_fields(Phi4(0.1, 1.0), (4, 4), 0, 1)
+    with pytest.raises(ValueError, match="shape"):
+        ensembles.phi4_fields(Phi4(0.1, 1.0), (4,), 10, 1)
