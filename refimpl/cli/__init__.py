@@ -1,4 +1,4 @@
-"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce``."""
+"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, oracle, sampling, training
+from . import analysis, answers, oracle, sampling, training, variates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,4 +55,5 @@ def _parser() -> argparse.ArgumentParser:
     sampling.add(commands)
     analysis.add(commands)
     training.add(commands)
+    variates.add(commands)
     return parser

@@ -20,6 +20,7 @@ EXPERIMENTS = (
     "gmm", "freezing", "length", "trajectory", "net-weights", "reversibility", "tunnelling", "step-size", "transfer", "plaquette",
     "pion-mass", "schwinger-topology", "condition-numbers",
 )  # fmt: skip
+PAPERS = {"bedaque2023": ("fig1", "fig2", "fig3", "table2")}
 
 
 def add(commands: Any) -> None:
@@ -86,10 +87,14 @@ def add(commands: Any) -> None:
 
     text = "repeat an experiment of the papers; without NAME, the list of experiments"
     reproduce = command(commands, "reproduce", _reproduce, text)
-    reproduce.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
+    of_papers = "; ".join(f"with --paper {paper}: {', '.join(names)}" for paper, names in PAPERS.items())
+    reproduce.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}; {of_papers}")
+    reproduce.add_argument("--paper", choices=list(PAPERS), help="whose figure or table NAME is")
     reproduce.add_argument("--out", metavar="DIR", help="a new folder for table and (with the plot extra) figure")
     reproduce.add_argument("--seed", type=seed, default=0, help="default 0")
-    reproduce.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
+    effort = reproduce.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
+    effort.add_argument("--full", action="store_true", help="with --paper: the numbers of the paper, which may take hours")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -149,18 +154,28 @@ def _train(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     from refimpl import reproduce
 
+    paper = arguments.paper
     if arguments.name is None:
-        width = max(map(len, reproduce.DESCRIPTIONS)) + 2
-        for name, text in reproduce.DESCRIPTIONS.items():
+        lines = {} if paper else dict(reproduce.DESCRIPTIONS)
+        for of, names in reproduce.PAPER_DESCRIPTIONS.items():
+            if paper in (None, of):
+                lines |= {f"{name} --paper {of}": text for name, text in names.items()}
+        width = max(map(len, lines)) + 2
+        for name, text in lines.items():
             print(f"{name:<{width}}{text}")
         return 0
-    if arguments.name not in reproduce.EXPERIMENTS:
-        raise ValueError(f"NAME: got {arguments.name!r}, expected one of {', '.join(reproduce.EXPERIMENTS)}")
+    if arguments.full and paper is None:
+        raise ValueError("--full: got it without --paper, expected the figure or table of a paper")
+    experiments = reproduce.EXPERIMENTS if paper is None else reproduce.PAPERS[paper]
+    if arguments.name not in experiments:
+        others = [of for of, names in reproduce.PAPERS.items() if paper is None and arguments.name in names]
+        hint = f", or --paper {' or '.join(others)}" if others else ""
+        raise ValueError(f"NAME: got {arguments.name!r}, expected one of {', '.join(experiments)}{hint}")
     out = None if arguments.out is None else new_folder(arguments.out)
     if out is not None:
         out.mkdir()
-    effort = "quick" if arguments.quick else "full"
-    print(reproduce.run(arguments.name, seed=arguments.seed, out=out, progress=True, effort=effort))
+    effort = "quick" if arguments.quick else "paper" if arguments.full else "full"
+    print(reproduce.run(arguments.name, seed=arguments.seed, out=out, progress=True, effort=effort, paper=paper))
     return 0
 
 

@@ -1,9 +1,10 @@
-"""The experiments of the papers on L2HMC and LeapfrogLayers, and some with quarks, as functions.
+"""The experiments of the papers on L2HMC and LeapfrogLayers, some with quarks, and figures and tables of others, as functions.
 
 Each is ``run(seed=0, out=None, progress=False, effort="full") -> Table``; with ``out`` the table is saved there as
 ``NAME.json`` and ``NAME.txt`` and, with matplotlib, the figure as ``NAME.png``. ``effort="quick"`` takes seconds and shows
-that an experiment runs, not what it finds. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers,
-Abbott 2022 the flows.
+that an experiment runs, not what it finds. Those of `PAPERS`, named as in their paper, have a third: ``"paper"``, with the numbers
+of the paper, which may take hours. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers, Abbott 2022 the flows,
+Bedaque 2023 the control variates.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from . import (
     trajectory,
     transfer,
     tunnelling,
+    variate_histories,
+    variate_masses,
     weights,
 )
 from .table import Table
 
-__all__ = ["DESCRIPTIONS", "EXPERIMENTS", "Table", "run"]
+__all__ = ["DESCRIPTIONS", "EXPERIMENTS", "PAPERS", "PAPER_DESCRIPTIONS", "Table", "run"]
 
 EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "gmm": gmm.run,
@@ -59,8 +62,37 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 
-def run(name: str, seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
-    """The experiment of this name; raises `ValueError` for a name that does not exist."""
-    if name not in EXPERIMENTS:
-        raise ValueError(f"name: got {name!r}, expected one of {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name](seed=seed, out=out, progress=progress, effort=effort)
+PAPERS: dict[str, dict[str, Callable[..., Table]]] = {
+    "bedaque2023": {
+        "fig1": variate_histories.fig1,
+        "fig2": variate_histories.fig2,
+        "fig3": variate_masses.fig3,
+        "table2": variate_masses.table2,
+    },
+}
+
+PAPER_DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "bedaque2023": {
+        "fig1": "phi^4 on 20 x 20: training histories of neural control variates, beside closed forms",
+        "fig2": "the same on 40 x 40, and nets of several depths",
+        "fig3": "phi^4 on 40 x 10: correlators with control variates, and their errors",
+        "table2": "the same: masses from these correlators",
+    },
+}
+
+
+def run(
+    name: str,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: bool = False,
+    effort: str = "full",
+    paper: str | None = None,
+) -> Table:
+    """The experiment of this name, of a paper where one is named; raises `ValueError` for a name that does not exist."""
+    if paper is not None and paper not in PAPERS:
+        raise ValueError(f"paper: got {paper!r}, expected one of {', '.join(PAPERS)}")
+    experiments = EXPERIMENTS if paper is None else PAPERS[paper]
+    if name not in experiments:
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(experiments)}")
+    return experiments[name](seed=seed, out=out, progress=progress, effort=effort)

@@ -120,6 +120,13 @@ def check_effort(effort: str) -> bool:
     return effort == "quick"
 
 
+def check_effort_of_paper(effort: str) -> str:
+    """The effort: "quick", "full" (minutes on a laptop) or "paper" (the numbers of the paper, hours); `ValueError` for others."""
+    if effort not in ("quick", "full", "paper"):
+        raise ValueError(f"effort: got {effort!r}, expected 'quick', 'full' or 'paper'")
+    return effort
+
+
 def bar(items: Iterable[Any], what: str, progress: bool) -> Iterable[Any]:
     """The items with a progress bar on the standard error, where wanted; a line that says what, where that is no terminal."""
     if progress and not sys.stderr.isatty():

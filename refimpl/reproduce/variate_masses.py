@@ -1,0 +1,161 @@
+"""Masses from correlators with control variates: Bedaque 2023, Fig. 3 and Table II."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..actions import Phi4
+from ..ensembles import phi4_fields
+from ..estimators.variates import NeuralVariate, TwoStage, values
+from ..estimators.variates.base import Variate, improvement
+from ..fits import CoshFit, cosh_fit
+from ..observables import Correlator, scalars
+from ..training import Neural
+from .table import Cell, Panel, Table, bar, check_effort_of_paper, finish
+
+Array = NDArray[np.float64]
+
+ACTION, SHAPE = Phi4(0.01, 0.1), (40, 10)
+FIRST = 6  # of the slices that are fitted, to the middle: before it excited states are seen at the smallest errors
+# Table II: amplitude, mass and their errors.
+PAPER = {
+    "raw": (1.12e-4, 1.8e-5, 0.1935, 0.0040),
+    "neural at t = 20": (1.191e-4, 5.1e-6, 0.1920, 0.0013),
+    "neural at t = 10": (1.083e-4, 4.4e-6, 0.1944, 0.0013),
+    "neural at all points": (1.096e-4, 7e-7, 0.1938, 0.0002),
+    "raw, large": (1.088e-4, 1.8e-6, 0.1940, 0.0004),
+}
+MASS_COLUMNS = (
+    "estimate", "n", "A", "A_error", "A_printed", "A_printed_error", "m", "m_error", "chi2/dof", "p", "raw_error/error",
+    "kurtosis", "paper_A", "paper_m", "paper_m_error",
+)  # fmt: skip
+CORRELATOR_COLUMNS = ("estimate", "t", "C", "error", "ratio", "kurtosis")
+NOTES = (
+    "n: configurations of the estimate, which no variate was fitted to (each was fitted to as many others). m_error: jackknife.",
+    "A: of eq. (17), C(t) = A (exp(-m t) + exp(-m (T - t))). The amplitudes of the paper are A exp(-m T): A_printed.",
+    "neural at t = 20, 10: one variate for all slices, times the coefficient of the regression of C(t) on it.",
+    "neural at all points: one for each slice, from t = 20 to 0, each started from the one before.",
+    "two-stage: refimpl.estimators.variates.TwoStage, in closed form, one fit for all slices.",
+    "ratio: standard deviation of a configuration's correlator with nothing subtracted over that with the variate.",
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Configurations of fit and estimate, of the large raw estimate, and steps of the trainings: the first and each transfer."""
+
+    n: int
+    large: int
+    steps: int
+    transfer: int
+
+
+BUDGETS = {
+    "quick": Budget(200, 1_000, 50, 5),
+    "full": Budget(1_000, 20_000, 20_000, 3_000),
+    "paper": Budget(1_000, 200_000, 690_000, 100_000),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Correlators of single configurations ``(n, T//2 + 1)``, with what was subtracted, and without."""
+
+    name: str
+    rows: Array
+    raw: Array
+
+
+def table2(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
+    """Masses of all estimates; `refimpl.reproduce` describes the arguments."""
+    found = estimates(seed, effort, progress)
+    raw_error = _fit(found[0].rows).mass_error
+    rows = tuple(_mass_row(estimate, raw_error) for estimate in found)
+    title = "phi^4 on 40 x 10, m2 = 0.01, lambda = 0.1: masses with control variates (Bedaque 2023, Table II)"
+    names = [estimate.name for estimate in found]
+    masses = [_fit(estimate.rows) for estimate in found]
+    panel = Panel(
+        "masses", "", "m", [("here", range(len(names)), [f.mass for f in masses], [f.mass_error for f in masses], "o")],
+        levels=[("paper, 2e5 configurations", PAPER["raw, large"][2])], x_names=names,
+    )  # fmt: skip
+    return finish(Table("table2", title, MASS_COLUMNS, rows, NOTES, seed), out, lambda: [panel])
+
+
+def fig3(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
+    """Correlators with their errors and the improvement at every slice; `refimpl.reproduce` describes the arguments."""
+    found = estimates(seed, effort, progress)
+    rows: list[tuple[Cell, ...]] = []
+    correlators, errors = [], []
+    for estimate in found:
+        worth = [improvement(raw, own) for raw, own in zip(estimate.raw.T, estimate.rows.T, strict=True)]
+        rows += [
+            (estimate.name, t, one.value, one.error, one.ratio, one.kurtosis) for t, one in enumerate(worth)
+        ]
+        t = np.arange(len(worth))
+        correlators.append((estimate.name, t, [one.value for one in worth], [one.error for one in worth], "."))
+        errors.append((estimate.name, t, [one.error for one in worth], None, ".-"))
+    title = "phi^4 on 40 x 10, m2 = 0.01, lambda = 0.1: correlators with control variates (Bedaque 2023, Fig. 3)"
+    panels = [
+        Panel("correlators", "t", "C(t)", correlators, log_y=True),
+        Panel("their errors", "t", "standard error of C(t)", errors, log_y=True),
+    ]
+    return finish(Table("fig3", title, CORRELATOR_COLUMNS, tuple(rows), NOTES[2:], seed), out, lambda: panels)
+
+
+def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
+    """All of them, the raw one first: fitted to the first n configurations, judged by the second n."""
+    budget = BUDGETS[check_effort_of_paper(effort)]
+    n, times = budget.n, range(SHAPE[0] // 2 + 1)
+    x = phi4_fields(ACTION, SHAPE, 2 * n + budget.large, np.random.SeedSequence([seed, 1]))
+    train, test, large = x[:n], x[n : 2 * n], _correlators(x[2 * n :])
+    raw = _correlators(test)
+
+    def estimate(name: str, variates: Sequence[Variate]) -> Estimate:
+        return Estimate(name, raw - np.stack([variate(test) for variate in variates], axis=1), raw)
+
+    found = [Estimate("raw", raw, raw)]
+    method = Neural(ACTION, layers=1, neurons=16, delta=0.1, steps=budget.steps, seed=seed)
+    for t in (SHAPE[0] // 2, SHAPE[0] // 4):
+        one = method.train(train, Correlator(t), progress=progress).variate
+        found.append(estimate(f"neural at t = {t}", [one.regressed(train, Correlator(s)) for s in times]))
+        if t == SHAPE[0] // 2:
+            first = one
+    found.append(estimate("neural at all points", transferred(method, budget.transfer, first, train, progress)))
+    two_stage = TwoStage(ACTION).fit_slices(train, times)
+    found.append(Estimate("two-stage", raw - values(two_stage, test), raw))
+    return [*found, Estimate("raw, large", large, large)]
+
+
+def transferred(
+    method: Neural, steps: int, first: NeuralVariate, train: Array, progress: bool
+) -> list[NeuralVariate]:
+    """A variate for each slice t = 0, ..., T//2: ``first`` for the last, every other started from the one above it."""
+    found = [first]
+    for t in bar(range(SHAPE[0] // 2 - 1, -1, -1), "transfer from slice to slice", progress):
+        short = replace(method, steps=steps, schedule=method.rate.end(steps))
+        found.append(short.train(train, Correlator(t), start=found[-1]).variate)
+    return found[::-1]
+
+
+def _correlators(x: Array) -> Array:
+    """``C(t)`` of single configurations for t = 0, ..., T//2."""
+    return scalars.correlator(x)[:, : SHAPE[0] // 2 + 1]
+
+
+def _fit(rows: Array) -> CoshFit:
+    return cosh_fit(np.concatenate([rows, rows[:, -2:0:-1]], axis=1), FIRST)
+
+
+def _mass_row(estimate: Estimate, raw_error: float) -> tuple[Cell, ...]:
+    fit, middle = _fit(estimate.rows), improvement(estimate.raw[:, -1], estimate.rows[:, -1])
+    paper = PAPER.get(estimate.name)
+    return (
+        estimate.name, len(estimate.rows), fit.amplitude, fit.amplitude_error, fit.printed_amplitude,
+        fit.printed_amplitude_error, fit.mass, fit.mass_error, fit.chi2_per_dof, fit.p_value, raw_error / fit.mass_error,
+        middle.kurtosis, *((None,) * 3 if paper is None else (paper[0], paper[2], paper[3])),
+    )  # fmt: skip
