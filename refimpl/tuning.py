@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actions import Action
-from .kernels import HMC, NestedHMC, spawn_rngs
+from .kernels import HMC, FourierHMC, NestedHMC, spawn_rngs
 from .lattice import check_integer, check_number
 from .maps import LEAPFROG, Integrator
 from .statistics import integrated_autocorrelation_time
 
 Array = NDArray[np.float64]
 Seed = int | np.random.SeedSequence
-Trajectories = TypeVar("Trajectories", bound=HMC | NestedHMC)
+Trajectories = TypeVar("Trajectories", bound=HMC | FourierHMC | NestedHMC)
 # A kernel, fields to start from and a seed -> tau and its error; an infinite error makes tau a lower bound.
 Tau = Callable[[Any, Array, np.random.SeedSequence], tuple[float, float]]
 
@@ -66,12 +66,12 @@ class DualAveraging:
         return replace(self, t=t, shortfall=shortfall, log_step=log_step, log_mean=log_mean)
 
 
-def outer_steps(kernel: HMC | NestedHMC) -> int:
+def outer_steps(kernel: HMC | FourierHMC | NestedHMC) -> int:
     """Integrator steps of a trajectory, of nested ones on the outermost level."""
     return kernel.levels[0].n_steps if isinstance(kernel, NestedHMC) else kernel.n_steps
 
 
-def step_size(kernel: HMC | NestedHMC) -> float:
+def step_size(kernel: HMC | FourierHMC | NestedHMC) -> float:
     """Of the integrator, of nested ones of the outermost level."""
     return kernel.length / outer_steps(kernel) if isinstance(kernel, NestedHMC) else kernel.step_size
 
@@ -83,7 +83,7 @@ def with_step_size(kernel: Trajectories, size: float) -> Trajectories:
     return replace(kernel, step_size=size)
 
 
-def gradients(kernel: HMC | NestedHMC) -> int:
+def gradients(kernel: HMC | FourierHMC | NestedHMC) -> int:
     """Gradients of the action in a trajectory; of nested ones those of pseudofermions, which cost the time."""
     if not isinstance(kernel, NestedHMC):
         return kernel.n_forces
@@ -176,7 +176,7 @@ def tune_hmc(
 
 
 def tune(
-    kernels: Sequence[HMC | NestedHMC],
+    kernels: Sequence[HMC | FourierHMC | NestedHMC],
     x: Array,
     seed: Seed,
     tau: Tau,
@@ -232,7 +232,7 @@ def largest_tau(observables: Mapping[str, Callable[[Array], Array]], trajectorie
 
 
 def adapted(
-    kernel: HMC | NestedHMC, x: Array, seed: Seed, *, target: float = TARGET, trajectories: int = 100
+    kernel: HMC | FourierHMC | NestedHMC, x: Array, seed: Seed, *, target: float = TARGET, trajectories: int = 100
 ) -> Adapted:
     """This HMC with the step size at which its mean acceptance over chains is ``target``; its own is where to begin.
 
@@ -261,7 +261,7 @@ def adapted(
     return Adapted(kernel, float(np.mean(acceptance)), state.x)
 
 
-def crossing_step_size(kernel: HMC | NestedHMC, x: Array, seed: Seed) -> float:
+def crossing_step_size(kernel: HMC | FourierHMC | NestedHMC, x: Array, seed: Seed) -> float:
     """Step size, doubled or halved from that of ``kernel`` until the mean acceptance has crossed 1/2.
 
     Hoffman & Gelman 2014, Algorithm 4, with whole trajectories of all chains, and the same momenta for each try. Raises

@@ -696,7 +696,10 @@ def test_compression_refuses_what_it_cannot_do():
         ),
         ({"field_shape": (2, 1, 4)}, r"field_shape: got \(2, 1, 4\), expected \(2, T, X\) angles"),
         ({"angular": False}, r"field_shape: got \(2, 4, 4\), expected \(2, T, X\) angles"),
-        ({"field_shape": (4, 4)}, r"field_shape: got \(4, 4\), expected \(2, T, X\), \(N,\) or \(D,\)"),
+        (
+            {"field_shape": (4, 4)},
+            r"field_shape: got \(4, 4\), expected \(2, T, X\), \(N,\) or, of real numbers, \(D,\) or \(T, X\)",
+        ),
         ({"field_shape": (0,)}, r"field_shape: got \(0,\)"),
         ({"field_shape": (4.0,)}, r"field_shape: got \(4\.0,\)"),
         ({"field_shape": [2, 4, 4]}, r"field_shape: got \[2, 4, 4\]"),

@@ -23,6 +23,7 @@ THEORIES = {
     "gaussian centred": theories.gaussian(COVARIANCE),
     "gmm": theories.gmm(*MIXTURE),
     "gmm default": theories.gmm(),
+    "phi4 free": theories.phi4(0.7, 0.0, (5, 3)),
 }
 COUNTS = {"su2": 2000, "su3": 400}  # matrices take longer to draw
 MATRICES = tuple(COUNTS)
@@ -267,9 +268,9 @@ def test_powers_of_a_determinant_and_their_training_are_refused(name):
     with pytest.raises(ValueError, match=r"factor: got 0\.5 for .* with fermions, expected 1"):
         theory.scaled(0.5)
     for without in (theory, THEORIES["su3"]):
-        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian or gmm"):
+        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian, gmm or phi4"):
             without.smooth_action  # noqa: B018
-        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian or gmm"):
+        with pytest.raises(ValueError, match=r"theory: got .*, expected u1, o2, gaussian, gmm or phi4"):
             recipes.dense_plan(without)
 
 
@@ -284,7 +285,11 @@ def test_the_default_mixture_is_the_one_of_the_paper():
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("phi4", {}, "theory: got 'phi4', expected one of u1, schwinger, su2, su3, o2, gaussian, gmm"),
+        ("phi3", {}, "theory: got 'phi3', expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, phi4"),
+        ("phi4", {"m2": 1.0, "lam": 0.1}, "theory: got parameters .*'shape'"),
+        ("phi4", {"m2": -1.0, "lam": 0.0, "shape": (4, 4)}, "m2: got -1.0 at lam = 0, expected a number > 0"),
+        ("phi4", {"m2": 1.0, "lam": -0.1, "shape": (4, 4)}, "lam: got -0.1"),
+        ("phi4", {"m2": 1.0, "lam": 0.1, "shape": (4, 0)}, r"shape: got \(4, 0\), expected two integers"),
         ("u1", {"beta": 1.0}, "theory: got parameters .*'shape'"),
         ("schwinger", {"beta": 1.0, "kappa": -0.1, "shape": (4, 4)}, "kappa: got -0.1, expected a finite number > 0"),
         ("schwinger", {"beta": 1.0, "kappa": 0.0, "shape": (4, 4)}, "kappa: got 0.0, expected a finite number > 0"),

@@ -137,7 +137,7 @@ def analyse(
     tunnelling = None if sector is None or many else _sector(sector, kept[sector], theory)
     rare = tunnelling is not None and 0 < sum(tunnelling.events) < LEAST_EVENTS
     estimates = tuple(
-        _estimate(name, values, known.get(name), record_every, rare and _is_of(name, sector))
+        _estimate(name, values, known.get(name), record_every, rare and _is_of(name, sector, theory))
         for name, values in kept.items()
     )
     acceptance = {
@@ -221,8 +221,10 @@ def _reliable_mean(data: NDArray[Any]) -> tuple[statistics.Mean, bool]:
     return m, 0 < m.tau.error < math.inf and data.size >= LEAST_ESS * max(1.0, 2 * m.tau.tau)
 
 
-def _is_of(name: str, sector: str | None) -> bool:
+def _is_of(name: str, sector: str | None, theory: Theory | None) -> bool:
     """Whether an observable is a function of the sector, such as its square, or follows it, as the sine charge does the charge."""
+    if theory is not None and name in theory.odd:
+        return True
     return sector is not None and name.removesuffix("^2").endswith(sector)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from . import analysis, answers, oracle, sampling, training, variates
+from .arguments import in_one_thread
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,6 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser: argparse.ArgumentParser = vars(arguments).pop("parser")
     if unknown:  # argparse itself would show the usage of refimpl, not of the command
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if vars(arguments).pop("one_thread", False) and argv is None:
+        in_one_thread()
     from refimpl.validation import TargetError, report
     from refimpl.validation.vectors import ChecksumError
 

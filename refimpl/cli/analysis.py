@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
         "what a run says: means against exact values, autocorrelation, convergence, tunnelling",
         "An error or a time that the run is too short to give is shown as a dash, and a note says why.",
     )
+    analyse.set_defaults(one_thread=True)  # exact values of phi^4
     analyse.add_argument("folder", metavar="DIR", help="a run made by `refimpl sample`")
     analyse.add_argument(
         "--thermalisation",

@@ -24,6 +24,14 @@ DEFINITIONS = (
     "plaquette_variance: of the mean over the lattice. plaquette_covariance: of two plaquettes. winding_ceiling: sum over Q of "
     "min(p(Q), p(Q + 1)), the largest rate at which a Metropolis step that proposes Q +- 1 changes the charge."
 )
+DEFINITIONS_OF_PHI4 = (
+    "S = sum over sites of (phi(n + t) - phi(n))^2/2 + (phi(n + x) - phi(n))^2/2 + m2 phi^2/2 + lam phi^4/24, periodic; on an "
+    "extent of 2 both bonds count. Answers exist at lam = 0 (closed forms) and where an extent is 1 or 2 (transfer matrix); "
+    "error: how far two grids differ, relative to each answer. log_partition: log of the integral of exp(-S). susceptibility: "
+    "T X <m^2> of the mean field m. binder: 1 - <m^4>/(3 <m^2>^2). gap: of the transfer matrix along the longer extent, the mass "
+    "where it is long. correlator_t: <P(t) P(0)> of the means P over the slices of one time; T - t is as t, and --json lists "
+    "all t."
+)
 SAMPLED = (
     "Fermions are antiperiodic in time; periodic ones are in the library only (refimpl.exact.schwinger). Sampled numbers are "
     "shown as value(error), the error in the last two digits. With --json every number is a plain one under its name; errors of "
@@ -43,6 +51,8 @@ def add(commands: Any) -> None:
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
     parsers = theory_parsers(theories, text, _exact, SMOOTH)
     parsers[SMOOTH.index("u1")].epilog = DEFINITIONS
+    parsers[SMOOTH.index("phi4")].epilog = DEFINITIONS_OF_PHI4
+    parsers[SMOOTH.index("phi4")].set_defaults(command=_exact_phi4, one_thread=True)
     sampled = "two flavours of Wilson fermions by reweighting exact samples without them"
     for name, n, what in (
         ("schwinger", 1, f"the Schwinger model, {sampled}; by quadrature on 2 x 2 sites"),
@@ -74,6 +84,39 @@ def _exact(arguments: argparse.Namespace) -> int:
     parameters = dict(theory.parameters)
     answers, distribution = _answers(theory)
     _print(arguments.json, THEORIES[theory.name].partition(" (default")[0], parameters, answers, distribution)
+    return 0
+
+
+def _exact_phi4(arguments: argparse.Namespace) -> int:
+    from refimpl.exact import free_scalar, phi4
+
+    theory = theory_from(arguments, "phi4")
+    m2, lam, (n_t, n_x) = arguments.m2, arguments.lam, arguments.shape
+    if lam and min(n_t, n_x) > phi4.WIDEST:
+        raise ValueError(
+            f"--shape: got {n_t} {n_x} at lam = {lam:g}, expected an extent of 1 or {phi4.WIDEST}, or --lam 0: others have no "
+            f"exact answers; `refimpl sample phi4 --m2 {m2:g} --lam {lam:g} --shape {n_t} {n_x} --out DIR` estimates them"
+        )
+    found = phi4.answers(m2, lam, (n_t, n_x))
+    answers = {
+        "log_partition": found.log_partition,
+        "phi_squared": found.phi_squared,
+        "phi_fourth": found.phi_fourth,
+        "magnetisation": 0.0,
+        **({} if lam else {"absolute_magnetisation": free_scalar.absolute_magnetisation(m2, (n_t, n_x))}),
+        "magnetisation_squared": found.susceptibility / (n_t * n_x),
+        "magnetisation_fourth": found.magnetisation_fourth,
+        "susceptibility": found.susceptibility,
+        "binder": found.binder,
+        **({} if found.gap is None else {"gap": found.gap}),
+        "error": found.error,
+    }
+    correlator = found.correlator.tolist()
+    if arguments.json:
+        print(json.dumps({**theory.parameters, **answers, "correlator": correlator}, indent=1))
+        return 0
+    times = {f"correlator_{t}": correlator[t] for t in range(n_t // 2 + 1)}
+    _print(False, THEORIES["phi4"], dict(theory.parameters), answers | times, {})
     return 0
 
 

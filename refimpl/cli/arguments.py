@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ def number(text: str, kind: type, good: Callable[[Any], bool], expected: str) ->
     if value is None or not math.isfinite(value) or not good(value):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
     return value
+
+
+def finite(text: str) -> float:
+    """A finite number."""
+    return float(number(text, float, lambda v: True, "a finite number"))
 
 
 def positive(text: str) -> float:
@@ -50,6 +57,17 @@ def count(text: str) -> int:
 def seed(text: str) -> int:
     """An integer of at least 0."""
     return int(number(text, int, lambda v: v >= 0, "an integer >= 0"))
+
+
+def in_one_thread() -> None:
+    """Start this process again with BLAS in one thread, unless the environment says how many: many only slow small matrices down.
+
+    The number is read when NumPy is loaded, which is before any command begins.
+    """
+    if not any(name.endswith("_NUM_THREADS") for name in os.environ):
+        os.execve(
+            sys.executable, [sys.executable, "-m", "refimpl", *sys.argv[1:]], {**os.environ, "OMP_NUM_THREADS": "1"}
+        )
 
 
 def emit(text: str, out: str | None) -> None:

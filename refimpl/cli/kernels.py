@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KERNELS = {
     "hmc": "Hybrid Monte Carlo, with fermions of their exact determinant",
     "l2hmc": "the generalized leapfrog of --model",
+    "fourier": "HMC whose momenta are those of a free field, without critical slowing down",
     "winding": "HMC and a winding step in turn",
     "flux": "HMC and a flux heat bath in turn",
     "orbit": "HMC and a flux drawn from pure gauge theory (C1) in turn",
@@ -28,11 +29,14 @@ OF_THEORY = {
     "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence"),
     "su2": SUN,
     "su3": SUN,
+    "phi4": ("hmc", "fourier", "l2hmc"),
 }
 # Options that belong to one kernel, and those of its trajectories that all with HMC have.
 OF_KERNEL = {
     "model": "l2hmc",
     "cycle": "l2hmc",
+    "mass2": "fourier",
+    "stiffness": "fourier",
     "proposal_beta": "independence",
     "even_odd": "pseudofermion",
     "mus": "pseudofermion",
@@ -41,6 +45,8 @@ OF_KERNEL = {
 HMC_OPTIONS = ("integrator", "step_size", "steps")
 OPTIONS = ("kernel", *OF_KERNEL, *HMC_OPTIONS)
 HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
+# At 0.2 the zero mode of phi^4 at m2 = 0.1, lam = 24 turns by almost pi in a trajectory, and keeps its size.
+STEP_SIZES = {"phi4": 0.15}
 GAUGE_STEPS = 4  # of the gauge action in a step of the pseudofermions, whose force is smaller and costs far more
 
 
@@ -53,8 +59,12 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
         parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
         parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
     parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
-    parser.add_argument("--step-size", type=positive, help="of HMC (default 0.2)")
+    parser.add_argument("--step-size", type=positive, help=f"of HMC (default {STEP_SIZES.get(theory, 0.2)})")
     parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
+    if "fourier" in kernels:
+        own = parser.add_argument_group("fourier", "momenta have the covariance stiffness k^2 + mass2")
+        own.add_argument("--mass2", type=positive, help="default: mass squared of the closest free field")
+        own.add_argument("--stiffness", type=non_negative, help="default 1; at 0, with --mass2 1, it is HMC")
     if "independence" in kernels:
         text = "of the proposed configurations (default: the closest pure gauge theory)"
         parser.add_argument("--proposal-beta", type=non_negative, metavar="BETA", help=text)
@@ -86,19 +96,31 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
                 f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with {kernel} only"
             )
     hmc = name != "l2hmc" or own["cycle"] is not None
-    for option, default in HMC_DEFAULTS.items():
+    defaults = HMC_DEFAULTS | ({"step_size": STEP_SIZES[theory.name]} if theory.name in STEP_SIZES else {})
+    for option, default in defaults.items():
         if not hmc and own[option] is not None:
             raise ValueError(f"--{option.replace('_', '-')}: got it without HMC, expected --cycle N with it")
         if hmc and own[option] is None:
             own[option] = default
     if name == "pseudofermion":
         own |= _pseudofermions(own, theory)
+    if name == "fourier":
+        own |= _fourier(own, theory)
     if name == "independence" and own["proposal_beta"] is None:
         from refimpl.theories import pure_gauge_beta
 
         p = theory.parameters
         own["proposal_beta"] = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]))
     return {option: value for option, value in own.items() if value is not None}
+
+
+def _fourier(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
+    """The options of Fourier acceleration: those of the closest free field by default, all of whose modes turn alike."""
+    from refimpl.exact import phi4
+
+    p = theory.parameters
+    mass2 = phi4.free_mass(p["m2"], p["lam"], tuple(p["shape"])) if own["mass2"] is None else own["mass2"]
+    return {"mass2": mass2, "stiffness": 1.0 if own["stiffness"] is None else own["stiffness"]}
 
 
 def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
@@ -126,7 +148,7 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
 
     name, action = configuration["kernel"], theory.action
     hmc: list[Kernel] = [trajectories_from(configuration, theory)] if "step_size" in configuration else []
-    if name in ("hmc", "pseudofermion"):
+    if name in ("hmc", "fourier", "pseudofermion"):
         return hmc[0]
     if name == "winding":
         return Cycle([*hmc, Winding(action)])
@@ -150,12 +172,17 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
 
 def trajectories_from(configuration: dict[str, Any], theory: Theory) -> Any:
     """The HMC of a kernel."""
-    from refimpl.kernels import HMC
+    from refimpl.kernels import HMC, FourierHMC
     from refimpl.maps import INTEGRATORS
 
     if configuration["kernel"] == "pseudofermion":
         return _nested(configuration, theory)
     integrator = INTEGRATORS[configuration["integrator"]]
+    if configuration["kernel"] == "fourier":
+        own = {name: configuration[name] for name in ("mass2", "stiffness")}
+        return FourierHMC(
+            theory.action, configuration["step_size"], configuration["steps"], integrator=integrator, **own
+        )
     return HMC(theory.action, configuration["step_size"], configuration["steps"], integrator)
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from refimpl.theories import Theory
 
 # What HMC is tuned by: not what topology freezes, which no step size helps. Elsewhere by the squares of the coordinates.
-TUNED_BY = {**dict.fromkeys(("u1", "schwinger", "su2", "su3"), ("plaquette",)), "o2": ("bond_cosine",)}
+TUNED_BY = {**dict.fromkeys(("u1", "schwinger", "su2", "su3"), ("plaquette",)), "o2": ("bond_cosine",),
+            "phi4": ("phi^2", "|magnetisation|")}  # fmt: skip
 TUNING_CHAINS, TUNING_CHAINS_WITH_FERMIONS = 64, 8
 TUNING_STEPS = (5, 10, 20)
-TUNING_THERMALISATION = {"exact": 0, "gauge": 20, "hot": 200, "cold": 200}  # trajectories
+TUNING_THERMALISATION = {"exact": 0, "gauge": 20, "free": 50, "hot": 200, "cold": 200}  # trajectories
 MODEL = "model"  # where a run keeps its copy of the weights
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
@@ -54,7 +55,7 @@ def add(commands: Any) -> None:
         text = f"find step size and steps of HMC that cost least per independent {what}"
         parser.add_argument("--tune", action="store_true", help=text)
         parser.add_argument("--chains", type=count, help="default 64")
-        _start_option(parser, "kappa" in OWN[name])
+        _start_option(parser, name)
         parser.add_argument("--seed", type=seed, help="default 0")
         parser.add_argument("--record-every", type=count, metavar="K", help="trajectories between records (default 1)")
         parser.add_argument(
@@ -98,8 +99,8 @@ def _sample(arguments: argparse.Namespace) -> int:
         if n_steps < manifest["done"]:
             raise ValueError(f"--trajectories: got {n_steps}, expected at least {manifest['done']}, which are done")
     theory = _theory(configuration)
-    if arguments.resume is None and configuration["start"] == "gauge":
-        print(_gauge_start(theory), file=sys.stderr)
+    if arguments.resume is None and configuration["start"] == _near(theory.name):
+        print(_near_start(theory), file=sys.stderr)
     kernel = kernel_from(configuration, theory, model)
     weights = {f"{MODEL}/weights.npz": _weights(model)} if "model" in configuration else {}
     try:
@@ -129,20 +130,30 @@ def _sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _start_option(parser: argparse.ArgumentParser, fermions: bool) -> None:
-    text = "equilibrium (default), random or zero"
-    if fermions:
+def _near(theory: str) -> str:
+    """What `Theory.near` is called."""
+    return "free" if theory == "phi4" else "gauge"
+
+
+def _start_option(parser: argparse.ArgumentParser, theory: str) -> None:
+    text, near = "equilibrium (default), random or zero", [_near(theory)] if {"kappa", "lam"} & set(OWN[theory]) else []
+    if theory == "phi4":
+        text = (
+            "equilibrium (default where rejection is fast: at lam = 0, or on small lattices), the closest free field (default "
+            "otherwise), random, or zero"
+        )
+    elif near:
         text = (
             "equilibrium (default where there is an exact sampler: without fermions, or on small lattices), pure gauge "
             "configurations at the closest beta (default otherwise), random, or unit links"
         )
-    parser.add_argument("--start", choices=["exact", *(["gauge"] if fermions else []), "hot", "cold"], help=text)
+    parser.add_argument("--start", choices=["exact", *near, "hot", "cold"], help=text)
 
 
 def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a run what it is, as JSON: theory, parameters, kernel and start, with all defaults filled in."""
     theory = theory_from(arguments, arguments.theory)
-    start = arguments.start or ("exact" if theory.sample is not None else "gauge")
+    start = arguments.start or ("exact" if theory.sample is not None else _near(theory.name))
     _start(start, theory)
     return {
         "theory": theory.name,
@@ -224,7 +235,12 @@ def _theory(configuration: dict[str, Any]) -> Theory:
 
 def _start(start: str, theory: Theory) -> Callable[..., Any]:
     """The initial fields, ``(rng, n) -> x``; raises `ValueError` where there are none of this kind."""
-    known = {"exact": theory.sample, "gauge": theory.near, "hot": theory.start, "cold": lambda rng, n: theory.cold(n)}
+    known = {
+        "exact": theory.sample,
+        _near(theory.name): theory.near,
+        "hot": theory.start,
+        "cold": lambda rng, n: theory.cold(n),
+    }
     found = known[start]
     if found is None:
         others = ", ".join(name for name, fields in known.items() if fields is not None)
@@ -233,13 +249,17 @@ def _start(start: str, theory: Theory) -> Callable[..., Any]:
     return found
 
 
-def _gauge_start(theory: Theory) -> str:
+def _near_start(theory: Theory) -> str:
     """What a user should know of a start that is not equilibrium."""
+    from refimpl.exact import phi4
     from refimpl.theories import pure_gauge_beta
 
-    p = theory.parameters
-    beta = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]), theory.colours)
-    what = f"exact pure gauge configurations at beta = {beta:.4g}, the closest"
+    p, shape = theory.parameters, tuple(theory.parameters["shape"])
+    if theory.name == "phi4":
+        what = f"free fields of mass squared {phi4.free_mass(p['m2'], p['lam'], shape):.4g}, the closest"
+    else:
+        beta = pure_gauge_beta(p["beta"], p["kappa"], shape, theory.colours)
+        what = f"exact pure gauge configurations at beta = {beta:.4g}, the closest"
     return f"refimpl: start: {what}; `refimpl analyse` cuts what thermalises"
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, extent, non_negative
+from .arguments import command, count, extent, finite, non_negative
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
@@ -20,6 +20,7 @@ THEORIES = {
     "o2": "the periodic chain of O(2) spins",
     "gaussian": "a Gaussian",
     "gmm": "a Gaussian mixture (default: two components at (-2, 0) and (2, 0))",
+    "phi4": "the two-dimensional phi^4 theory of a real field",
 }
 OWN = {
     "u1": ("beta", "shape"),
@@ -29,10 +30,11 @@ OWN = {
     "o2": ("beta", "length"),
     "gaussian": ("covariance", "mean"),
     "gmm": ("weights", "means", "covariances"),
+    "phi4": ("m2", "lam", "shape"),
 }
 OPTIONAL = {"su2": ("kappa",), "su3": ("kappa",), "gaussian": ("mean",), "gmm": OWN["gmm"]}
 # Whose actions have the second derivatives that a generalized leapfrog and its training need.
-SMOOTH = ("u1", "o2", "gaussian", "gmm")
+SMOOTH = ("u1", "o2", "gaussian", "gmm", "phi4")
 
 
 def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
@@ -43,8 +45,17 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     if "kappa" in names:
         text = "hopping parameter 1/(4 + 2 m0) of the fermions, which are antiperiodic in time (periodic ones: in the library)"
         parser.add_argument("--kappa", type=non_negative, help=text)
+    if "m2" in names:
+        text = "bare mass squared, in a term m2 phi^2/2 of every site; negative only where lam is not 0 (phi4)"
+        parser.add_argument("--m2", type=finite, metavar="M2", help=text)
+    if "lam" in names:
+        text = (
+            "quartic coupling, in a term lam phi^4/24 of every site; other conventions: refimpl.actions.from_... (phi4)"
+        )
+        parser.add_argument("--lam", type=non_negative, metavar="LAMBDA", help=text)
     if "shape" in names:
-        parser.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice extents")
+        kind = count if "phi4" in theories else extent
+        parser.add_argument("--shape", type=kind, nargs=2, metavar=("T", "X"), help="lattice extents, time first")
     if "length" in names:
         parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2)")
     for name, text in {

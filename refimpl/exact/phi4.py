@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ from .free_scalar import Shape
 from .phi4_grids import Answers, checked, first_step, half_line, reach_of, refined
 from .phi4_transfer import transfer_matrix
 
-__all__ = ["Answers", "answers", "free", "quadrature", "sample", "transfer_matrix"]
+__all__ = ["Answers", "acceptance_bound", "answers", "free", "free_mass", "quadrature", "sample", "transfer_matrix"]
 
 Array = NDArray[np.float64]
 
+WIDEST = 2  # the shorter extent of lattices with exact answers where lam is not 0
 LARGEST_LINE = 2000  # points of a quadrature
-BATCH, PATIENCE = 10_000, 1_000  # fields proposed at a time, and batches without one accepted
+BATCH, BATCH_NUMBERS = 10_000, 2_000_000  # the most fields, and numbers in them, proposed at a time
+PATIENCE = 1_000  # batches without a field accepted
+# What lam <phi^2> counts in the mass of the free field that is accepted most, and of the closest one.
+PROPOSED, CLOSEST = 1 / 6, 1 / 2
 
 
 def answers(m2: float, lam: float, shape: Shape) -> Answers:
@@ -121,40 +126,63 @@ _RINGS: dict[int, Callable[[Array, Array, int], Ring]] = {1: _one_site, 2: _two_
 
 # --- sampler ----------------------------------------------------------------------------------------------------------
 def sample(rng: np.random.Generator, n: int, m2: float, lam: float, shape: Shape) -> Array:
-    """``n`` independent configurations ``(n, T, X)`` by rejection from a free field: for small lattices.
+    """``n`` independent configurations ``(n, T, X)`` by rejection from a free field: for small lattices, or small ``lam``.
 
     With ``b = (M2 - m2)/2`` and ``c = lam/24`` the density is that of a free field of mass ``M2`` times
     ``exp(-sum (c phi^4 - b phi^2 + b^2/4c))``, which is at most 1 and is the probability to accept. The mean acceptance is largest
-    where ``M2 = m2 + lam <phi^2>/6`` in the free field, and falls exponentially with the volume.
+    where ``M2 = m2 + lam <phi^2>/6`` in the free field, and falls exponentially with the volume: `acceptance_bound`.
     """
     shape = checked(m2, lam, shape)
     if lam == 0:
         return free_scalar.sample(rng, n, m2, shape)
     if not free_scalar.is_integer(n) or n < 1:
         raise ValueError(f"n: got {n!r}, expected an integer >= 1")
-    free_m2 = _best_mass(m2, lam, shape)
-    centre = 6 * (free_m2 - m2) / lam  # where c phi^4 - b phi^2 is lowest, in phi^2
+    mass2, bound = _free_mass(m2, lam, shape, PROPOSED), acceptance_bound(m2, lam, shape)
+    centre = 6 * (mass2 - m2) / lam  # where c phi^4 - b phi^2 is lowest, in phi^2
+    most = max(1, min(BATCH, BATCH_NUMBERS // math.prod(shape)))
     found: list[Array] = []
     wanted, misses = n, 0
     while wanted > 0:
-        x = free_scalar.sample(rng, BATCH, free_m2, shape)
+        x = free_scalar.sample(rng, most if wanted > most * bound else math.ceil(wanted / bound), mass2, shape)
         exponent = lam / 24 * ((x * x - centre) ** 2).sum(axis=(1, 2))
-        x = x[rng.random(BATCH) < np.exp(-exponent)]
+        x = x[rng.random(len(x)) < np.exp(-exponent)]
         misses = 0 if len(x) else misses + 1
         if misses == PATIENCE:
             raise ValueError(
-                f"shape: got {shape}, on which no field of {BATCH * PATIENCE} was accepted; expected a smaller one"
+                f"shape: got {shape}, on which no field of {most * PATIENCE} was accepted; expected a smaller one"
             )
         found.append(x[:wanted])
         wanted -= len(x)
     return np.concatenate(found)
 
 
-def _best_mass(m2: float, lam: float, shape: Shape) -> float:
-    """The root of ``M2 = m2 + lam <phi^2>/6``, whose right side falls with M2, by bisection."""
+def acceptance_bound(m2: float, lam: float, shape: Shape) -> float:
+    """A probability that the mean acceptance of `sample` is not below: ``exp(-V lam <phi^2>^2/12)`` of the field it proposes.
+
+    This is Jensen's inequality for the mean of the exponent, ``c (phi^2 - <phi^2>)^2`` at every site.
+    """
+    shape = checked(m2, lam, shape)
+    second = free_scalar.second_moment(_free_mass(m2, lam, shape, PROPOSED), shape)
+    return math.exp(-math.prod(shape) * lam * second * second / 12)
+
+
+def free_mass(m2: float, lam: float, shape: Shape) -> float:
+    """Mass squared of the free field that is closest: ``M2 = m2 + lam <phi^2>/2``, the Gaussian (Hartree) approximation.
+
+    Of all free fields it has the smallest Kullback-Leibler divergence from ``exp(-S)``. A field of two wells, whose sign is
+    random, has no close one.
+    """
+    return _free_mass(m2, lam, checked(m2, lam, shape), CLOSEST)
+
+
+@lru_cache(maxsize=64)
+def _free_mass(m2: float, lam: float, shape: Shape, share: float) -> float:
+    """The root of ``M2 = m2 + share lam <phi^2>``, whose right side falls with M2, by bisection."""
+    if lam == 0:
+        return m2
 
     def excess(mass2: float) -> float:
-        return mass2 - m2 - lam * free_scalar.second_moment(mass2, shape) / 6
+        return mass2 - m2 - share * lam * free_scalar.second_moment(mass2, shape)
 
     low, high = 1e-6, max(1.0, m2) + lam
     while excess(high) < 0:

@@ -69,7 +69,8 @@ class Architecture:
 
     Parameters
     ----------
-    field_shape : shape of the field of one chain: ``(2, T, X)`` links, ``(N,)`` a chain of angles, ``(D,)`` a real field.
+    field_shape : shape of the field of one chain: ``(2, T, X)`` links, ``(N,)`` a chain of angles, ``(D,)`` or ``(T, X)`` a real
+        field.
     angular : angles on the circle (the position update is projective) or real numbers (affine).
     n_layers : number of leapfrog layers.
     v_net, x_net : nets of the momentum and of the position updates (`refimpl.nets.Net`), None for none. Without an
@@ -106,10 +107,12 @@ class Architecture:
         shape = self.field_shape
         if (
             not isinstance(shape, tuple)
-            or len(shape) not in (1, 3)
+            or len(shape) not in ((1, 3) if self.angular else (1, 2, 3))
             or any(not isinstance(n, int) or n < 1 for n in shape)
         ):
-            raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X), (N,) or (D,)")
+            raise ValueError(
+                f"field_shape: got {shape!r}, expected (2, T, X), (N,) or, of real numbers, (D,) or (T, X)"
+            )
         if len(shape) == 3 and (shape[0] != 2 or min(shape) < 2 or not self.angular):
             raise ValueError(f"field_shape: got {shape!r}, expected (2, T, X) angles with extents of at least 2")
         check_integer("n_layers", self.n_layers, 1)
@@ -165,9 +168,9 @@ class Architecture:
             if len(shape) == 1:
                 out[k] = np.arange(shape[0]) % 2 == k % 2
             elif self.mask == "checkerboard":
-                out[k] = parity_mask(shape[1:], k)  # type: ignore[arg-type]
+                out[k] = parity_mask(shape[-2:], k)  # type: ignore[arg-type]
             else:
-                out[k] = stripe_mask(shape[1:], k % 2, 2, k // 2)  # type: ignore[arg-type]
+                out[k] = stripe_mask(shape[-2:], k % 2, 2, k // 2)  # type: ignore[arg-type]
         return out
 
     def time_encoding(self, k: int) -> Array | None:

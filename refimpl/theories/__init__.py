@@ -9,9 +9,11 @@ from .base import Squared, Theory
 from .gauge import schwinger, su2, su3, u1
 from .matching import pure_gauge_beta
 from .plain import Coordinate, Nearest, gaussian, gmm, o2
+from .scalars import Correlator, phi4
 
 __all__ = [
     "Coordinate",
+    "Correlator",
     "Nearest",
     "Squared",
     "Theory",
@@ -19,6 +21,7 @@ __all__ = [
     "gaussian",
     "gmm",
     "o2",
+    "phi4",
     "pure_gauge_beta",
     "schwinger",
     "su2",
@@ -37,6 +40,7 @@ def by_name(name: str, **parameters: Any) -> Theory:
         "o2": o2,
         "gaussian": gaussian,
         "gmm": gmm,
+        "phi4": phi4,
     }
     if name not in functions:
         raise ValueError(f"theory: got {name!r}, expected one of {', '.join(functions)}")

@@ -60,8 +60,9 @@ class Theory:
         known. symmetric : whether sectors q and -q are equally likely, so that the mean is 0 though no probability is known.
     together : names -> a function that returns as many observables at once, where that is cheaper.
     near : ``(rng, n) -> x``, independent configurations of a distribution close to this one, to start from where there is no
-        exact sampler: pure gauge theory at `refimpl.theories.pure_gauge_beta`.
+        exact sampler: pure gauge theory at `refimpl.theories.pure_gauge_beta`, a free field.
     at_beta : ``beta -> Theory``, where the action is proportional to beta.
+    odd : observables that change sign with the sector though not called after it: they are known no better than it is.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Theory:
     near: Sampler | None = None
     at_beta: Callable[[float], Theory] | None = None
     symmetric: bool = False
+    odd: tuple[str, ...] = ()
 
     @property
     def has_sectors(self) -> bool:
@@ -110,7 +112,7 @@ class Theory:
         """The action, for trajectories that are differentiated; raises `ValueError` where it has no second derivatives."""
         if not hasattr(self.action, "hessian_product"):
             raise ValueError(
-                f"theory: got {self.name!r}, expected u1, o2, gaussian or gmm: generalized leapfrogs and their training need "
+                f"theory: got {self.name!r}, expected u1, o2, gaussian, gmm or phi4: generalized leapfrogs and their training need "
                 "second derivatives of the action, which SU(N) and fermions do not have here"
             )
         return cast(actions.SmoothAction, self.action)

@@ -12,6 +12,7 @@ from .chains import chains_recording, chains_workers
 from .fermions import dirac
 from .l2hmc import l2hmc_sample, l2hmc_train
 from .matrices import su3
+from .phi4 import phi4_hmc
 from .timing import Item, Timing, table, timings
 from .u1 import u1_hmc
 
@@ -31,6 +32,10 @@ ITEMS: dict[str, Item] = {
             f"{extent}x{extent}, {chains} chains": (chains, extent)
             for extent, chains in ((4, 256), (8, 64), (8, 256), (16, 64), (64, 32))
         },
+    ),
+    "phi4-hmc": Item(
+        phi4_hmc,
+        {f"{extent}x{extent}, {chains} chains": (chains, extent) for extent, chains in ((8, 64), (16, 64), (32, 64))},
     ),
     "l2hmc-sample": Item(l2hmc_sample, _L2HMC_CASES),
     "l2hmc-train": Item(l2hmc_train, _L2HMC_CASES),
