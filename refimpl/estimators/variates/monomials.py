@@ -63,6 +63,7 @@ class LocalFields:
         means = np.broadcast_to(x.mean(axis=2, keepdims=True), x.shape)
         self._linear = (x, means, propagator.mass2 * propagator(x))
         self._monomials: dict[Monomial, Array] = {(0, 0, 0): np.ones_like(x)}
+        self._brackets: dict[Monomial, Array] = {}
 
     def monomial(self, powers: Monomial) -> Array:
         if powers not in self._monomials:
@@ -72,11 +73,13 @@ class LocalFields:
 
     def bracket(self, powers: Monomial) -> Array:
         """``B_h = sum_i s_i dh/dl_i - h psi``."""
-        result = -self.monomial(powers) * self.psi
-        for i, power in enumerate(powers):
-            if power:
-                result += (self._contractions[i] * power) * self.monomial(_lowered(powers, i))
-        return result
+        if powers not in self._brackets:
+            result = -self.monomial(powers) * self.psi
+            for i, power in enumerate(powers):
+                if power:
+                    result += (self._contractions[i] * power) * self.monomial(_lowered(powers, i))
+            self._brackets[powers] = result
+        return self._brackets[powers]
 
     def slope(self, powers: Monomial, j: int) -> Array:
         """``dB_h/dl_j`` at fixed psi: ``sum_i s_i d2h/dl_i dl_j - psi dh/dl_j``, the bracket of ``dh/dl_j``."""

@@ -34,9 +34,8 @@ def ridge(features: Array, targets: Array, folds: int = 5, centred: bool = True)
     left_over = np.zeros((len(PENALTIES), targets.shape[1]))
     for part in np.array_split(np.arange(len(features)), folds):
         rest = np.delete(np.arange(len(features)), part)
-        path = _Path(features[rest], targets[rest], centred)
-        for i, penalty in enumerate(PENALTIES):
-            left_over[i] += ((targets[part] - path.prediction(features[part], penalty)) ** 2).sum(axis=0)
+        residuals = targets[part] - _Path(features[rest], targets[rest], centred).predictions(features[part])
+        left_over += np.einsum("pnt,pnt->pt", residuals, residuals)
     best = left_over.argmin(axis=0)
     coefficients = _Path(features, targets, centred).coefficients(PENALTIES[best])
     return Fit(coefficients, left_over.min(axis=0) / len(features))
@@ -58,12 +57,12 @@ class _Path:
         self._values = np.maximum(values, 0)
         self._projections = self._vectors.T @ (z.T @ (targets - self._target_mean)) / n
 
-    def coefficients(self, penalties: Array | float) -> Array:
-        """``(feature, target)``, of features as they came; one penalty, or one for each target."""
-        return self._scale[:, None] * (self._vectors @ self._shrunk(penalties))
+    def coefficients(self, penalties: Array) -> Array:
+        """``(feature, target)``, of features as they came, with one penalty for each target."""
+        shrunk = self._projections / (self._values[:, None] + penalties)
+        return self._scale[:, None] * (self._vectors @ shrunk)
 
-    def prediction(self, features: Array, penalty: float) -> Array:
-        return self._target_mean + (features - self._mean) @ self.coefficients(penalty)
-
-    def _shrunk(self, penalties: Array | float) -> Array:
-        return self._projections / (self._values[:, None] + np.asarray(penalties))
+    def predictions(self, features: Array) -> Array:
+        """``(penalty, n, target)`` for every penalty."""
+        rotated = ((features - self._mean) * self._scale) @ self._vectors
+        return self._target_mean + rotated @ (self._projections / (self._values[:, None] + PENALTIES[:, None, None]))

@@ -53,6 +53,7 @@ ODD: tuple[Monomial, ...] = (
 )
 PRODUCTS = EVEN[:2]
 MASS_FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
+SCAN = 250  # configurations that tell the masses apart
 CHUNK = 1 << 18  # complex numbers that an array of the overlap terms may have: more would leave the cache
 
 
@@ -248,23 +249,24 @@ def values(variates: Sequence[TwoStageVariate], x: ArrayLike) -> Array:
 # --- fits -------------------------------------------------------------------------------------------------------------
 def fitted_stage(action: Phi4, x: Array, mass2: float | None = None) -> Stage:
     """Stage 1 of configurations ``(n, T, X)``, with the mass that leaves least on folds of them unless there is one."""
-    shape = (x.shape[1], x.shape[2])
+    if mass2 is None:
+        some = x[:: max(1, len(x) // SCAN)]
+        masses = [factor * _curvature(action, x) for factor in MASS_FACTORS]
+        mass2 = min(masses, key=lambda mass: _slice_fit(action, some, mass)[1])
+    return _slice_fit(action, x, mass2)[0]
+
+
+def _slice_fit(action: Phi4, x: Array, mass2: float) -> tuple[Stage, float]:
+    """Stage 1 with this mass, and the variance that it leaves of slice means on folds of the configurations."""
+    propagator = Propagator((x.shape[1], x.shape[2]), float(mass2))
+    few = max(1, CHUNK // x[0].size)
+    fields = (LocalFields(action, propagator, x[i : i + few]) for i in range(0, len(x), few))
+    modes = np.concatenate([brackets(some, EVEN) for some in fields])
     targets = of_momentum(x.mean(axis=2))
-    masses = (mass2,) if mass2 is not None else tuple(factor * _curvature(action, x) for factor in MASS_FACTORS)
-    found: list[tuple[float, Stage]] = []
-    for mass in masses:
-        propagator = Propagator(shape, float(mass))
-        few = max(1, CHUNK // x[0].size)
-        modes = np.concatenate(
-            [brackets(LocalFields(action, propagator, x[i : i + few]), EVEN) for i in range(0, len(x), few)]
-        )
-        # Real and imaginary parts of one configuration stay together, so that no fold knows anything of another.
-        fits = [
-            ridge(_parts(modes[:, :, p]), _parts(targets[:, p, None]), centred=False) for p in range(targets.shape[1])
-        ]
-        left = float(np.sum(multiplicities(shape[0]) * [fit.left_over[0] for fit in fits]))
-        found.append((left, Stage(action, propagator, np.stack([fit.coefficients[:, 0] for fit in fits]))))
-    return min(found, key=lambda pair: pair[0])[1]
+    # Real and imaginary parts of one configuration stay together, so that no fold knows anything of another.
+    fits = [ridge(_parts(modes[:, :, p]), _parts(targets[:, p, None]), centred=False) for p in range(targets.shape[1])]
+    left = multiplicities(x.shape[1]) @ np.array([fit.left_over[0] for fit in fits])
+    return Stage(action, propagator, np.stack([fit.coefficients[:, 0] for fit in fits])), float(left)
 
 
 def n_features(n_t: int) -> int:
