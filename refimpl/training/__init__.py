@@ -4,7 +4,8 @@ from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoin
 from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
-from .optimise import Adam, Rate
+from .optimise import Adam, Decline, Rate
+from .variate import FitError, Neural, Trained, transferred
 
 __all__ = [
     "LOSSES",
@@ -12,9 +13,13 @@ __all__ = [
     "Adam",
     "Annealing",
     "Checkpoint",
+    "Decline",
+    "FitError",
+    "Neural",
     "Rate",
     "Recipe",
     "Term",
+    "Trained",
     "TrainingError",
     "fit",
     "load_checkpoint",
@@ -24,4 +29,5 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "start",
+    "transferred",
 ]

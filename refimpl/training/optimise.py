@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,34 @@ class Rate:
         if self.schedule == "cosine":
             return self.initial * 0.5 * (1 + math.cos(math.pi * min(n, 1.0)))
         return self.initial * self.decay ** (math.floor(n) if self.schedule == "staircase" else n)
+
+
+@dataclass(frozen=True)
+class Decline:
+    """Learning rate at step n: ``initial decay^(n/every)`` up to step ``last``, ``floor`` after it (Bedaque 2023, eq. 16).
+
+    The defaults are those of the paper, where the curve meets the floor: ``10^-3 0.99^685 = 1.02 10^-6``.
+    """
+
+    initial: float = 1e-3
+    decay: float = 0.99
+    every: float = 1000
+    last: int = 685_000
+    floor: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("initial", "decay", "every"):
+            check_number(name, getattr(self, name), 0, above=True)
+        check_number("floor", self.floor, 0)
+        check_integer("last", self.last, 0)
+
+    def at(self, step: int) -> float:
+        return self.initial * self.decay ** (step / self.every) if step <= self.last else self.floor
+
+    def within(self, steps: int) -> Decline:
+        """The same curve for a budget of so many steps, of which the last twentieth is at the floor."""
+        last = check_integer("steps", steps, 1) * 19 // 20
+        return replace(self, every=self.every * max(last, 1) / max(self.last, 1), last=last)
 
 
 @dataclass(frozen=True)

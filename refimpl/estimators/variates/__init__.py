@@ -6,5 +6,6 @@ what it is worth, `save` and `load` keep it as npz.
 
 from .base import Improvement, cross_fit, improve
 from .files import load, save
+from .neural import NeuralVariate
 
-__all__ = ["Improvement", "cross_fit", "improve", "load", "save"]
+__all__ = ["Improvement", "NeuralVariate", "cross_fit", "improve", "load", "save"]
