@@ -1,7 +1,8 @@
 """Two-dimensional U(1) with open boundaries: independent plaquettes, and all answers are powers of one ratio.
 
-Links ``(chain, 2, T, X)`` as on the torus, without those that would leave the lattice: direction 0 at the last t, direction 1 at the
-last x. They are there, uniform, and nothing depends on them. The ``(T-1)(X-1)`` plaquettes left are independent von Mises angles.
+Links ``(chain, 2, T, X)`` as on the torus, without those that would leave the lattice: direction 0 at the last t,
+direction 1 at the last x. They are there, uniform, and nothing depends on them. The ``(T-1)(X-1)`` plaquettes left
+are independent von Mises angles.
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@ With ``u_p = exp(i x_p)`` and the mean powers ``z_k = (1/n) sum_p u_p^k`` of a g
 
 sums to zero, and ``A[G] = sum_p (d_p G_p - beta sin(x_p) G_p)`` is n times
 
-    prod_j z_(k_j) { a (1 - 1/n) z_a + (beta/2) [z_(a+1) - z_(a-1) - z_a (z_1 - z_-1)] } + (1/n) sum_j k_j [z_(a+k_j) - z_a z_(k_j)] prod_(i != j) z_(k_i)
+    prod_j z_(k_j) { a (1 - 1/n) z_a + (beta/2) [z_(a+1) - z_(a-1) - z_a (z_1 - z_-1)] }
+        + (1/n) sum_j k_j [z_(a+k_j) - z_a z_(k_j)] prod_(i != j) z_(k_i)
 
-(the factor of -i makes all coefficients real). So a fitted f is one polynomial in power sums, however it was put together.
+(the factor of -i makes all coefficients real). So a fitted f is one polynomial in power sums, however it was put
+together.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ class FieldTerm:
 def field_terms(harmonics: int, products: int, orders: int, both_signs: bool) -> tuple[FieldTerm, ...]:
     """Terms with ``|harmonic| <= harmonics`` and up to ``products`` factors ``z_k``, ``|k| <= orders``.
 
-    Reversing all signs conjugates a divergence, up to its sign: where only real parts matter, positive harmonics say everything.
+    Reversing all signs conjugates a divergence, up to its sign: where only real parts matter, positive harmonics say
+    everything.
     """
     leading = [a for a in range(-harmonics, harmonics + 1) if a > 0 or (both_signs and a < 0)]
     powers = [k for k in range(-orders, orders + 1) if k]

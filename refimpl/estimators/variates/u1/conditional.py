@@ -4,9 +4,9 @@ Given the sum s of a group of n plaquettes, the mean of ``exp(i x)`` over q of t
 
     E_q(s) = sum_k a_(k-1)^q a_k^(n-q) exp(i k s) / sum_k a_k^n exp(i k s),    a_k = exp(-beta) I_k(beta),
 
-and plaquettes of different groups are independent once the sums are given. So ``Re prod_groups E_q(s)`` has the mean of the Wilson loop
-of area A = q times the number of groups, and less variance (Rao and Blackwell). One group that is the whole lattice has s = 0 and no
-variance: that is the exact answer itself.
+and plaquettes of different groups are independent once the sums are given. So ``Re prod_groups E_q(s)`` has the mean
+of the Wilson loop of area A = q times the number of groups, and less variance (Rao and Blackwell). One group that is
+the whole lattice has s = 0 and no variance: that is the exact answer itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ....lattice import check_number, check_shape, plaquette_angles, site_sum
+from ....lattice import check_shape, plaquette_angles, site_sum
 from ..files import KINDS
 from .groups import Grouping, check_masks, few_at_a_time, group_sums
 from .stein import Loop, check_beta, checked_links, enclosed, loop
@@ -76,7 +76,7 @@ class ConditionalMeanVariate:
     def improved(self, x: Array) -> Array:
         """O - f by itself, ``(chain,)``."""
         x = checked_links(x, self.field_shape)
-        charge = enclosed(self.observable, self.field_shape[1:]) // self.masks.shape[1]
+        charge = enclosed(self.observable, self.masks.shape[2:]) // self.masks.shape[1]
         mean = GroupMean(self.beta, int(self.masks[0, 0].sum()), charge)
         result = np.empty(len(x))
         for part, links in few_at_a_time(x):

@@ -1,13 +1,14 @@
 """The factorised variate of 2D U(1): fitted bases for disjoint groups of plaquettes, and products of what they leave.
 
-Groups of n plaquettes carry q plaquettes of a loop each. With ``w`` the mean of ``prod u_p`` over the q-subsets of a group, ``u = exp(i x)``,
-and ``f = A[G]`` a Stein variate of the plaquettes of that group (`algebra`), ``r = w - f`` has the mean of w, given all other groups:
+Groups of n plaquettes carry q plaquettes of a loop each. With ``w`` the mean of ``prod u_p`` over the q-subsets of a
+group, ``u = exp(i x)``, and ``f = A[G]`` a Stein variate of the plaquettes of that group (`algebra`), ``r = w - f``
+has the mean of w, given all other groups:
 
     <Re prod_groups r> = <Re prod_groups w> = <W(A)>,    A = q times the number of groups,
 
-exactly, whatever the coefficients of f, since the supports are disjoint. Fluctuations of r multiply to second order in the product:
-this is what a variate that is linear in the features of the whole lattice does not see. For one group that holds the whole lattice the
-fit is linear and the variate is a plain one.
+exactly, whatever the coefficients of f, since the supports are disjoint. Fluctuations of r multiply to second order
+in the product: this is what a variate that is linear in the features of the whole lattice does not see. For one group
+that holds the whole lattice the fit is linear and the variate is a plain one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ....lattice import check_integer, plaquette_angles, site_sum
 from ..base import check_enough
 from ..files import KINDS
-from .algebra import FieldTerm, Monomial, Powers, field_terms, highest_order, polynomials
+from .algebra import FieldTerm, Powers, field_terms, highest_order, polynomials
 from .groups import Grouping, check_masks, few_at_a_time, group_sums, spread
 from .regression import regression
 from .stein import Loop, check_beta, checked_links, enclosed, link_field, loop
@@ -107,7 +108,7 @@ class GroupVariate:
     @property
     def charge(self) -> int:
         """Plaquettes of the loop in a group."""
-        return enclosed(self.observable, self.field_shape[1:]) // self.masks.shape[1]
+        return enclosed(self.observable, self.masks.shape[2:]) // self.masks.shape[1]
 
     def __call__(self, x: Array) -> Array:
         x = checked_links(x, self.field_shape)
@@ -144,8 +145,8 @@ class GroupVariate:
     def field(self, x: Array) -> Array:
         """Link field g ``(chain, 2, T, X)`` whose Stein divergence is `symmetrised` less `improved`; a check, and slow.
 
-        With the groups in any order ``prod w - prod r = sum_P (prod_(Q<P) r_Q) f_P (prod_(Q>P) w_Q)``, and ``f_P M = A[G_P M]`` for a
-        factor M that does not depend on the plaquettes of P.
+        With the groups in any order ``prod w - prod r = sum_P (prod_(Q<P) r_Q) f_P (prod_(Q>P) w_Q)``, and ``f_P M =
+        A[G_P M]`` for a factor M that does not depend on the plaquettes of P.
         """
         x = checked_links(x, self.field_shape)
         angles = plaquette_angles(x)
@@ -164,10 +165,7 @@ class GroupVariate:
         keys, matrix = polynomials(self.terms, self.beta, self.size)
         weights = matrix @ self.coefficients
         groups = [np.exp(1j * angles[:, mask > 0]) for mask in masks]
-        powers = [
-            Powers([np.mean(unit**k, axis=1) for k in range(1, 1 + highest_order(keys, self.charge))])
-            for unit in groups
-        ]
+        powers = [Powers([_mean(unit**k) for k in range(1, 1 + highest_order(keys, self.charge))]) for unit in groups]
         whole = [z.subsets(self.charge, self.size) for z in powers]
         rest = [w - z.polynomial(keys, weights) for w, z in zip(whole, powers, strict=True)]
         result = np.zeros_like(angles)
@@ -236,7 +234,7 @@ class _Rows:
         return regression(slopes, values)
 
     def _chunks(self) -> Any:
-        """Of few configurations at a time: their slice, w ``(chain, place, group)`` and the features ``(chain, place, group, term)``."""
+        """Of few configurations: their slice, w ``(chain, place, group)``, features ``(chain, place, group, term)``."""
         v = self._variate
         for part, links in few_at_a_time(self._x):
             powers = v.powers(plaquette_angles(links), highest_order(self._keys, v.charge)).map(self._places)
@@ -246,6 +244,10 @@ class _Rows:
         """Mean powers of the first partition on the translations of the fit, ``(chain, place, group)``."""
         flat = power[:, 0].reshape(len(power), power.shape[2], -1)
         return np.moveaxis(flat[..., self._moves] if flat.shape[-1] > 1 else flat, 1, -1)
+
+
+def _mean(unit: Complex) -> Complex:
+    return np.asarray(unit.mean(axis=1))
 
 
 def _products_of_others(rest: Complex) -> Complex:

@@ -1,7 +1,8 @@
 """Disjoint groups of plaquettes of two-dimensional U(1): what one can average over, and sums over groups on all translations.
 
-Plaquettes of 2D U(1) are exchangeable: independent but for their sum. A Wilson loop of area A has the mean of ``Re prod exp(i x_P)`` over
-any A different plaquettes, and where these are shared out among disjoint groups, each group may be handled on its own.
+Plaquettes of 2D U(1) are exchangeable: independent but for their sum. A Wilson loop of area A has the mean of ``Re
+prod exp(i x_P)`` over any A different plaquettes, and where these are shared out among disjoint groups, each group
+may be handled on its own.
 """
 
 from __future__ import annotations
@@ -56,10 +57,7 @@ class Grouping:
         Raises `ValueError` for groups that overlap or differ in size, that do not divide the area, or that do not fit.
         """
         shape = check_shape(shape)
-        if self.members is not None:
-            masks = _masks_of(self.members, shape)
-        else:
-            masks = self._random_masks(shape, area)
+        masks = self._random_masks(shape, area) if self.members is None else _masks_of(self.members, shape)
         check_masks(masks, area)
         return masks
 
@@ -69,7 +67,7 @@ class Grouping:
         size = volume // n_groups if self.size is None else self.size
         if n_groups * size > volume or size < 2:
             raise ValueError(
-                f"size: got {n_groups} groups of {size} plaquettes, expected groups of at least 2 that fit on the {volume} of the lattice"
+                f"size: got {n_groups} groups of {size} plaquettes, expected groups of at least 2 that fit on {volume}"
             )
         # All of the lattice in one group is one partition, whatever the order.
         rng, masks = np.random.default_rng(self.seed), []
@@ -123,7 +121,8 @@ def spread(masks: Array) -> bool:
 def group_sums(field: NDArray[Any], masks: Array) -> NDArray[Any]:
     """Sums of ``(chain, T, X)`` over every group on every translation of it, ``(chain, partition, group, T, X)``.
 
-    ``out[.., n] = sum_m mask[m] field[n + m]``, by Fourier transforms; ``(chain, 1, 1, 1, 1)`` where one group is the whole lattice.
+    ``out[.., n] = sum_m mask[m] field[n + m]``, by Fourier transforms; ``(chain, 1, 1, 1, 1)`` where one group is the
+    whole lattice.
     """
     from scipy import fft
 

@@ -4,9 +4,10 @@ Plaquettes are independent there, any plaquette field comes from links, and the 
 
     gamma(x) = 2/(beta I_0) sum_(m >= 1) (-1)^(m+1) I_m(beta) sin(m x) - i/beta
 
-solves ``gamma' - beta sin(x) gamma = exp(i x) - c``, ``c = I_1/I_0``, for all x. So ``exp(i x_P) - f_P = c`` identically, and with the
-enclosed plaquettes in any order ``W - c^A = Re A[sum_P gamma(x_P) c^(P - 1) prod_(Q > P) exp(i x_Q)]``: W less its variate is
-``(I_1/I_0)^A`` on every configuration. On the torus the fields would have to sum to zero, which is all that stands in the way.
+solves ``gamma' - beta sin(x) gamma = exp(i x) - c``, ``c = I_1/I_0``, for all x. So ``exp(i x_P) - f_P = c``
+identically, and with the enclosed plaquettes in any order ``W - c^A = Re A[sum_P gamma(x_P) c^(P - 1) prod_(Q > P)
+exp(i x_Q)]``: W less its variate is ``(I_1/I_0)^A`` on every configuration. On the torus the fields would have to sum
+to zero, which is all that stands in the way.
 
 Links are ``(chain, 2, T, X)`` without those that would leave the lattice (`refimpl.exact.u1_open`).
 """
@@ -126,7 +127,8 @@ class OpenVariate:
     def _coefficients(self) -> list[float]:
         from scipy.special import ive
 
-        largest, result = 2 / (self.beta * ive(0, self.beta)), []
+        largest = 2 / (self.beta * ive(0, self.beta))
+        result: list[float] = []
         while not result or abs(result[-1]) > 1e-18 * largest:
             m = len(result) + 1
             result.append(float((-1) ** (m + 1) * largest * ive(m, self.beta)))

@@ -15,8 +15,8 @@ FOLDS = 5
 def regression(features: Array, values: Array) -> Array:
     """Coefficients of ``values (n,)`` on ``features (n, feature)`` and a constant, which is not returned.
 
-    Features are scaled to variance one. The ridge is the one of `RIDGES` whose coefficients, from four fifths of the rows, leave least
-    variance on the last fifth, in turn.
+    Features are scaled to variance one. The ridge is the one of `RIDGES` whose coefficients, from four fifths of the
+    rows, leave least variance on the last fifth, in turn.
     """
     scale = features.std(axis=0)
     scaled = features / np.where(scale > 0, scale, 1.0)

@@ -1,13 +1,14 @@
 """Stein's identity on the links of two-dimensional U(1), and its fields in terms of plaquettes.
 
-For any field ``g_l`` of the links ``f = sum_l (d_l g_l - g_l d_l S)`` has mean zero (Bedaque 2023, eqs. 5, 6, with derivatives along
-the group, which has no boundary). Where g depends on plaquettes ``x_P`` alone it enters through ``G_P = sum_{l in dP} (+-) g_l`` only:
+For any field ``g_l`` of the links ``f = sum_l (d_l g_l - g_l d_l S)`` has mean zero (Bedaque 2023, eqs. 5, 6, with
+derivatives along the group, which has no boundary). Where g depends on plaquettes ``x_P`` alone it enters through
+``G_P = sum_{l in dP} (+-) g_l`` only:
 
     f = sum_P (d_P G_P - beta sin(x_P) G_P),
 
-gauge invariant. On the torus every plaquette field that comes from links has ``sum_P G_P = 0``, and every field that sums to zero
-comes from links (`link_field`): the curl lemma. ``d_P G_P`` may be taken as if the ``x_P`` were independent, although they add up to
-zero modulo ``2 pi``, since all of G stays in the directions that keep the sum.
+gauge invariant. On the torus every plaquette field that comes from links has ``sum_P G_P = 0``, and every field that
+sums to zero comes from links (`link_field`): the curl lemma. ``d_P G_P`` may be taken as if the ``x_P`` were
+independent, although they add up to zero modulo ``2 pi``, since all of G stays in the directions that keep the sum.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _ZERO_SUM = 1e-10
 def link_field(plaquette_field: ArrayLike) -> Array:
     """The shortest ``g (chain, 2, T, X)`` whose plaquettes ``g_0(n) + g_1(n + 0^) - g_0(n + 1^) - g_1(n)`` are a given G.
 
-    ``g = C^T phi`` with C the plaquette map and ``C C^T phi = G``, the Poisson equation of the torus, by Fourier transforms: covariant
-    under translations. Raises `ValueError` where G ``(chain, T, X)`` does not sum to zero on every configuration.
+    ``g = C^T phi`` with C the plaquette map and ``C C^T phi = G``, the Poisson equation of the torus, by Fourier
+    transforms: covariant under translations. Raises `ValueError` where G ``(chain, T, X)`` does not sum to zero on
+    every configuration.
     """
     from scipy import fft
 
@@ -58,7 +60,7 @@ def without_mean(field: Array) -> Array:
     return field - (site_sum(field) / field[0].size)[:, None, None]
 
 
-def enclosed(observable: Loop, shape: tuple[int, int]) -> int:
+def enclosed(observable: Loop, shape: tuple[int, ...]) -> int:
     """Plaquettes that a loop encloses, or that it leaves out where those are fewer.
 
     All plaquettes of a torus add up to zero modulo ``2 pi``, so that ``W(A) = W(V - A)`` on every configuration.
