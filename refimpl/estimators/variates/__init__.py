@@ -4,8 +4,21 @@ A method's ``fit(configurations, observable)`` returns a variate, ``variate(x)``
 what it is worth, `save` and `load` keep it as npz.
 """
 
+from . import u1
 from .base import Improvement, cross_fit, improve
 from .files import load, save
 from .neural import NeuralVariate
+from .two_stage import TwoStage, TwoStageVariate, values
 
-__all__ = ["Improvement", "NeuralVariate", "cross_fit", "improve", "load", "save"]
+__all__ = [
+    "Improvement",
+    "NeuralVariate",
+    "TwoStage",
+    "TwoStageVariate",
+    "cross_fit",
+    "improve",
+    "load",
+    "save",
+    "u1",
+    "values",
+]
