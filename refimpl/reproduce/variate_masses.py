@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ..actions import Phi4
 from ..ensembles import phi4_fields
-from ..estimators.variates import NeuralVariate, TwoStage, values
+from ..estimators.variates import TwoStage, values
 from ..estimators.variates.base import Variate, improvement
 from ..fits import CoshFit, cosh_fit
 from ..observables import Correlator, scalars
-from ..training import Neural
-from .table import Cell, Panel, Table, bar, check_effort_of_paper, finish
+from ..training import Neural, transferred
+from .table import Cell, Panel, Table, check_effort_of_paper, finish
 
 Array = NDArray[np.float64]
 
@@ -120,26 +120,15 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
 
     found = [Estimate("raw", raw, raw)]
     method = Neural(ACTION, layers=1, neurons=16, delta=0.1, steps=budget.steps, seed=seed)
-    for t in (SHAPE[0] // 2, SHAPE[0] // 4):
-        one = method.train(train, Correlator(t), progress=progress).variate
+    downwards = [Correlator(t) for t in reversed(times)]
+    transfer = transferred(method, train, downwards, budget.transfer, progress=progress)[::-1]
+    quarter = method.train(train, Correlator(SHAPE[0] // 4), progress=progress).variate
+    for t, one in ((SHAPE[0] // 2, transfer[-1]), (SHAPE[0] // 4, quarter)):
         found.append(estimate(f"neural at t = {t}", [one.regressed(train, Correlator(s)) for s in times]))
-        if t == SHAPE[0] // 2:
-            first = one
-    found.append(estimate("neural at all points", transferred(method, budget.transfer, first, train, progress)))
+    found.append(estimate("neural at all points", transfer))
     two_stage = TwoStage(ACTION).fit_slices(train, times)
     found.append(Estimate("two-stage", raw - values(two_stage, test), raw))
     return [*found, Estimate("raw, large", large, large)]
-
-
-def transferred(
-    method: Neural, steps: int, first: NeuralVariate, train: Array, progress: bool
-) -> list[NeuralVariate]:
-    """A variate for each slice t = 0, ..., T//2: ``first`` for the last, every other started from the one above it."""
-    found = [first]
-    for t in bar(range(SHAPE[0] // 2 - 1, -1, -1), "transfer from slice to slice", progress):
-        short = replace(method, steps=steps, schedule=method.rate.end(steps))
-        found.append(short.train(train, Correlator(t), start=found[-1]).variate)
-    return found[::-1]
 
 
 def _correlators(x: Array) -> Array:
