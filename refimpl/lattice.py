@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.float64]
 Program = list[tuple[np.ufunc, Array, Array, Array]]
+CACHE_LINE = 64  # bytes
 
 
 def check_integer(name: str, value: object, least: int, most: int | None = None) -> int:
@@ -165,7 +166,7 @@ def gradient_program(s: Array, v: Array) -> Program:
 def neighbour_program(x: Array, mu: int, out: Array) -> Program:
     """Operations that do ``out = x(n + mu^) + x(n - mu^)`` for scalars ``(chain, T, X)``, by slices."""
     n, before = x.shape[1 + mu], (slice(None),) * (1 + mu)
-    rows_x, rows_out = np.moveaxis(x, 0, -1), np.moveaxis(out, 0, -1)
+    rows_x, rows_out = x.transpose(1, 2, 0), out.transpose(1, 2, 0)
     program: Program = []
     if mu == 1 and n > 2 and rows_x.flags.c_contiguous and rows_out.flags.c_contiguous:
         # Without regard to the ends of the rows, which come last: slices of short rows take several times as long.
@@ -174,8 +175,11 @@ def neighbour_program(x: Array, mu: int, out: Array) -> Program:
     elif n > 2:
         ahead, behind, middle = ((*before, part) for part in (slice(2, None), slice(None, -2), slice(1, -1)))
         program.append((np.add, x[ahead], x[behind], out[middle]))
-    for k in sorted({0, n - 1}):
-        program.append((np.add, x[(*before, (k + 1) % n)], x[(*before, (k - 1) % n)], out[(*before, k)]))
+    # Both ends at once, in two slices that step over what is between them, or backwards.
+    ends, ahead, behind = slice(None, None, max(1, n - 1)), slice(min(1, n - 1), None, -1), slice(None, max(0, n - 2) - 1, -1)
+    if n <= 2:
+        behind = ahead
+    program.append((np.add, x[(*before, ahead)], x[(*before, behind)], out[(*before, ends)]))
     return program
 
 
@@ -235,13 +239,14 @@ def site_sum(field: Array) -> Array:
     bits in any batch, and rounding grows with the logarithm of the volume.
     """
     n_chains = field.shape[0]
-    rows = np.moveaxis(field, 0, -1).reshape(-1, n_chains)
+    rows = field.transpose(*range(1, field.ndim), 0).reshape(-1, n_chains)
     n = len(rows)
     if n == 1:
         return rows[0].copy()
     keep = n - n // 2
-    total = rows[:keep].copy()
-    total[: n - keep] += rows[keep:]
+    total = np.empty_like(rows[:keep])
+    np.add(rows[: n - keep], rows[keep:], total[: n - keep])
+    total[n - keep :] = rows[n - keep : keep]
     while (n := keep) > 1:
         keep = n - n // 2
         total[: n - keep] += total[keep:n]
@@ -256,8 +261,13 @@ def over(per_chain: NDArray[Any], ndim: int) -> NDArray[Any]:
 def chain_last(n_chains: int, *shape: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
     """Uninitialised array ``(chain, *shape)`` whose chain axis is fastest in memory.
 
-    Axes behind ``(chain, mu, t, x)``, the components of matrices and of their momenta, are slowest.
+    Axes behind ``(chain, mu, t, x)``, the components of matrices and of their momenta, are slowest. Memory begins at a cache
+    line: that of `numpy.empty` does not where it is large, and arithmetic with vectors that cross lines takes twice as long.
     """
-    memory = np.empty((*shape[3:], *shape[:3], n_chains), dtype)
-    sites = memory.ndim - len(shape[3:])
-    return np.moveaxis(memory, (-1, *range(len(shape[3:]))), (0, *range(sites, memory.ndim)))
+    extents, kind = (*shape[3:], *shape[:3], n_chains), np.dtype(dtype)
+    n_bytes = math.prod(extents) * kind.itemsize
+    raw = np.empty(n_bytes + CACHE_LINE, np.uint8)
+    begin = -raw.__array_interface__["data"][0] % CACHE_LINE
+    memory = raw[begin : begin + n_bytes].view(kind).reshape(extents)
+    components, last = len(shape[3:]), memory.ndim - 1
+    return memory.transpose(last, *range(components, last), *range(components))

@@ -103,39 +103,38 @@ class Phi4Dynamics:
 
     def kick(self, scale: float) -> None:
         """``v -= scale * force(x)``."""
-        p = self._minus_force()
+        p = self._force(self._p)
         np.multiply(p, scale, p)
-        np.add(self._v, p, self._v)
+        np.subtract(self._v, p, self._v)
 
     def action_and_force(self) -> tuple[Array, Array]:
         """Action ``(chain,)`` and force at the current ``x``, in new arrays."""
-        action = 0.5 * site_sum(self._twice_density())
         force = chain_last(*self._x.shape)
-        np.negative(self._minus_force(), force)
-        return action, force
+        action = 0.5 * site_sum(self._twice_density(force))
+        return action, self._force(force)
 
-    def _minus_force(self) -> Array:
-        p, q, x = self._p, self._q, self._x
-        np.multiply(x, x, p)  # x**3 would call pow
-        np.multiply(p, -self._lam / 6, p)
-        np.subtract(p, 4 + self._m2, p)
-        np.multiply(p, x, p)
+    def _force(self, out: Array) -> Array:
+        q, x = self._q, self._x
+        np.multiply(x, x, out)  # x**3 would call pow
+        np.multiply(out, self._lam / 6, out)
+        np.add(out, 4 + self._m2, out)
+        np.multiply(out, x, out)
         for pair in self._neighbours:
             run(pair)
-            np.add(p, q, p)
-        return p
+            np.subtract(out, q, out)
+        return out
 
-    def _twice_density(self) -> Array:
+    def _twice_density(self, scratch: Array) -> Array:
         p, q, x = self._p, self._q, self._x
         for bonds, square in zip(self._bonds, (p, q), strict=True):
             run(bonds)
-            square *= square
-        p += q
+            np.multiply(square, square, square)
+        np.add(p, q, p)
         np.multiply(x, x, q)
-        potential = q * (self._lam / 12)
-        potential += self._m2
-        potential *= q
-        p += potential
+        np.multiply(q, self._lam / 12, scratch)
+        np.add(scratch, self._m2, scratch)
+        np.multiply(scratch, q, scratch)
+        np.add(p, scratch, p)
         return p
 
 

@@ -60,7 +60,9 @@ class HMC:
             action, force = trajectory(
                 self.action, self.integrator, self.step_size, self.n_steps, x, momenta, state.force
             )
-            delta_h = (action - state.action) + 0.5 * site_sum(momenta * momenta - v_squared)
+            kinetic = np.multiply(momenta, momenta)
+            kinetic -= v_squared
+            delta_h = (action - state.action) + 0.5 * site_sum(kinetic)
             x = representative(x, self.action.angular)
         return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)
 
