@@ -31,11 +31,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...actions import Phi4
-from ...lattice import check_integer, site_sum
+from ...lattice import site_sum
 from ...observables.quantities import Correlator, FieldMoment, quantity
 from .base import check_enough, checked_configurations
 from .files import KINDS
 from .monomials import N_LINEAR, LocalFields, Monomial, Propagator
+from .phi4_fields import check_action, check_observable, checked_fields
 from .ridge import ridge
 
 Array = NDArray[np.float64]
@@ -72,8 +73,7 @@ class TwoStage:
     mass2: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.action, Phi4):
-            raise ValueError(f"action: got {self.action!r}, expected a Phi4")
+        check_action(self.action)
         if self.mass2 is not None and not 0 < self.mass2 < math.inf:
             raise ValueError(f"mass2: got {self.mass2!r}, expected a finite number > 0 or None")
 
@@ -92,9 +92,7 @@ class TwoStage:
 
         Raises `ValueError` for other observables, numbers that are not finite, and no more configurations than features.
         """
-        x = checked_configurations(configurations)
-        if x.ndim != 3:
-            raise ValueError(f"configurations: got shape {x.shape}, expected (n, T, X)")
+        x = checked_fields(configurations)
         for observable in observables:
             check_observable(observable, x.shape[1])
         check_enough(len(x), max(len(EVEN), n_features(x.shape[1])))
@@ -272,14 +270,6 @@ def _slice_fit(action: Phi4, x: Array, mass2: float) -> tuple[Stage, float]:
 def n_features(n_t: int) -> int:
     """Of stage 2."""
     return len(ODD) + len(PRODUCTS) * (n_t // 2 + 1)
-
-
-def check_observable(observable: object, n_t: int) -> None:
-    """Raises `ValueError` unless it is a correlator at a time on the lattice or a moment of the field."""
-    if isinstance(observable, Correlator):
-        check_integer("observable.t", observable.t, 0, n_t - 1)
-    elif not isinstance(observable, FieldMoment):
-        raise ValueError(f"observable: got {observable!r}, expected a Correlator or a FieldMoment")
 
 
 def _curvature(action: Phi4, x: Array) -> float:
