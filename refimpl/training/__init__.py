@@ -5,6 +5,7 @@ from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
+from .plaquette_net import PlaquetteNet
 from .variate import FitError, Neural, Trained, transferred
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Decline",
     "FitError",
     "Neural",
+    "PlaquetteNet",
     "Rate",
     "Recipe",
     "Term",

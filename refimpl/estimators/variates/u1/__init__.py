@@ -3,6 +3,7 @@
 from .conditional import ConditionalMean, ConditionalMeanVariate
 from .factorised import GroupVariate, PlaquetteGroups
 from .groups import Grouping
+from .neural import PlaquetteNetVariate
 from .open_boundary import OpenBoundary, OpenVariate, OpenWilsonLoop
 from .stein import link_field
 
@@ -15,5 +16,6 @@ __all__ = [
     "OpenVariate",
     "OpenWilsonLoop",
     "PlaquetteGroups",
+    "PlaquetteNetVariate",
     "link_field",
 ]
