@@ -1,4 +1,4 @@
-"""The command line: ``refimpl validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``."""
+"""The command line: ``validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``."""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ def add(commands: Any) -> None:
     reproduce.add_argument("--seed", type=seed, default=0, help="default 0")
     effort = reproduce.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
-    effort.add_argument("--full", action="store_true", help="with --paper: the numbers of the paper, which may take hours")
+    effort.add_argument(
+        "--full", action="store_true", help="with --paper: the numbers of the paper, which may take hours"
+    )
 
 
 def _train(arguments: argparse.Namespace) -> int:

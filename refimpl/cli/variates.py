@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,7 @@ METHODS = {
         "neural": "a net of gauge-invariant inputs, trained",
     },
 }
-NET = {"layers": 5, "neurons": 4, "delta": 0.0, "steps": 30_000}
+NET = ("layers", "neurons", "delta", "steps")  # options of nets, as the methods call them
 
 
 def add(commands: Any) -> None:
@@ -45,8 +46,7 @@ def add(commands: Any) -> None:
         "fit a control variate to an observable and measure what it is worth, or use one that was saved",
         "A control variate has mean zero exactly, so that O - f has the mean of O with less variance. `refimpl fit-cv THEORY ...` "
         "fits to some configurations and judges by others, which it makes unless --configurations names a run of refimpl sample "
-        "(with --save-every) or an .npy file of fields; --save keeps the variate, `refimpl fit-cv --load FILE --configurations PATH` "
-        "uses it again.",
+        "(with --save-every) or an .npy file of fields; --save keeps the variate, `refimpl fit-cv --load FILE` uses it again.",
     )
     fit.add_argument("--load", metavar="FILE", help="a variate that was saved, to use instead of a fit")
     _data_options(fit, None)
@@ -57,19 +57,23 @@ def add(commands: Any) -> None:
         text = "; ".join(f"{name}: {words}" for name, words in methods.items())
         parser.add_argument("--method", choices=list(methods), default=next(iter(methods)), help=text)
         parser.add_argument("--train", type=count, default=1000, help="configurations of the fit (default 1000)")
-        parser.add_argument("--test", type=count, help="configurations to judge by (default 1000, or all that are left)")
+        parser.add_argument(
+            "--test", type=count, help="configurations to judge by (default 1000, or all that are left)"
+        )
         parser.add_argument("--folds", type=count, help="cross-fit all configurations by so many folds, instead")
         parser.add_argument("--save", metavar="FILE", help="keep the variate there, as .npz")
         net = parser.add_argument_group("neural")
-        net.add_argument("--layers", type=seed, help="hidden layers (default 5; 0: linear)")
-        net.add_argument("--neurons", type=count, help="of each layer (default 4)")
+        net.add_argument("--layers", type=seed, help="phi4: hidden layers (default 5; 0: linear)")
+        net.add_argument("--neurons", type=count, help="of each layer (default 4; u1: 16)")
         net.add_argument("--delta", type=non_negative, help="strength of the L2 regularisation (default 0)")
-        net.add_argument("--steps", type=count, help="of Adam (default 30000)")
+        net.add_argument("--steps", type=count, help="of Adam (default 30000; u1: 10000)")
         _data_options(parser, argparse.SUPPRESS)
 
 
 def _data_options(parser: argparse.ArgumentParser, default: Any) -> None:
-    parser.add_argument("--configurations", metavar="PATH", default=default, help="a run folder, or an .npy file of fields")
+    parser.add_argument(
+        "--configurations", metavar="PATH", default=default, help="a run folder, or an .npy file of fields"
+    )
     parser.add_argument("--seed", type=seed, default=default, help="of configurations and nets (default 0)")
     parser.add_argument("--json", action="store_true", default=default, help="every digit")
 
@@ -88,7 +92,9 @@ def _fit_cv(arguments: argparse.Namespace) -> int:
     method = _method(arguments, theory)
     if arguments.folds is not None:
         if arguments.save is not None or arguments.test is not None:
-            raise ValueError("--folds: got it with --save or --test, expected one of them: all configurations are judged")
+            raise ValueError(
+                "--folds: got it with --save or --test, expected one of them: all configurations are judged"
+            )
         x = _configurations(arguments, theory, arguments.train)
         worth, _ = variates.cross_fit(method, x[: arguments.train], observable, arguments.folds)
     else:
@@ -96,7 +102,9 @@ def _fit_cv(arguments: argparse.Namespace) -> int:
         x = _configurations(arguments, theory, wanted)
         last = None if arguments.test is None else wanted
         if len(x[arguments.train : last]) < 2:
-            raise ValueError(f"--train: got {arguments.train} of {len(x)} configurations, expected some left to judge by")
+            raise ValueError(
+                f"--train: got {arguments.train} of {len(x)} configurations, expected some left to judge by"
+            )
         variate = method.fit(x[: arguments.train], observable)
         worth = variates.improve(x[arguments.train : last], observable, variate)
         if arguments.save is not None:
@@ -113,10 +121,15 @@ def _again(arguments: argparse.Namespace) -> int:
     if getattr(arguments, "theory", None) is not None:
         raise ValueError("--load: got it with THEORY, expected one of them: the file says which")
     variate: Any = variates.load(arguments.load)
-    action = variate.action
     shape = variate.field_shape[-2:]
-    name = "phi4" if hasattr(action, "m2") else "u1"
-    theory = by_name(name, **asdict(action), shape=shape)
+    if isinstance(variate, variates.u1.OpenVariate):
+        raise ValueError(f"--load: got a variate of open boundaries, expected one of a torus: {' or '.join(METHODS)}")
+    scalars = len(variate.field_shape) == 2
+    theory = (
+        by_name("phi4", **asdict(variate.action), shape=shape)
+        if scalars
+        else by_name("u1", beta=variate.beta, shape=shape)
+    )
     x = _configurations(arguments, theory, 1000)
     _show(arguments, str(variate.observable), variates.improve(x, variate.observable, variate),
           _exact(theory, str(variate.observable)))  # fmt: skip
@@ -131,16 +144,18 @@ def _method(arguments: argparse.Namespace, theory: Theory) -> Any:
     action: Any = theory.action
     if arguments.method != "neural" and given:
         raise ValueError(f"--{next(iter(given))}: got it with {arguments.method}, expected --method neural with it")
-    shape = tuple(theory.field_shape[-2:])
+    if theory.name == "u1" and "layers" in given:
+        raise ValueError("--layers: got it for theory u1, expected none: its net has one hidden layer")
+    seed_given = arguments.seed or 0
     makers: dict[tuple[str, str], Callable[[], Any]] = {
         ("phi4", "two-stage"): lambda: variates.TwoStage(action),
         ("phi4", "factorised"): lambda: variates.Factorised(action),
         ("phi4", "linear"): lambda: variates.Linear(action),
         ("phi4", "free"): lambda: variates.FreeField(action),
-        ("phi4", "neural"): lambda: training.Neural(action, **{**NET, **given}, seed=arguments.seed or 0),
-        ("u1", "conditional-mean"): lambda: variates.ConditionalMean(action, shape),
-        ("u1", "groups"): lambda: variates.Groups(action),
-        ("u1", "neural"): lambda: training.NeuralGauge(action, seed=arguments.seed or 0),
+        ("phi4", "neural"): lambda: training.Neural(action, **given, seed=seed_given),
+        ("u1", "conditional-mean"): lambda: variates.u1.ConditionalMean(action.beta),
+        ("u1", "groups"): lambda: variates.u1.PlaquetteGroups(action.beta),
+        ("u1", "neural"): lambda: training.PlaquetteNet(action.beta, **given, seed=seed_given),
     }
     return makers[theory.name, arguments.method]()
 
@@ -174,7 +189,9 @@ def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int) 
     except FileNotFoundError:
         raise
     except (ValueError, EOFError) as error:
-        raise ValueError(f"--configurations: got {str(path)!r}, expected a run folder or an .npy file ({error})") from None
+        raise ValueError(
+            f"--configurations: got {str(path)!r}, expected a run folder or an .npy file ({error})"
+        ) from None
     if not isinstance(found, np.ndarray) or found.shape[1:] != tuple(theory.field_shape):
         got = getattr(found, "shape", "several arrays")
         raise ValueError(f"--configurations: got shape {got}, expected (n, {', '.join(map(str, theory.field_shape))})")
@@ -187,7 +204,9 @@ def _exact(theory: Theory, name: str) -> float | None:
 
     if theory.name == "u1" and name.startswith("wilson_loop_"):
         sides = [int(side) for side in name.removeprefix("wilson_loop_").split("x")]
-        return float(exact.u1.wilson_loop(theory.parameters["beta"], tuple(theory.parameters["shape"]), sides[0] * sides[1]))
+        return float(
+            exact.u1.wilson_loop(theory.parameters["beta"], tuple(theory.parameters["shape"]), sides[0] * sides[1])
+        )
     return theory.exact.get(name)
 
 
@@ -198,11 +217,20 @@ def _show(arguments: argparse.Namespace, name: str, worth: Improvement, exact: f
     rows = [
         ("observable", name),
         ("configurations", str(worth.n)),
-        ("raw", f"{worth.raw_value:.8g} +- {worth.raw_error:.2g}"),
-        ("with the variate", f"{worth.value:.10g} +- {worth.error:.2g}"),
-        *([] if exact is None else [("exact", f"{exact:.10g}")]),
+        ("raw", _with_error(worth.raw_value, worth.raw_error)),
+        ("with the variate", _with_error(worth.value, worth.error)),
+        *([] if exact is None else [("exact", f"{exact:.{_decimals(worth.error) + 1}f}")]),
         ("sigma ratio", f"{worth.ratio:.5g} +- {worth.ratio_error:.2g}"),
         ("kurtosis", f"{worth.kurtosis:.3g}  (3: normal; the larger, the less the errors can be trusted)"),
     ]
     width = max(len(label) for label, _ in rows) + 2
     print("\n".join(f"{label:<{width}}{text}" for label, text in rows))
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:.{_decimals(error)}f} +- {error:.2g}"
+
+
+def _decimals(error: float) -> int:
+    """Digits after the point that show two of the error."""
+    return min(16, max(0, 1 - math.floor(math.log10(error)))) if 0 < error < math.inf else 10

@@ -88,13 +88,17 @@ def _histories(
         x = phi4_fields(action, shape, n + n_test, np.random.SeedSequence([seed, number]))
         train, test = x[:n], x[n:]
         levels, lines = [], []
-        for method, label in ((Linear(action), "linear"), (Factorised(action), "factorised"), (TwoStage(action), "two-stage")):
-            worth = improve(test, observable, method.fit(train[: CLOSED], observable))
+        for method, label in (
+            (Linear(action), "linear"),
+            (Factorised(action), "factorised"),
+            (TwoStage(action), "two-stage"),
+        ):
+            worth = improve(test, observable, method.fit(train, observable))
             rows.append((lam, label, None, None, worth.ratio, worth.ratio_error, worth.kurtosis))
             levels.append((f"{label}, closed form", worth.ratio))
         for net in own:
-            method = Neural(action, net.layers, net.neurons, net.delta, net.steps, seed=seed)
-            trained = method.train(train, observable, test=test, progress=progress)
+            neural = Neural(action, net.layers, net.neurons, net.delta, net.steps, seed=seed)
+            trained = neural.train(train, observable, test=test, progress=progress)
             rows += [(lam, net.name, int(step), loss, ratio, None, None) for step, loss, ratio in trained.history]
             worth = improve(test, observable, trained.variate)
             rows.append((lam, net.name, net.steps, None, worth.ratio, worth.ratio_error, worth.kurtosis))

@@ -6,12 +6,20 @@ what it is worth, `save` and `load` keep it as npz.
 
 from . import u1
 from .base import Improvement, cross_fit, improve
+from .factorised import Factorised, FactorisedVariate
 from .files import load, save
+from .linear import FreeField, FreeFieldVariate, Linear, LinearVariate
 from .neural import NeuralVariate
 from .two_stage import TwoStage, TwoStageVariate, values
 
 __all__ = [
+    "Factorised",
+    "FactorisedVariate",
+    "FreeField",
+    "FreeFieldVariate",
     "Improvement",
+    "Linear",
+    "LinearVariate",
     "NeuralVariate",
     "TwoStage",
     "TwoStageVariate",

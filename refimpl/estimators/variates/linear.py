@@ -197,7 +197,9 @@ def _features(action: Phi4, x: Array, space: str) -> Array:
     if space == "all":
         return np.reshape(modes.real + modes.imag, (n, -1))
     rows, columns = (np.arange(extent // 2 + 1) for extent in (n_t, n_x))
-    real = (modes.real[:, rows] + modes.real[:, -rows])[:, :, columns] / 2  # Re Z(k) is even in k: so in both components
+    real = (modes.real[:, rows] + modes.real[:, -rows])[
+        :, :, columns
+    ] / 2  # Re Z(k) is even in k: so in both components
     return np.reshape(real, (n, -1))
 
 

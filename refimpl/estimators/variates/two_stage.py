@@ -194,6 +194,10 @@ class TwoStageVariate:
     coefficients: Array = field(repr=False)
 
     @property
+    def action(self) -> Phi4:
+        return self.stage.action
+
+    @property
     def field_shape(self) -> tuple[int, int]:
         return self.stage.propagator.shape
 
