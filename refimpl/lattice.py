@@ -176,7 +176,11 @@ def neighbour_program(x: Array, mu: int, out: Array) -> Program:
         ahead, behind, middle = ((*before, part) for part in (slice(2, None), slice(None, -2), slice(1, -1)))
         program.append((np.add, x[ahead], x[behind], out[middle]))
     # Both ends at once, in two slices that step over what is between them, or backwards.
-    ends, ahead, behind = slice(None, None, max(1, n - 1)), slice(min(1, n - 1), None, -1), slice(None, max(0, n - 2) - 1, -1)
+    ends, ahead, behind = (
+        slice(None, None, max(1, n - 1)),
+        slice(min(1, n - 1), None, -1),
+        slice(None, max(0, n - 2) - 1, -1),
+    )
     if n <= 2:
         behind = ahead
     program.append((np.add, x[(*before, ahead)], x[(*before, behind)], out[(*before, ends)]))
