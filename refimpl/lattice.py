@@ -175,15 +175,10 @@ def neighbour_program(x: Array, mu: int, out: Array) -> Program:
     elif n > 2:
         ahead, behind, middle = ((*before, part) for part in (slice(2, None), slice(None, -2), slice(1, -1)))
         program.append((np.add, x[ahead], x[behind], out[middle]))
-    # Both ends at once, in two slices that step over what is between them, or backwards.
-    ends, ahead, behind = (
-        slice(None, None, max(1, n - 1)),
-        slice(min(1, n - 1), None, -1),
-        slice(None, max(0, n - 2) - 1, -1),
-    )
-    if n <= 2:
-        behind = ahead
-    program.append((np.add, x[(*before, ahead)], x[(*before, behind)], out[(*before, ends)]))
+    # Both ends at once: slices that step over what is between them, or go backwards.
+    ends, right = (*before, slice(None, None, max(1, n - 1))), (*before, slice(min(1, n - 1), None, -1))
+    left = (*before, slice(None, n - 3, -1)) if n > 2 else right
+    program.append((np.add, x[right], x[left], out[ends]))
     return program
 
 

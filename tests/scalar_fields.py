@@ -1,23 +1,16 @@
-"""Hypothesis strategies for scalar fields ``(chain, T, X)`` and the couplings of phi^4."""
+"""Scalar fields ``(chain, T, X)`` of moderate size, for which tests derive tolerances, and the couplings of phi^4."""
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+
+from refimpl.validation.strategies import phi4_couplings, phi4_fields
+
+__all__ = ["LARGEST", "phi4_couplings", "scalar_fields"]
 
 LARGEST = 3.0
-VALUES = st.sampled_from([0.0, 1.0, -1.0, 0.5, -2.0]) | st.floats(-LARGEST, LARGEST)
-EXTENTS = st.integers(1, 5)
 
 
-@st.composite
-def scalar_fields(draw, extents=EXTENTS):
-    """Fields that are zero but for some sites; extents of 1 and 2, where neighbours coincide, are common."""
-    shape = (draw(st.integers(1, 3)), draw(extents), draw(extents))
-    return draw(arrays(np.float64, shape, elements=VALUES, fill=st.just(0.0)))
-
-
-def phi4_couplings():
-    """Pairs ``(m2, lam)``, bound: negative ``m2`` with a positive ``lam``."""
-    return st.tuples(st.floats(-4, 4), st.floats(0.01, 30)) | st.tuples(st.floats(0.01, 4), st.just(0.0))
+def scalar_fields(extents=None):
+    """Fields of at most `LARGEST`; extents of 1 and 2, where neighbours coincide, are common."""
+    return phi4_fields(None if extents is None else st.tuples(extents, extents), largest=LARGEST)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from autograd import value_and_grad
 
-from refimpl.actions import WilsonU1, log_determinant, wilson_dirac
-from refimpl.exact import sun, u1
+from refimpl.actions import Phi4, WilsonU1, log_determinant, wilson_dirac
+from refimpl.exact import phi4, sun, u1
 from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.maps.architecture import Architecture
@@ -17,6 +17,7 @@ from refimpl.observables import mean_plaquette
 from refimpl.training.losses import LOSSES, acceptance, expected_loss
 from refimpl.validation import bench, check_target
 from refimpl.validation.bench import chains, l2hmc
+from refimpl.validation.bench import phi4 as bench_phi4
 from refimpl.validation.bench.u1 import roll_hmc_stepper
 
 PARAMETERS = (4.0, 0.2, 5)
@@ -45,6 +46,32 @@ def test_peers_leave_equilibrium_alone(package, module):
     p = np.cos(links[:, 0] + np.roll(links[:, 1], -1, 1) - np.roll(links[:, 0], -1, 2) - links[:, 1]).mean(axis=(1, 2))
     assert np.any(links != x)
     assert abs(p.mean() - u1.plaquette(4.0, (4, 4))) < 5 * p.std() / np.sqrt(len(p))
+
+
+def test_the_roll_form_of_phi4_makes_the_same_chain():
+    action, x = Phi4(-0.5, 3.0), np.random.default_rng(1).standard_normal((16, 4, 6))
+    step = bench_phi4.roll_hmc_stepper(action, 0.1, 5, x, seed=3)
+    kernel = HMC(action, 0.1, 5)
+    state, rngs = kernel.init(x), spawn_rngs(3, 16)
+    for _ in range(3):
+        field = step()
+        state, _ = kernel.step(rngs, state)
+    assert np.max(np.abs(field - state.x)) < 1e-11  # rounding of 15 steps, amplified by less than 1000
+
+
+@pytest.mark.parametrize("autograd", [False, True])
+def test_the_peer_of_phi4_leaves_equilibrium_alone(autograd):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is in the extra 'bench'")
+    stepper = importlib.import_module("refimpl.validation.peers.phi4_torch").hmc_stepper
+    m2, lam, shape, n = 0.1, 24.0, (3, 2), 4096
+    x = phi4.sample(np.random.default_rng(2), n, m2, lam, shape)
+    step = stepper(m2, lam, 0.3, 5, x, 5, autograd)
+    for _ in range(3):
+        field = np.array(step())
+    values, expected = np.square(field).mean(axis=(1, 2)), phi4.answers(m2, lam, shape).phi_squared
+    assert np.any(field != x)
+    assert abs(values.mean() - expected) < 5 * values.std() / np.sqrt(n)
 
 
 DENSE, CONV = Net("dense", units=(7, 5)), Net("conv", filters=(3, 4))

@@ -125,13 +125,13 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
         ("bench no-such-item", 2, "no-such-item"),
         ("exact u1 --beta 4 --shape 8", 2, "expected 2 arguments"),
         ("exact u1 --beta inf --shape 8 8", 2, "argument --beta"),
-        ("exact phi4 --beta 4 --shape 8 8", 2, "invalid choice"),
+        ("exact phi3 --beta 4 --shape 8 8", 2, "invalid choice"),
         ("sample u1 --beta 4 --shape 8 8 --out no/such/folder/run", 2, "--out"),
         ("sample u1 --beta 4 --shape 8 8", 2, "--out: got nothing, expected a new folder"),
         (
             "sample",
             2,
-            "THEORY: got nothing, expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, or --resume DIR",
+            "THEORY: got nothing, expected one of u1, schwinger, su2, su3, o2, gaussian, gmm, phi4, or --resume DIR",
         ),
         ("sample schwinger --beta 2 --shape 4 4 --out x", 2, "--kappa: got nothing, expected it for theory schwinger"),
         (
@@ -174,7 +174,7 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
         (
             "train l2hmc --theory schwinger --beta 2 --kappa 0.2 --shape 4 4 --out x",
             2,
-            "--theory: got schwinger, expected one of u1, o2, gaussian, gmm: training needs second derivatives",
+            "--theory: got schwinger, expected one of u1, o2, gaussian, gmm, phi4: training needs second derivatives",
         ),
         ("train l2hmc --theory su3 --out x", 2, "--theory: got su3, expected one of u1"),
         ("sample --resume no/such/run", 2, "got no manifest.json, expected the folder of a run"),

@@ -220,6 +220,36 @@ def test_a_sampler_without_coupling_is_the_free_one():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize(("couplings", "shape"), [((0.1, 24.0), (6, 6)), ((0.01, 0.1), (10, 2)), ((-1.0, 6.0), (3, 2))])
+def test_the_acceptance_is_bounded_and_best_where_the_proposed_mass_is(couplings, shape):
+    m2, lam = couplings
+    volume = math.prod(shape)
+
+    def acceptance(mass2):
+        x = free_scalar.sample(np.random.default_rng(4), 4000, mass2, shape)
+        exponent = lam / 24 * np.square(x * x - 6 * (mass2 - m2) / lam).sum(axis=(1, 2))
+        return np.exp(-exponent).mean()
+
+    best = phi4._free_mass(m2, lam, shape, phi4.PROPOSED)
+    second = free_scalar.second_moment(best, shape)
+    assert best == pytest.approx(m2 + lam * second / 6, rel=1e-12)
+    assert phi4.acceptance_bound(m2, lam, shape) == pytest.approx(math.exp(-volume * lam * second**2 / 12), rel=1e-12)
+    assert phi4.acceptance_bound(m2, lam, shape) < acceptance(best) < 1
+    assert acceptance(best) > max(acceptance(0.5 * best), acceptance(2 * best))
+    assert phi4.acceptance_bound(0.5, 0.0, shape) == 1
+    assert phi4.free_mass(0.5, 0.0, shape) == 0.5
+
+
+def test_a_few_samples_are_as_good_as_many(monkeypatch):
+    """However many fields are proposed at a time."""
+    exact, n = phi4.answers(0.1, 24.0, (4, 1)), 3000
+    for numbers in (phi4.BATCH_NUMBERS, 40):
+        monkeypatch.setattr(phi4, "BATCH_NUMBERS", numbers)
+        rng = np.random.default_rng(5)
+        x = np.concatenate([phi4.sample(rng, 6, 0.1, 24.0, (4, 1)) for _ in range(n // 6)])
+        assert abs((x**2).mean() - exact.phi_squared) < SIGMAS * (x**2).mean(axis=(1, 2)).std() / math.sqrt(n)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("make", "message"),

@@ -361,6 +361,19 @@ def test_chain_last_has_the_chain_axis_fastest_in_memory(shape):
     assert np.moveaxis(a, 0, -1).flags.c_contiguous
 
 
+@pytest.mark.parametrize("n_chains", [1, 3, 64, 20_000])
+def test_memory_of_work_arrays_begins_at_a_cache_line(n_chains):
+    for dtype in (np.float64, np.complex128):
+        arrays = [lattice.chain_last(n_chains, 2, 3, dtype=dtype) for _ in range(3)]
+        assert all(a.ctypes.data % 64 == 0 and a.dtype == dtype and a.flags.writeable for a in arrays)
+
+
+def test_components_of_matrices_are_slowest_in_memory():
+    a = lattice.chain_last(7, 2, 4, 5, 3, 3, dtype=np.complex128)
+    assert a.shape == (7, 2, 4, 5, 3, 3)
+    assert np.moveaxis(a, (4, 5, 1, 2, 3, 0), range(6)).flags.c_contiguous
+
+
 # --- uniform flux ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("shape", [*EDGE_SHAPES, (8, 8), (4, 6), (32, 16)])
 def test_unit_flux_is_uniform_and_of_charge_one(shape):

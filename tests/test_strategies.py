@@ -18,6 +18,9 @@ from refimpl.validation.strategies import (
     gauge_transforms,
     lattice_shapes,
     memory_orders,
+    phi4_couplings,
+    phi4_fields,
+    scalar_shapes,
     u1_fields,
     u1_flux_fields,
     u1_hot_fields,
@@ -220,6 +223,81 @@ def test_gauge_transforms_are_angles_of_sites(alpha):
 def test_gauge_transforms_shrink_to_the_identity_and_to_one_site():
     assert not smallest(gauge_transforms((3, 4), 2)).any()
     assert np.count_nonzero(smallest(gauge_transforms((3, 4), 2), np.any)) == 1
+
+
+# --- scalar fields ---------------------------------------------------------------------------------------------------
+@QUICK
+@given(phi4_fields(), phi4_couplings())
+def test_scalar_fields_are_finite_and_bounded_and_their_couplings_bind(x, couplings):
+    assert x.dtype == np.float64
+    assert x.ndim == 3
+    assert 1 <= len(x) <= 3
+    assert all(1 <= extent <= 5 for extent in x.shape[1:])
+    assert np.abs(x).max() <= 10
+    m2, lam = couplings
+    assert lam > 0 or (lam == 0 and m2 > 0)
+
+
+@QUICK
+@given(phi4_fields(st.just((3, 4)), st.just(2), largest=100.0))
+def test_scalar_fields_take_shape_chains_and_size(x):
+    assert x.shape == (2, 3, 4)
+    assert np.abs(x).max() <= 100
+
+
+def is_constant(x):
+    return x.any() and np.all(x == x.flat[0])
+
+
+def is_checkerboard(x):
+    t, s = np.indices(x.shape[1:])
+    return x.any() and np.array_equal(x[0], x[0, 0, 0] * (-1.0) ** (t + s))
+
+
+def is_kink(x):
+    """Of two values, whose change is along time."""
+    return (
+        np.array_equal(x[0], np.repeat(x[0, :, :1], 3, axis=1))
+        and np.array_equal(x[0, [0, 2], 0], -x[0, [2, 0], 0])
+        and x.any()
+    )
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda x: not x.any(),
+        is_constant,
+        is_checkerboard,
+        is_kink,
+        lambda x: np.abs(x).max() == 10,
+        lambda x: 0 < np.abs(x).max() < 1e-6,
+        lambda x: len(np.unique(np.abs(x))) == 9,
+    ],
+    ids=["zero", "constant", "checkerboard", "kink", "largest", "tiny", "random"],
+)
+def test_scalar_fields_are_of_every_kind(condition):
+    found = smallest(phi4_fields(st.just((3, 3)), st.just(1)), condition)
+    assert condition(found)
+
+
+def test_scalar_fields_shrink_to_zero_to_a_constant_and_to_one_site():
+    assert smallest(phi4_fields()).tolist() == [[[0.0]]]
+    assert len(np.unique(smallest(phi4_fields(st.just((3, 4))), lambda x: x.max() > 2))) <= 2
+    assert (
+        np.count_nonzero(smallest(phi4_fields(st.just((3, 4)), st.just(1)), lambda x: np.any(x == 0) and x.any())) == 1
+    )
+    assert smallest(phi4_couplings()) == (0.0, 1.0)
+    assert smallest(scalar_shapes(2, 6)) == (2, 2)
+
+
+def test_bad_sizes_of_scalar_fields_are_refused():
+    with pytest.raises(ValueError, match="min_extent: got 0"):
+        scalar_shapes(0)
+    with pytest.raises(ValueError, match="min_extent: got 4, expected from 1 to max_extent = 3"):
+        scalar_shapes(4, 3)
+    with pytest.raises(ValueError, match="largest: got 0"):
+        smallest(phi4_fields(largest=0))
 
 
 # --- memory orders ---------------------------------------------------------------------------------------------------
