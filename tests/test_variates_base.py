@@ -100,7 +100,7 @@ def test_quantities_are_the_observables_of_their_names():
     assert (str(loop), loop.extent_t, loop.extent_x) == ("wilson_loop_3x2", 3, 2)
     assert loop(links) == pytest.approx(observables.wilson_loop(links, 3, 2))
     for name in ("correlator", "phi^3", "phi", "loop_2x2"):
-        with pytest.raises(ValueError, match="name: got|power: got 3"):
+        with pytest.raises(ValueError, match=r"(name|power): got"):
             observables.quantity(name)
     with pytest.raises(ValueError, match="t: got 5"):
         observables.Correlator(5)(x)
