@@ -5,6 +5,24 @@ what it is worth, `save` and `load` keep it as npz.
 """
 
 from .base import Improvement, cross_fit, improve
+from .factorised import Factorised, FactorisedVariate
 from .files import load, save
+from .linear import FreeField, FreeFieldVariate, Linear, LinearVariate
+from .two_stage import TwoStage, TwoStageVariate, joint_values
 
-__all__ = ["Improvement", "cross_fit", "improve", "load", "save"]
+__all__ = [
+    "Factorised",
+    "FactorisedVariate",
+    "FreeField",
+    "FreeFieldVariate",
+    "Improvement",
+    "Linear",
+    "LinearVariate",
+    "TwoStage",
+    "TwoStageVariate",
+    "cross_fit",
+    "improve",
+    "joint_values",
+    "load",
+    "save",
+]
