@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..actions import Phi4
 from ..ensembles import phi4_fields
-from ..estimators.variates import TwoStage, values
+from ..estimators.variates import TwoStage, joint_values
 from ..estimators.variates.base import Variate, improvement
 from ..fits import CoshFit, cosh_fit
 from ..observables import Correlator, scalars
@@ -129,7 +129,7 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
         found.append(estimate(f"neural at t = {t}", [one.regressed(train, Correlator(s)) for s in times]))
     found.append(estimate("neural at all points", transfer))
     two_stage = TwoStage(ACTION).fit_slices(train, times)
-    found.append(Estimate("two-stage", raw - values(two_stage, test), raw, FIRST_OF_TWO_STAGE))
+    found.append(Estimate("two-stage", raw - joint_values(two_stage, test), raw, FIRST_OF_TWO_STAGE))
     return [*found, Estimate("raw, large", large, large)]
 
 

@@ -10,7 +10,7 @@ from .factorised import Factorised, FactorisedVariate
 from .files import load, save
 from .linear import FreeField, FreeFieldVariate, Linear, LinearVariate
 from .neural import NeuralVariate
-from .two_stage import TwoStage, TwoStageVariate, values
+from .two_stage import TwoStage, TwoStageVariate, joint_values
 
 __all__ = [
     "Factorised",
@@ -25,8 +25,8 @@ __all__ = [
     "TwoStageVariate",
     "cross_fit",
     "improve",
+    "joint_values",
     "load",
     "save",
     "u1",
-    "values",
 ]

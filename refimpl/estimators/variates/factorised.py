@@ -10,8 +10,8 @@ and c is fitted by least squares ``P_a ~ D_a`` of slice means over all slices, o
 
     O - f = mean_a [R_a R_b - g^a . grad P_b - g^b . grad R_a],
 
-and both gradients vanish on the supports of the fields where ``W < t`` and ``2 W + 1 < t``, and so the other way round the torus: F and s
-reach one slice further than g. So the improvement of one slice is squared. `two_stage` has the overlap terms, and no such condition.
+and both gradients vanish on the supports of the fields where ``2 W + 1`` is less than t and T - t: F and s reach one slice further
+than g. So the improvement of one slice is squared. `two_stage` has the overlap terms, and no such condition.
 """
 
 from __future__ import annotations

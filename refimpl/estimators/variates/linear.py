@@ -4,9 +4,9 @@ A linear field that is covariant under translations is ``g(x) = sum_r m(r) phi(x
 
     f = div g - g . F = V m(0) - sum_r m(r) sum_x F(x) phi(x - r),   F = dS/dphi,
 
-a sum over features of mean zero. In momentum space they are ``Z(k) = F(k) phi(k)^* / V - 1``, one for every mode, and in the free theory
-``F(k) = (k^^2 + m2) phi(k)``: the correlator and ``<phi^2>`` are exact combinations, the zero-hidden-layer limit of Bedaque 2023, sec. III,
-and Bhattacharya, Lawrence, Yoo, arXiv:2307.14950.
+a sum over features of mean zero, as the networks without hidden layers of Bedaque 2023, sec. III, have it. In momentum space the
+features are ``Z(k) = F(k) phi(k)^* / V - 1``, one for every mode. In the free theory ``F(k) = (k^^2 + m2) phi(k)``, and the
+correlator and ``<phi^2>`` are exact combinations of them: Bhattacharya, Lawrence, Yoo, arXiv:2307.14950.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Linear:
     Parameters
     ----------
     action : `Phi4` of the configurations.
-    space : "all": V features, any m(r); "reflection": m(r) even in both components of r, ``(T//2 + 1)(X//2 + 1)``; "momentum_zero": m(r)
-        even in time and constant in space, ``T//2 + 1``. By default what the observable has in the free theory: "momentum_zero" for
-        correlators of slice means, "reflection" for moments of the field.
+    space : "all": any m(r), V features; "reflection": m(r) even in both components of r, ``(T//2 + 1)(X//2 + 1)``;
+        "momentum_zero": m(r) even in time and constant in space, ``T//2 + 1``. By default where the variate of the free theory
+        lies: "momentum_zero" for correlators of slice means, "reflection" for moments of the field.
     """
 
     action: Phi4
@@ -178,8 +178,8 @@ KINDS["FreeFieldVariate"] = FreeFieldVariate
 def features(action: Phi4, x: Array, space: str) -> Array:
     """``Z`` of fields ``(chain, T, X)``, ``(chain, feature)``, each of mean zero.
 
-    "all": ``Re Z(k) + Im Z(k)`` of all k, which are independent, Re Z being even in k and Im Z odd; "reflection": Re Z(k), the mean of
-    k and its images; "momentum_zero": those of them with ``k_1 = 0``.
+    "all": ``Re Z(k) + Im Z(k)`` of all k, which are independent, Re Z being even in k and Im Z odd; "reflection": Re Z(k), the
+    mean of k and its images; "momentum_zero": those of them with ``k_1 = 0``.
     """
     few = max(1, CHUNK // x[0].size)
     return np.concatenate([_features(action, x[i : i + few], space) for i in range(0, len(x), few)])
@@ -214,7 +214,7 @@ def space_of(observable: Correlator | FieldMoment) -> str:
 
 
 def free_coefficients(shape: tuple[int, int], observable: Correlator | FieldMoment, mass2: float) -> Array:
-    """``cos(p t)/(V (p^^2 + M2))`` for a correlator, ``1/(V (k^^2 + M2))`` for moments, times how many modes a feature stands for."""
+    """``cos(p t)/(V (p^^2 + M2))`` of a correlator, ``1/(V (k^^2 + M2))`` of moments, times the modes that a feature stands for."""
     hats, counts, cosines = [], [], []
     for extent in shape:
         k = 2 * np.pi * np.arange(extent // 2 + 1) / extent

@@ -1,12 +1,12 @@
 """Monomials in linear fields of phi^4, and the divergences of vector fields made of them by a free propagator.
 
-With the propagator ``G = (-Lap + M2)^(-1)`` and a function h of a few linear translation-invariant fields ``l_i = S_i phi`` at one site,
-the field ``g = G (w h)``, w any weights of the sites, has the divergence operator
+Let ``G = (-Lap + M2)^(-1)`` be the propagator, h a function of a few linear fields ``l_i = S_i phi`` at one site, S_i even and
+invariant under translations, and w any weights of the sites. The vector field ``g = G (w h)`` has
 
     A[g] = div g - g . F = sum_x w(x) B_h(x),   B_h = sum_i s_i dh/dl_i - h psi,   s_i = (S_i G)_00,   psi = G F,   F = dS/dphi,
 
-so that the brackets B_h have mean zero at every site: ``div (G w h) = sum_x w(x) sum_i dh/dl_i(x) (S_i G)(x, x)``, and the last factor is
-a constant. ``h = 1`` solves the free theory; the propagator carries the long waves, and h what is local.
+so that the brackets B_h have mean zero at every site. The divergence needs only constants, ``div g = sum_x w(x) sum_i dh/dl_i(x)
+(S_i G)(x, x)``. ``h = 1`` solves the free theory: the propagator carries the long waves, and h what is local.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Propagator:
         return np.asarray(fft.irfft2(modes, s=self.shape, overwrite_x=True))
 
     def modes(self, p: float) -> Array:
-        """``1/(4 sin^2((k_0 + p)/2) + 4 sin^2(k_1/2) + M2)`` on all modes ``(T, X)``: G between factors ``exp(-i p t)`` and ``exp(i p t)``."""
+        """``exp(-i p t) G exp(i p t)`` on all modes ``(T, X)``: ``1/(4 sin^2((k_0 + p)/2) + 4 sin^2(k_1/2) + M2)``."""
         k_0, k_1 = (2 * np.pi * np.fft.fftfreq(n) for n in self.shape)
         return 1 / ((4 * np.sin((k_0 + p) / 2) ** 2)[:, None] + 4 * np.sin(k_1 / 2) ** 2 + self.mass2)
 
