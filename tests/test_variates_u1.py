@@ -193,7 +193,7 @@ def test_means_are_exact_by_quadrature():
 
 
 def test_the_mean_of_a_net_is_zero_by_quadrature():
-    """The net has singularities off the real axis, where arcsinh and tanh have theirs: 28 points leave 1e-9 of 2.2, 32 points 1e-10."""
+    """Singularities of arcsinh and tanh off the real axis slow the sum down: 28 points leave 1e-9 of 2.2, 32 points 1e-10."""
     x, beta = all_of_two_by_two(28), 1.3
     weights = np.exp(beta * np.cos(plaquette_angles(x)).sum(axis=(1, 2)))
     f = net_variate((2, 2), 0, beta, WilsonLoop(1, 2))(x)
@@ -239,7 +239,8 @@ def test_symmetries_and_batches(variate):
     }
     for name, y in images.items():
         np.testing.assert_allclose(variate(y), f, rtol=0, atol=1e-12, err_msg=name)
-    assert variate(x[2:3])[0] == variate(np.asfortranarray(x))[2] or not isinstance(variate, GroupVariate)
+    if not isinstance(variate, PlaquetteNetVariate):  # its matrix products are BLAS's
+        assert variate(x[2:3])[0] == f[2]
     np.testing.assert_allclose(variate(np.asfortranarray(x)), f, rtol=0, atol=1e-13)
 
 
