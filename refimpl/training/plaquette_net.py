@@ -1,4 +1,4 @@
-"""Training of the neural control variate of 2D U(1) by Adam on the loss ``mean (O - f - mu)^2 + delta sum w^2`` (Bedaque 2023, eq. 13)."""
+"""Training of the neural variate of 2D U(1): Adam on ``mean (O - f - mu)^2 + delta sum w^2`` (Bedaque 2023, eq. 13)."""
 
 from __future__ import annotations
 

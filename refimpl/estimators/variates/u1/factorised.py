@@ -136,10 +136,10 @@ class GroupVariate:
     def powers(self, angles: Array, highest: int) -> Powers:
         """Mean powers of all groups on all translations, ``(chain, partition, group, T, X)``."""
         unit = np.exp(1j * angles)
-        positive, power = [], np.ones_like(unit)
+        power, positive = np.ones_like(unit), list[Complex]()
         for _ in range(highest):
             power = power * unit
-            positive.append(group_sums(power, self.masks) / self.size)
+            positive.append(np.asarray(group_sums(power, self.masks) / self.size, dtype=np.complex128))
         return Powers(positive)
 
     def field(self, x: Array) -> Array:
