@@ -137,7 +137,7 @@ def fitted_stage(action: Phi4, x: Array, mass2: float | None = None) -> Stage:
 def _slice_fit(action: Phi4, x: Array, mass2: float) -> tuple[Stage, float]:
     """Stage 1 with this mass, and the variance that it leaves of slice means on folds of the configurations."""
     propagator = Propagator((x.shape[1], x.shape[2]), float(mass2))
-    few = max(1, CHUNK // x[0].size)
+    few = max(1, CHUNK // 8 // x[0].size)  # there are dozens of arrays of this size
     fields = (LocalFields(action, propagator, x[i : i + few]) for i in range(0, len(x), few))
     modes = np.concatenate([brackets(some, EVEN) for some in fields])
     targets = of_momentum(x.mean(axis=2))
