@@ -17,9 +17,9 @@ from .table import Cell, Panel, Table, check_effort_of_paper, finish
 M2 = 0.1
 COLUMNS = ("lambda", "method", "step", "loss", "ratio", "ratio_error", "kurtosis")
 NOTES = (
-    "ratio: standard deviation of C(T/2) of a configuration over that of C(T/2) - f, on configurations the variate was not fitted to.",
+    "ratio: standard deviation of C(T/2) over that of C(T/2) - f, on configurations the variate was not fitted to.",
     "loss: mean (C - f - mu)^2 over the stretch of steps, in units of the variance of C.",
-    "layers x neurons: the neural variate of the paper; 0 layers: a linear one, trained. All others: closed forms, fitted to the same.",
+    "layers x neurons: the neural variate of the paper; 0 layers: a linear one, trained. All others: closed forms.",
 )
 
 
@@ -104,5 +104,5 @@ def _histories(
             rows.append((lam, net.name, net.steps, None, worth.ratio, worth.ratio_error, worth.kurtosis))
             lines.append((net.name, trained.history[:, 0], trained.history[:, 2], None, ".-"))
         panels.append(Panel(f"lambda = {lam:g}, {n} configurations", "step", "ratio", lines, levels, log_y=True))
-    title = f"phi^4 on {shape[0]} x {shape[1]}, m2 = 0.1: training histories of control variates of C({observable.t}) (Bedaque 2023)"
+    title = f"phi^4 on {shape[0]} x {shape[1]}, m2 = 0.1: training histories of variates of C({observable.t}) (Bedaque 2023)"
     return finish(Table(name, title, COLUMNS, tuple(rows), NOTES, seed), out, lambda: panels)
