@@ -21,6 +21,7 @@ from refimpl.estimators.variates.u1 import (
 )
 from refimpl.estimators.variates.u1.algebra import field_terms
 from refimpl.estimators.variates.u1.conditional import GroupMean
+from refimpl.estimators.variates.u1.factorised import FitRows
 from refimpl.exact import u1, u1_open
 from refimpl.lattice import (
     gauge_transform,
@@ -368,6 +369,18 @@ def test_conditional_means_on_a_rectangle():
         found = variates.improve(x, loop, variate)
         assert found.ratio > 3
         assert abs(found.value - u1.wilson_loop(beta, shape, enclosed_area(loop))) < 4 * found.error
+
+
+def test_slopes_of_the_product_by_differences():
+    variate, x = group_variate(LOOP, 4, products=1), hot(16)
+    rows, c, step = FitRows(variate, x, 0), variate.coefficients, 1e-4
+    slopes = rows.linearised(c)[1]
+    for j in range(len(c)):
+        change = step * np.eye(len(c))[j]
+        difference = (rows.linearised(c + change)[0] - rows.linearised(c - change)[0]) / (2 * step)
+        np.testing.assert_allclose(-slopes[:, j], difference, rtol=0, atol=1e-6)  # h^2 times third derivatives
+    every = FitRows(group_variate(LOOP, 2, products=1), x, 0).linearised(c)[0]  # 16 places, more than there are
+    np.testing.assert_allclose(every, group_variate(LOOP, 2, products=1).improved(x), rtol=0, atol=1e-13)
 
 
 def test_gradient_of_the_net_by_autograd():

@@ -76,7 +76,7 @@ class PlaquetteGroups:
         terms = field_terms(self.harmonics, products, self.orders, both_signs=not single)
         check_enough(len(x), len(terms))
         variate = GroupVariate(self.beta, observable, masks, terms, np.zeros(len(terms)))
-        rows = _Rows(variate, x, self.grouping.seed)
+        rows = FitRows(variate, x, self.grouping.seed)
         coefficients = np.zeros(len(terms)) if single else rows.least_squares()
         for _ in range(1 if single else self.rounds):
             coefficients = coefficients + rows.gauss_newton_step(coefficients)
@@ -195,7 +195,7 @@ class GroupVariate:
 KINDS["GroupVariate"] = GroupVariate
 
 
-class _Rows:
+class FitRows:
     """What a fit needs of its configurations, on some of the translations of the groups."""
 
     def __init__(self, variate: GroupVariate, x: Array, seed: int) -> None:
@@ -224,6 +224,11 @@ class _Rows:
 
     def gauss_newton_step(self, coefficients: Array) -> Array:
         """Change of the coefficients that lowers the variance of ``Re prod (w - f)``, averaged over translations."""
+        values, slopes = self.linearised(coefficients)
+        return regression(slopes, values)
+
+    def linearised(self, coefficients: Array) -> tuple[Array, Array]:
+        """``Re prod (w - f)``, averaged over translations, ``(n,)``, and minus its derivatives ``(n, term)``."""
         n, n_terms = len(self._x), self._matrix.shape[1]
         values, slopes = np.empty(n), np.empty((n, n_terms))
         for part, whole, features in self._chunks():
@@ -231,7 +236,7 @@ class _Rows:
             others = _products_of_others(rest)
             values[part] = np.prod(rest, axis=2).real.mean(axis=1)
             slopes[part] = np.einsum("cmg,cmgj->cj", others, features).real / rest.shape[1]
-        return regression(slopes, values)
+        return values, slopes
 
     def _chunks(self) -> Any:
         """Of few configurations: their slice, w ``(chain, place, group)``, features ``(chain, place, group, term)``."""
