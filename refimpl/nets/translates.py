@@ -7,8 +7,8 @@ forward tangent, which enters with row 0 of ``W_0`` and needs no Jacobian.
 
 The first layer at all translates is the correlation ``z_n(y) = sum_z W_0[z, n] phi(y + z)``, done by Fourier transforms,
 which are products with small matrices: on lattices of these sizes they beat the fast transform. `modes` of a field are
-worth keeping where it is used again. Values and tangents of a layer lie side by side, ``(chain, neuron, 2 V)``, so that one
-product per chain moves both to the next. Every product is of one chain, which has the same bits in any batch.
+worth keeping where it is used again. Values and tangents of a layer are one array ``(chain, 2, neuron, V)``, which one call
+moves to the next. Every product is of one chain, which has the same bits in any batch.
 
 Parameters are a flat dict, ``weight/l`` of shape (before, after): (V, n), (n, n), ..., (n, 1); or (V, 1) alone.
 """
@@ -55,24 +55,23 @@ def modes(x: Array) -> Modes:
 def apply(params: Mapping[str, Array], field_modes: Modes, shape: tuple[int, int]) -> tuple[Array, Array, Cache]:
     """``g_y`` and ``dg_y/dphi_y``, each ``(chain, V)``, of fields with these `modes`; and what `pullback` needs."""
     first, *others = matrices(params)
-    n_chains, n_sites = len(field_modes), len(first)
     z = _correlation(first, field_modes, shape)
-    pairs = np.empty((n_chains, first.shape[1], 2, n_sites))
-    pairs[:, :, 0] = z
-    pairs[:, :, 1] = first[0, :, None]
+    pairs = np.empty((len(z), 2, *z.shape[1:]))
+    pairs[:, 0] = z
+    pairs[:, 1] = first[0, :, None]
     kept = []
     for weight in others:
-        z = pairs[:, :, 0]
+        z = pairs[:, 0]
         slope = z * z
         slope += 1
         np.sqrt(slope, slope)
         np.divide(1.0, slope, slope)
         active = np.empty_like(pairs)
-        np.arcsinh(z, active[:, :, 0])
-        np.multiply(slope, pairs[:, :, 1], active[:, :, 1])
+        np.arcsinh(z, active[:, 0])
+        np.multiply(slope, pairs[:, 1], active[:, 1])
         kept.append((z, slope, active))
-        pairs = (weight.T @ active.reshape(n_chains, -1, 2 * n_sites)).reshape(n_chains, -1, 2, n_sites)
-    return pairs[:, 0, 0], pairs[:, 0, 1], (field_modes, shape, kept)
+        pairs = weight.T @ active
+    return pairs[:, 0, 0], pairs[:, 1, 0], (field_modes, shape, kept)
 
 
 def pullback(params: Mapping[str, Array], cache: Cache, g: Array, derivative: Array) -> Params:
@@ -84,21 +83,19 @@ def pullback(params: Mapping[str, Array], cache: Cache, g: Array, derivative: Ar
     field_modes, shape, kept = cache
     weights = matrices(params)
     grads = {}
-    n_chains, n_sites = g.shape
-    back = np.empty((n_chains, 1, 2, n_sites))
-    back[:, 0, 0], back[:, 0, 1] = g, derivative
+    back = np.empty((len(g), 2, 1, g.shape[1]))
+    back[:, 0, 0], back[:, 1, 0] = g, derivative
     for i in range(len(kept), 0, -1):
         z, slope, active = kept[i - 1]
-        rows = back.reshape(n_chains, -1, 2 * n_sites)
-        grads[f"weight/{i}"] = np.add.reduce(active.reshape(n_chains, -1, 2 * n_sites) @ rows.swapaxes(1, 2), axis=0)
-        back = (weights[i] @ rows).reshape(active.shape)
+        grads[f"weight/{i}"] = (active @ back.swapaxes(2, 3)).sum(axis=(0, 1))
+        back = weights[i] @ back
         bend = z * slope
-        bend *= active[:, :, 1]
-        bend *= back[:, :, 1]
-        back[:, :, 0] -= bend
-        back *= slope[:, :, None]
-    first = _correlation_pullback(back[:, :, 0], field_modes, shape)
-    first[0] += back[:, :, 1].sum(axis=(0, 2))
+        bend *= active[:, 1]
+        bend *= back[:, 1]
+        back[:, 0] -= bend
+        back *= slope[:, None]
+    first = _correlation_pullback(back[:, 0], field_modes, shape)
+    first[0] += back[:, 1].sum(axis=(0, 2))
     grads["weight/0"] = first
     return {key: grads[key] for key in params}
 
@@ -155,12 +152,14 @@ def _field(spectrum: Modes, shape: tuple[int, int]) -> Array:
 @lru_cache
 def _whole(n: int) -> Modes:
     """``exp(-2 pi i k x/n)`` for k, x = 0, ..., n - 1."""
-    return np.exp(-2j * np.pi * (np.outer(np.arange(n), np.arange(n)) % n) / n)
+    phases: Modes = np.exp(-2j * np.pi * (np.outer(np.arange(n), np.arange(n)) % n) / n)
+    return phases
 
 
 @lru_cache
 def _inverse(n: int) -> Modes:
-    return np.conj(_whole(n)) / n
+    phases: Modes = _whole(n).conj() / n
+    return phases
 
 
 @lru_cache

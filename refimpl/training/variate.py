@@ -33,7 +33,7 @@ from .optimise import Adam, Decline, Params
 Array = NDArray[np.float64]
 
 ROWS = 20  # of the history, by default
-ALL = "all"  # weights and mu in one array: one pass of Adam over 1,700 numbers costs less than seven over parts of them
+ALL = "all"  # the key of the one array that Adam sees
 
 
 class FitError(TrainingError):
@@ -48,9 +48,9 @@ class FitError(TrainingError):
 class Trained:
     """A variate and how it came about.
 
-    ``history`` has a row for every stretch of the training: the steps done, the mean of ``(O - f - mu)^2`` over the stretch in
-    units of the variance of O, and the ratio of the standard deviations of O and O - f on test configurations, NaN where there
-    are none.
+    ``history`` has a row for every stretch of the training: the steps done, the mean of ``(O - f - mu)^2`` over the stretch
+    in units of the variance of O, and the ratio of the standard deviations of O and O - f on test configurations, NaN where
+    there are none.
     """
 
     variate: NeuralVariate
@@ -115,7 +115,7 @@ class Neural:
         Parameters
         ----------
         configurations : ``(n, T, X)``, finite. observable : ``x -> (n,)``.
-        start : a variate to start from, with a net of the same shape; by default the start is random.
+        start : a variate to start from, of the same net, `regressed` on the observable; by default the start is random.
         test : configurations for the history, which the fit does not use. every : steps between its rows.
 
         Raises
@@ -140,14 +140,21 @@ class Neural:
 
 
 def transferred(
-    method: Neural, configurations: ArrayLike, observables: Sequence[Observable], steps: int, *, progress: bool = False
+    method: Neural,
+    configurations: ArrayLike,
+    observables: Sequence[Observable],
+    later: Neural | None = None,
+    *,
+    progress: bool = False,
 ) -> tuple[NeuralVariate, ...]:
-    """Variates of several observables, each but the first trained for so many steps from the one before ("CV at all points").
+    """Variates of several observables, each but the first trained from the one before: the paper's "CV at all points".
 
-    The schedule of the later ones is that of ``method`` within their steps, and begins at a tenth of its rate.
+    ``later`` is the method of all but the first: by default a tenth of the steps of ``method``, at rates from a tenth of its.
     """
-    check_integer("steps", steps, 1)
-    later = replace(method, steps=steps, schedule=replace(method.rate, initial=method.rate.initial / 10).within(steps))
+    if later is None:
+        steps = max(1, method.steps // 10)
+        rate = replace(method.rate, initial=method.rate.initial / 10).within(steps)
+        later = replace(method, steps=steps, schedule=rate)
     variates: list[NeuralVariate] = []
     for observable in observables:
         used, start = (later, variates[-1]) if variates else (method, None)
@@ -156,7 +163,7 @@ def transferred(
 
 
 class Batch(NamedTuple):
-    """What a step needs of configurations: `translates.modes`, the forces ``(n, V)`` and the values of the observable ``(n,)``."""
+    """What a step needs of configurations: their `translates.modes`, the forces ``(n, V)``, the values of O ``(n,)``."""
 
     modes: NDArray[np.complex128]
     force: Array
@@ -168,19 +175,24 @@ class Batch(NamedTuple):
 
 
 def loss_and_gradient(
-    params: Params, mu: float, batch: Batch, shape: tuple[int, int], delta: float
-) -> tuple[float, float, Params, float]:
-    """``mean (O - f - mu)^2``, the same with ``delta sum w^2`` (eq. 13), and the gradient of the latter by weights and by mu."""
+    weights: Array, like: Params, batch: Batch, shape: tuple[int, int], delta: float
+) -> tuple[float, float, Array]:
+    """``mean (O - f - mu)^2``, the same with ``delta sum w^2`` (eq. 13), and the gradient of the latter.
+
+    ``weights`` are parameters and mu in one array (`joined`), shaped ``like`` these parameters; so is the gradient.
+    """
+    params, mu = parted(weights, like)
     g, derivative, cache = translates.apply(params, batch.modes, shape)
     residuals = batch.targets - (derivative - g * batch.force).sum(axis=1) - mu
     slopes = (-2 / len(residuals)) * residuals
     grads = translates.pullback(params, cache, -slopes[:, None] * batch.force, slopes[:, None])
+    gradient = joined(grads, float(slopes.sum()))
     square = float(residuals @ residuals) / len(residuals)
-    loss = square
-    if delta:
-        loss += delta * sum(float(np.vdot(w, w)) for w in params.values())
-        grads = {key: grad + 2 * delta * params[key] for key, grad in grads.items()}
-    return square, loss, grads, float(slopes.sum())
+    if not delta:
+        return square, square, gradient
+    w = weights[:-1]
+    gradient[:-1] += 2 * delta * w
+    return square, square + delta * float(w @ w), gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,56 +224,70 @@ class _Problem:
     def variate(self, params: Params) -> NeuralVariate:
         return NeuralVariate(translates.scaled(params, self.unit), self.action, self.shape, self.observable)
 
-    def ratio(self, params: Params) -> float:
+    def ratio(self, variate: NeuralVariate) -> float:
         """Of the standard deviations of O and O - f on the test configurations."""
         if self.test is None or self.test_values is None:
             return math.nan
-        return float(self.test_values.std() / (self.test_values - self.variate(params)(self.test)).std())
+        return float(self.test_values.std() / (self.test_values - variate(self.test)).std())
+
+
+def step(
+    weights: Array, adam: Adam, like: Params, batch: Batch, shape: tuple[int, int], delta: float, rate: float
+) -> tuple[Array, Adam, float]:
+    """One step of Adam: new weights and state, and ``mean (O - f - mu)^2`` before it; arguments as of `loss_and_gradient`.
+
+    Raises `FloatingPointError` for a loss or gradient that is not finite.
+    """
+    square, loss, gradient = loss_and_gradient(weights, like, batch, shape, delta)
+    if not (math.isfinite(loss) and math.isfinite(float(gradient.sum()))):
+        raise FloatingPointError(f"loss {loss:g}, largest component of the gradient {np.abs(gradient).max():g}")
+    new, adam = adam.step({ALL: weights}, {ALL: gradient}, rate)
+    return new[ALL], adam, square
+
+
+def joined(params: Params, mu: float) -> Array:
+    """All weights and mu in one array: Adam passes over it once."""
+    return np.concatenate([*(value.ravel() for value in params.values()), [mu]])
+
+
+def parted(weights: Array, like: Params) -> tuple[Params, float]:
+    """Parameters of the shapes of ``like``, as views of the array, and mu."""
+    parts, at = {}, 0
+    for key, value in like.items():
+        parts[key] = weights[at : at + value.size].reshape(value.shape)
+        at += value.size
+    return parts, float(weights[at])
 
 
 def _descent(
     method: Neural, problem: _Problem, params: Params, mu: float, order: NDArray[np.intp], stretch: int, progress: bool
 ) -> Trained:
-    weights = {ALL: _joined(params, mu)}
-    adam, rate, good = Adam.start(weights), method.rate, params
-    history: list[tuple[float, float, float]] = []
+    def variate(weights: Array) -> NeuralVariate:
+        return problem.variate(parted(weights, params)[0])
+
+    weights = good = joined(params, mu)
+    adam, rate = Adam.start({ALL: weights}), method.rate
+    history: list[tuple[int, float, float]] = []
     squares = 0.0
     bar = tqdm(order, desc=f"variate of {problem.observable}", disable=None if progress else True, file=sys.stderr)
-    for n, chosen in enumerate(bar, start=1):
-        params, mu = _parted(weights[ALL], good)
-        with np.errstate(over="ignore", invalid="ignore"):
-            square, loss, grads, mu_grad = loss_and_gradient(
-                params, mu, problem.data.take(chosen), problem.shape, method.delta
-            )
-            gradient = _joined(grads, mu_grad)
-            if not (math.isfinite(loss) and math.isfinite(float(gradient.sum()))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        for n, chosen in enumerate(bar):
+            batch, last = problem.data.take(chosen), weights
+            try:
+                weights, adam, square = step(weights, adam, params, batch, problem.shape, method.delta, rate.at(n))
+            except FloatingPointError as error:
                 raise FitError(
-                    f"step {n}: got a loss of {loss:g} and a gradient of size {np.abs(gradient).max():g}, expected finite "
-                    "ones; a smaller learning rate may help",
-                    problem.variate(good),
-                )
-            weights, adam = adam.step(weights, {ALL: gradient}, rate.at(n - 1))
-        good = params
-        squares += square
-        if n % stretch == 0 or n == method.steps:
-            done = n - (history[-1][0] if history else 0)
-            loss_of_all = squares / done * (problem.unit / problem.spread) ** 2
-            history.append((n, loss_of_all, problem.ratio(_parted(weights[ALL], good)[0])))
-            squares = 0.0
-            bar.set_postfix(loss=f"{loss_of_all:.3g}", ratio=f"{history[-1][2]:.3g}")
-    return Trained(problem.variate(_parted(weights[ALL], good)[0]), np.array(history))
-
-
-def _joined(params: Params, mu: float) -> Array:
-    return np.concatenate([*(value.ravel() for value in params.values()), [mu]])
-
-
-def _parted(flat: Array, like: Params) -> tuple[Params, float]:
-    parts, at = {}, 0
-    for key, value in like.items():
-        parts[key] = flat[at : at + value.size].reshape(value.shape)
-        at += value.size
-    return parts, float(flat[at])
+                    f"training stopped at step {n}: {error}; the variate of the last good step is kept", variate(good)
+                ) from error
+            good = last
+            squares += square
+            if (n + 1) % stretch == 0 or n + 1 == method.steps:
+                done = n + 1 - (history[-1][0] if history else 0)
+                loss = squares / done * (problem.unit / problem.spread) ** 2
+                history.append((n + 1, loss, problem.ratio(variate(weights))))
+                squares = 0.0
+                bar.set_postfix(loss=f"{loss:.3g}", ratio=f"{history[-1][2]:.3g}")
+    return Trained(variate(weights), np.array(history))
 
 
 def _order(rng: np.random.Generator, n: int, steps: int, batch: int) -> NDArray[np.intp]:

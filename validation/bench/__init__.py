@@ -15,6 +15,7 @@ from .matrices import su3
 from .phi4 import phi4_hmc
 from .timing import Item, Timing, table, timings
 from .u1 import u1_hmc
+from .variate import variate_step
 
 __all__ = ["ITEMS", "PEERS", "Item", "Timing", "missing_peers", "run", "selected", "table"]
 
@@ -58,6 +59,13 @@ ITEMS: dict[str, Item] = {
         {
             f"{what} 8x8, {chains} chains": (what, chains, 8)
             for what, chains in (("exp", 64), ("force", 64), ("HMC", 32))
+        },
+    ),
+    "variate": Item(
+        variate_step,
+        {
+            f"{layers}x{neurons} net, {n_t}x{n_x}": (layers, neurons, n_t, n_x)
+            for layers, neurons, n_t, n_x in ((5, 4, 20, 20), (0, 1, 20, 20), (1, 16, 40, 10), (5, 32, 40, 40))
         },
     ),
     "chains-workers": Item(chains_workers, _CHAINS_CASES, parallel=True),
