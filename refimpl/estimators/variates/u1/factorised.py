@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from ....lattice import check_integer, plaquette_angles, site_sum
 from ..base import check_enough
 from ..files import KINDS
+from ..ridge import ridge
 from .algebra import FieldTerm, Powers, field_terms, highest_order, polynomials
 from .groups import Grouping, check_masks, few_at_a_time, group_sums, spread
-from .regression import regression
 from .stein import Loop, check_beta, checked_links, enclosed, link_field, loop
 
 Array = NDArray[np.float64]
@@ -225,7 +225,7 @@ class FitRows:
     def gauss_newton_step(self, coefficients: Array) -> Array:
         """Change of the coefficients that lowers the variance of ``Re prod (w - f)``, averaged over translations."""
         values, slopes = self.linearised(coefficients)
-        return regression(slopes, values)
+        return ridge(slopes, values[:, None]).coefficients[:, 0]
 
     def linearised(self, coefficients: Array) -> tuple[Array, Array]:
         """``Re prod (w - f)``, averaged over translations, ``(n,)``, and minus its derivatives ``(n, term)``."""
