@@ -36,7 +36,10 @@ ITEMS: dict[str, Item] = {
     ),
     "phi4-hmc": Item(
         phi4_hmc,
-        {f"{extent}x{extent}, {chains} chains": (chains, extent) for extent, chains in ((8, 64), (16, 64), (32, 64))},
+        {
+            f"{extent}x{extent}, {chains} chains": (chains, extent)
+            for extent, chains in ((8, 64), (16, 64), (20, 64), (32, 64))
+        },
     ),
     "l2hmc-sample": Item(l2hmc_sample, _L2HMC_CASES),
     "l2hmc-train": Item(l2hmc_train, _L2HMC_CASES),
