@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actions import Phi4
-from .exact import free_scalar
+from .exact import free_scalar, phi4
 from .kernels import FourierHMC, spawn_rngs
 from .lattice import check_integer, check_shape
 
@@ -32,10 +32,10 @@ def phi4_fields(
 ) -> Array:
     """``n`` configurations ``(n, T, X)`` in equilibrium; exact and independent where ``lam = 0``.
 
-    Of `CHAINS` chains started from free fields of the mass `hartree_mass2`, `DISCARDED` trajectories are discarded and then every
-    `BETWEEN`-th field is kept, by step and chain, so that neighbours belong to different chains. In the symmetric phase
-    autocorrelations are gone by then (tau_int of the correlator 0.5 to 0.6 *a trajectory*); where ``m2 < 0`` breaks the symmetry
-    chains do not tunnel, and the result is a mixture by the signs of the starts.
+    Of `CHAINS` chains, started from free fields of the mass `refimpl.exact.phi4.free_mass`, `DISCARDED` trajectories are discarded
+    and then every `BETWEEN`-th field is kept, by step and chain, so that neighbours belong to different chains. In the symmetric
+    phase autocorrelations are gone by then (tau_int of the correlator 0.5 to 0.6 trajectories); where ``m2 < 0`` breaks the
+    symmetry chains do not tunnel, and the result is a mixture by the signs of the starts.
 
     ``tick``: told how many configurations there are, as they come.
     """
@@ -45,7 +45,7 @@ def phi4_fields(
     rng = np.random.default_rng(first)
     if action.lam == 0:
         return free_scalar.sample(rng, n, action.m2, shape)
-    mass2 = hartree_mass2(action, shape)
+    mass2 = phi4.free_mass(action.m2, action.lam, shape)
     chains = min(CHAINS, n)
     kernel, x = _tuned(action, mass2, free_scalar.sample(rng, chains, mass2, shape), second)
     state, rngs = kernel.init(x), spawn_rngs(second, chains)
@@ -57,29 +57,6 @@ def phi4_fields(
             found[end - chains : end] = state.x
             tick(min(end, n))
     return found[:n]
-
-
-def hartree_mass2(action: Phi4, shape: tuple[int, int]) -> float:
-    """The root of ``M2 = m2 + lam <phi^2>/2``, the second moment being that of the free field of mass ``M2``: the closest one.
-
-    ``phi^4`` is replaced by ``6 <phi^2> phi^2``, what Wick's theorem leaves of it. Any positive number would do for a kernel.
-    """
-
-    def excess(log_mass2: float) -> float:
-        mass2 = math.exp(log_mass2)
-        return mass2 - action.m2 - action.lam * free_scalar.second_moment(mass2, shape) / 2
-
-    from scipy.optimize import brentq
-
-    # On V sites <phi^2> is at least 1/(V M2) and at most 1/M2: the bounds of the root are those of two quadratic equations.
-    low, high = (_positive_root(action.m2, action.lam / 2 / sites) for sites in (shape[0] * shape[1], 1))
-    return math.exp(brentq(excess, math.log(low / 2), math.log(2 * high)))
-
-
-def _positive_root(m2: float, c: float) -> float:
-    """Of ``M2 = m2 + c/M2``, in the form that does not cancel."""
-    root = math.sqrt(m2 * m2 + 4 * c)
-    return (m2 + root) / 2 if m2 > 0 else 2 * c / (root - m2)
 
 
 def _tuned(action: Phi4, mass2: float, x: Array, seed: np.random.SeedSequence) -> tuple[FourierHMC, Array]:

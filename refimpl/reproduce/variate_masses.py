@@ -51,18 +51,17 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Budget:
-    """Configurations of fit and estimate, of the large raw estimate, and steps of the trainings: the first and each transfer."""
+    """Configurations of fit and estimate, of the large raw estimate, and steps of a training (a transfer takes a tenth)."""
 
     n: int
     large: int
     steps: int
-    transfer: int
 
 
 BUDGETS = {
-    "quick": Budget(200, 200, 50, 2),
-    "full": Budget(1_000, 20_000, 20_000, 3_000),
-    "paper": Budget(1_000, 200_000, 690_000, 100_000),
+    "quick": Budget(200, 200, 50),
+    "full": Budget(1_000, 20_000, 20_000),
+    "paper": Budget(1_000, 200_000, 690_000),
 }
 
 
@@ -121,7 +120,7 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
     found = [Estimate("raw", raw, raw)]
     method = Neural(ACTION, layers=1, neurons=16, delta=0.1, steps=budget.steps, seed=seed)
     downwards = [Correlator(t) for t in reversed(times)]
-    transfer = transferred(method, train, downwards, budget.transfer, progress=progress)[::-1]
+    transfer = transferred(method, train, downwards, progress=progress)[::-1]
     quarter = method.train(train, Correlator(SHAPE[0] // 4), progress=progress).variate
     for t, one in ((SHAPE[0] // 2, transfer[-1]), (SHAPE[0] // 4, quarter)):
         f = one(test)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import actions, exact
-from ..lattice import check_integer
-from ..observables import scalars
+from ..observables import Correlator, scalars
 from .base import Array, Sampler, Squared, Theory
 
 LARGEST_TIME = 20  # of the correlators that are recorded
@@ -92,19 +91,6 @@ def _answers(m2: float, lam: float, shape: tuple[int, int], times: range) -> Map
 
 
 # Observables are objects that other processes can be sent, and so no lambdas.
-
-
-@dataclass(frozen=True)
-class Correlator:
-    """``C(t)`` of slice means, `refimpl.observables.scalars.correlator`."""
-
-    t: int
-
-    def __post_init__(self) -> None:
-        check_integer("t", self.t, 0)
-
-    def __call__(self, x: Array) -> Array:
-        return scalars.correlator(x)[:, self.t]
 
 
 @dataclass(frozen=True)
