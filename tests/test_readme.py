@@ -79,6 +79,14 @@ def test_the_example_with_quarks_runs(tmp_path):
     assert done.stdout.splitlines()[2].startswith("True")  # the estimates have a variance
 
 
+def test_the_example_with_control_variates_runs(tmp_path):
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[5])
+    assert done.returncode == 0, done.stderr
+    ratios = [float(ratio) for ratio in re.findall(r"sigma ratio ([\d.]+)", done.stdout)]
+    assert len(ratios) == 6
+    assert min(ratios) > 20
+
+
 def test_counts_are_those_of_the_code():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     subject = Subject(ReferenceU1())
@@ -91,7 +99,7 @@ def test_counts_are_those_of_the_code():
 
 
 def test_every_command_in_the_table_exists(capsys):
-    for command in re.findall(r"^\| `refimpl (\w+)", README, re.MULTILINE):
+    for command in re.findall(r"^\| `refimpl ([\w-]+)", README, re.MULTILINE):
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
     assert "usage: refimpl bench" in capsys.readouterr().out
