@@ -5,7 +5,26 @@ what it is worth, `save` and `load` keep it as npz.
 """
 
 from .base import Improvement, cross_fit, improve
+from .factorised import Factorised, FactorisedVariate
 from .files import load, save
+from .linear import FreeField, FreeFieldVariate, Linear, LinearVariate
 from .neural import NeuralVariate
+from .two_stage import TwoStage, TwoStageVariate, joint_values
 
-__all__ = ["Improvement", "NeuralVariate", "cross_fit", "improve", "load", "save"]
+__all__ = [
+    "Factorised",
+    "FactorisedVariate",
+    "FreeField",
+    "FreeFieldVariate",
+    "Improvement",
+    "Linear",
+    "LinearVariate",
+    "NeuralVariate",
+    "TwoStage",
+    "TwoStageVariate",
+    "cross_fit",
+    "improve",
+    "joint_values",
+    "load",
+    "save",
+]
