@@ -156,13 +156,21 @@ def test_wrong_fields_and_nets_are_named():
         NeuralVariate({"weight/0": np.full((12, 1), np.inf)}, ACTION, (3, 4), Correlator(1))
 
 
-def test_regression_takes_the_best_multiple():
-    f, x = variate(), free_scalar.sample(np.random.default_rng(6), 400, 0.5, (3, 4))
+@pytest.mark.parametrize(("layers", "neurons"), [(0, 1), (2, 3)])
+def test_regression_fits_the_last_layer(layers, neurons):
+    """What is left is uncorrelated with the part of f that each neuron of the last layer makes."""
+    f, x = variate(layers, neurons), free_scalar.sample(np.random.default_rng(6), 400, 0.5, (3, 4))
     best = f.regressed(x, Correlator(0))
     left = Correlator(0)(x) - best(x)
     assert best.observable == Correlator(0)
-    assert abs(np.corrcoef(left, f(x))[0, 1]) < 1e-10  # rounding of 400 terms
-    assert left.var() < Correlator(0)(x).var()
+    parts = [f(x)]
+    for n in range(neurons if layers else 0):
+        alone = f.params[f"weight/{layers}"] * (np.arange(neurons) == n)[:, None]
+        parts.append(NeuralVariate({**f.params, f"weight/{layers}": alone}, ACTION, (3, 4), Correlator(1))(x))
+    assert np.max(np.abs(np.corrcoef(left, parts)[0, 1:])) < 1e-9  # rounding of 400 terms
+    assert left.var() < 0.99 * Correlator(0)(x).var()
+    with pytest.raises(ValueError, match=f"got {neurons} for {neurons} features"):
+        f.regressed(x[:neurons], Correlator(0))
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

