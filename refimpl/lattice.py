@@ -235,7 +235,7 @@ def site_sum(field: Array) -> Array:
     bits in any batch, and rounding grows with the logarithm of the volume.
     """
     n_chains = field.shape[0]
-    rows = np.moveaxis(field, 0, -1).reshape(-1, n_chains)
+    rows = field.transpose(*range(1, field.ndim), 0).reshape(-1, n_chains)
     n = len(rows)
     if n == 1:
         return rows[0].copy()
@@ -259,5 +259,5 @@ def chain_last(n_chains: int, *shape: int, dtype: DTypeLike = np.float64) -> NDA
     Axes behind ``(chain, mu, t, x)``, the components of matrices and of their momenta, are slowest.
     """
     memory = np.empty((*shape[3:], *shape[:3], n_chains), dtype)
-    sites = memory.ndim - len(shape[3:])
-    return np.moveaxis(memory, (-1, *range(len(shape[3:]))), (0, *range(sites, memory.ndim)))
+    last, behind = memory.ndim - 1, len(shape[3:])
+    return memory.transpose(last, *range(behind, last), *range(behind))

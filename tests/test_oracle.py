@@ -100,7 +100,11 @@ def test_every_check_explains_itself():
 def test_an_opaque_step_is_judged_by_statistics_alone(mutant, killer):
     wrong = BY_NAME[mutant]()
     target = Bare(step=wrong.step)
-    assert statuses(check_target(target, seed=4, select=killer))[killer] == FAIL
+    for level in ("smoke", "standard"):  # few samples first: an alarm there is one at the standard level too
+        status = statuses(check_target(target, seed=4, select=killer, level=level))[killer]
+        if status == FAIL:
+            break
+    assert status == FAIL
 
 
 def test_a_kernel_that_is_not_reversible_is_held_to_stationarity_only():
