@@ -39,7 +39,12 @@ class Bare:
 
 
 # --- good targets ------------------------------------------------------------------------------------------------
-@parametrize_with_checks([ReferenceU1, loops])
+def loops_of_three_steps(beta=2.0, shape=(4, 4), step_size=0.4, n_steps=3):
+    """The stranger, who takes a while, with few steps; three of five proposals are accepted."""
+    return loops(beta, shape, step_size, n_steps)
+
+
+@parametrize_with_checks([ReferenceU1, loops_of_three_steps])
 def test_reference_and_loops_pass_one_by_one(target, check):
     check(target)
 
