@@ -254,23 +254,31 @@ def test_expected_failures_pass_and_unexpected_passes_fail():
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------------
-def test_same_seed_same_report_and_selection_changes_nothing():
-    a, b = (check_target(Clay, seed=7, level="smoke") for _ in range(2))
-    c = check_target(Clay, seed=7, level="smoke", select="creutz")
+def clay_report(select=None):
+    return check_target(Clay, seed=7, level="smoke", alpha=1e-5, select=select)
+
+
+@pytest.fixture(scope="module")
+def whole_clay_report():
+    return clay_report()
+
+
+def test_same_seed_same_report_and_selection_changes_nothing(whole_clay_report):
+    a, b, c = whole_clay_report, clay_report(), clay_report("creutz")
     assert [(v.check, v.value) for v in a.verdicts] == [(v.check, v.value) for v in b.verdicts]
     assert [v.value for v in a.verdicts if v.check == "exact_start.creutz"] == [c.verdicts[0].value]
     assert c.verdicts[0].alpha == next(v.alpha for v in a.verdicts if v.check == "exact_start.creutz")
 
 
-def test_ledger_adds_up_and_every_pass_states_its_sensitivity():
-    report = check_target(Clay, seed=8, level="smoke", alpha=1e-5)
+def test_ledger_adds_up_and_every_pass_states_its_sensitivity(whole_clay_report):
+    report = whole_clay_report
     assert report.ledger["spent"] == pytest.approx(1e-5)
     assert report.ledger["remaining"] == pytest.approx(0, abs=1e-18)
     statistical = {check.id for check in CHECKS if check.statistical and check.applies(Subject(Clay))}
     for verdict in report.verdicts:
         assert verdict.sensitivity
         assert (verdict.alpha > 0) == (verdict.check in statistical)
-    partial = check_target(Clay, seed=8, level="smoke", alpha=1e-5, select="creutz")
+    partial = clay_report("creutz")
     assert partial.ledger["remaining"] == pytest.approx(1e-5 * (1 - 1 / len(statistical)))
 
 

@@ -39,7 +39,7 @@ def test_the_whole_battery_passes_where_the_logdet_matters(net, merged):
 
 @pytest.mark.parametrize("merged", [False, True])
 def test_winding_inside_the_trajectory(merged):
-    target = ReferenceL2HMC(net="scalars", winding=1, merged=merged)
+    target = ReferenceL2HMC(net="scalars", winding=1, merged=merged, shape=(2, 4))
     assert target.reversal == "direction"
     assert not problems(check_target(target, level="smoke", seed=3))
 
