@@ -16,6 +16,7 @@ LEVELS = {
     "groups": 0,
     "exact": 0,
     "statistics": 0,
+    "streams": 0,
     "actions": 1,
     "observables": 2,
     "fits": 3,

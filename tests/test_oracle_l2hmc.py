@@ -34,12 +34,12 @@ def test_the_map_is_exact(net, merged, regime):
 
 @pytest.mark.parametrize(("net", "merged"), [("scalars", True), ("conv", False), ("dense", True)])
 def test_the_whole_battery_passes_where_the_logdet_matters(net, merged):
-    assert not problems(check_target(ReferenceL2HMC(net=net, merged=merged), level="smoke", seed=2))
+    assert not problems(check_target(ReferenceL2HMC(net=net, merged=merged, shape=(2, 4)), level="smoke", seed=2))
 
 
 @pytest.mark.parametrize("merged", [False, True])
 def test_winding_inside_the_trajectory(merged):
-    target = ReferenceL2HMC(net="scalars", winding=1, merged=merged)
+    target = ReferenceL2HMC(net="scalars", winding=1, merged=merged, shape=(2, 4))
     assert target.reversal == "direction"
     assert not problems(check_target(target, level="smoke", seed=3))
 

@@ -1,6 +1,8 @@
 """The experiments run, and what is certain about their numbers holds even in seconds."""
 
 import builtins
+import contextlib
+import io
 import itertools
 import json
 
@@ -21,9 +23,18 @@ from refimpl.training import recipes
 
 
 @pytest.fixture(scope="module")
-def tables():
-    """Every experiment once."""
-    return {name: reproduce.run(name, seed=3, effort="quick") for name in reproduce.EXPERIMENTS}
+def runs():
+    """Every experiment once: its table, and what it wrote on standard error."""
+    done = {}
+    for name in reproduce.EXPERIMENTS:
+        with contextlib.redirect_stderr(io.StringIO()) as shown:
+            done[name] = reproduce.run(name, seed=3, effort="quick", progress=True), shown.getvalue()
+    return done
+
+
+@pytest.fixture(scope="module")
+def tables(runs):
+    return {name: table for name, (table, _) in runs.items()}
 
 
 @pytest.mark.parametrize("name", reproduce.EXPERIMENTS)
@@ -429,9 +440,8 @@ def test_figures_are_drawn(tmp_path):
         ("schwinger-topology", ["lattice", "beta = 2, L = 4: HMC", "beta = 2, L = 4: independence"]),
     ],
 )
-def test_every_ensemble_has_a_line_while_it_is_made(capsys, name, shown):
-    reproduce.run(name, seed=3, effort="quick", progress=True)
-    lines = capsys.readouterr().err.splitlines()  # no terminal: the names only
+def test_every_ensemble_has_a_line_while_it_is_made(runs, name, shown):
+    lines = runs[name][1].splitlines()  # no terminal: the names only
     assert [line for line in lines if line in shown] == shown
     assert len(lines) == len(set(lines))
 

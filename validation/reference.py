@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -110,12 +111,12 @@ class KernelTarget(Updates):
     n_steps: int
     integrator: str
 
-    @property
+    @cached_property
     def map(self) -> Map:
         """The map whose image is proposed."""
         return MolecularDynamics(self.sampled, self.step_size, self.n_steps, INTEGRATORS[self.integrator])
 
-    @property
+    @cached_property
     def kernel(self) -> Kernel:
         """The update: the generalized leapfrog's, where that is the map."""
         if isinstance(self.map, GeneralizedLeapfrog):
@@ -209,7 +210,7 @@ class ReferenceGaussian(KernelTarget):
     theory: ClassVar[str] = "gaussian"
     name: ClassVar[str] = "refimpl Gaussian HMC"
 
-    @property
+    @cached_property
     def sampled(self) -> Action:
         return Gaussian(np.array(self.covariance), np.array(self.mean))
 
@@ -233,6 +234,6 @@ class ReferenceMixture(KernelTarget):
     theory: ClassVar[str] = "gmm"
     name: ClassVar[str] = "refimpl mixture HMC"
 
-    @property
+    @cached_property
     def sampled(self) -> Action:
         return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))

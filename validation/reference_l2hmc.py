@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -129,7 +130,7 @@ class ReferenceL2HMC(KernelTarget):
     def sampled(self) -> SmoothAction:
         return WilsonU1(self.beta)
 
-    @property
+    @cached_property
     def map(self) -> GeneralizedLeapfrog:
         params = regime_parameters(self.architecture, self.regime, self.step_size, self.seed)
         return GeneralizedLeapfrog(self.sampled, self.architecture, params, merged=self.merged)
@@ -169,7 +170,7 @@ class ReferenceL2HMCMixture(KernelTarget):
     def sampled(self) -> SmoothAction:
         return Mixture(np.array(self.weights), np.array(self.means), np.array(self.covariances))
 
-    @property
+    @cached_property
     def map(self) -> GeneralizedLeapfrog:
         params = regime_parameters(self.architecture, self.regime, self.step_size, self.seed)
         return GeneralizedLeapfrog(self.sampled, self.architecture, params, merged=self.merged)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ..kernels import Cycle, Kernel
 from ..kernels.metropolis import BLOCK_ELEMENTS
@@ -147,6 +146,8 @@ class _Run:
         limit: float,
         progress: bool,
     ) -> None:
+        from tqdm import tqdm  # workers, which import this module too, start sooner without
+
         self.folder, self.manifest, self.task, self.pool, self.limit = folder, manifest, task, pool, limit
         self.blocks = [files.read_block(folder, manifest, number) for number in range(len(manifest.blocks))]
         for number, block in enumerate(self.blocks):

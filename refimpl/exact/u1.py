@@ -185,15 +185,15 @@ def _theta_partition(beta: float, volume: int, j: int, points: int, rotation: li
     # sin(pi kappa) from the table of angles 2 pi k/M: the half angle of 2 pi kappa, 0 < kappa <= 1/2.
     scale = ((1 - rotation[j][0]) / 2).sqrt() / _pi()
     negligible = _partition(beta, volume, digits) * Decimal(10) ** -digits
+    signed = [(n * n, (-1) ** n * value) for n, value in enumerate(a)][1:]
     total = Decimal(0)
     # c(k)^V falls like exp(-k^2 V/2 beta) until its algebraic tail, for which 100 terms more are left.
     terms = _THETA_TERMS + math.ceil(math.sqrt(2 * beta * digits * math.log(10) / volume))
     for direction in (1, -1):
         for m in range(terms) if direction == 1 else range(-1, -terms - 1, -1):
             z = kappa + m
-            h = a[0] / z
-            for n in range(1, len(a)):
-                h += (-1) ** n * a[n] * 2 * z / (z * z - n * n)
+            z_squared = z * z
+            h = a[0] / z + 2 * z * sum((value / (z_squared - square) for square, value in signed), Decimal(0))
             term = ((1 - 2 * (m % 2)) * scale * h) ** volume
             total += term
             if abs(term) < negligible:
@@ -276,6 +276,7 @@ def _bessel(beta: float, digits: int) -> list[Decimal]:
         return [value / norm for value in a]
 
 
+@lru_cache(maxsize=64)
 def _partition(beta: float, volume: int, digits: int = _DIGITS) -> Decimal:
     a = _bessel(beta, digits)
     return a[0] ** volume + 2 * sum((value**volume for value in a[1:]), Decimal(0))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..actions import Action
 from ..groups import representative
 from ..lattice import chain_last, check_integer, check_rngs, over
+from ..streams import streams
 
 Array = NDArray[np.float64]
 Generators = Sequence[np.random.Generator]
@@ -62,6 +63,8 @@ class Proposer(Protocol):
 def spawn_rngs(seed: int | np.random.SeedSequence, n_chains: int) -> list[np.random.Generator]:
     """One independent Generator per chain, spawned from one seed."""
     check_integer("n_chains", n_chains, 1)
+    if isinstance(seed, int | np.integer):
+        return streams(int(seed), n_chains)
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return [np.random.Generator(np.random.PCG64(child)) for child in root.spawn(n_chains)]
 

@@ -18,6 +18,7 @@ LARGEST_JACOBIAN = 1024  # rows
 LEAST_USEFUL = 1e-4  # a tolerance above this tests nothing
 NOT_A_FUNCTION = 1e-6  # two calls that differ by more have noise in them
 PRESERVED = 1e-9  # |logdet| of a map that preserves volume
+DISTURBANCES = 4  # along which the growth of rounding is measured
 HOTTEST = 1e4  # factor on a rounding bound for what happens inside a trajectory; single precision would need 1e8
 
 
@@ -78,6 +79,20 @@ def difference(subject: Subject, a: PhasePoint, b: PhasePoint) -> Array:
     return np.concatenate([subject.theory.difference(a[0], b[0]).reshape(n, -1), (a[1] - b[1]).reshape(n, -1)], axis=1)
 
 
+def repeated(z: PhasePoint) -> PhasePoint:
+    """The whole batch of chains, once for every disturbance."""
+    return np.concatenate([z[0]] * DISTURBANCES), np.concatenate([z[1]] * DISTURBANCES)
+
+
+def disturbed(subject: Subject, z: PhasePoint, w: Array) -> PhasePoint:
+    """The batches ``z`` moved by every ``w``, of shape ``(disturbance, 2, *v.shape)``, one batch after the other.
+
+    They go through a map in one call: chains that see their neighbours, or a mean over all, then see the same to 1e-9.
+    """
+    (x, v), (a, b) = repeated(z), (w[:, k].reshape(-1, *w.shape[3:]) for k in (0, 1))
+    return subject.theory.pushed(x, a), v + b
+
+
 def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float:
     """Rounding of a trajectory: some ulp of a coordinate or momentum per step, times the growth of a small disturbance.
 
@@ -94,13 +109,11 @@ def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float
     for step, end in zip(maps, ends, strict=True):
         if (change := float(np.max(np.abs(difference(subject, step(subject, z)[0], end))))) > NOT_A_FUNCTION:
             raise TargetFault(f"{step.__name__}: two calls with one input differ by {change:.3g}")
-    for _ in range(4):
-        w = 1e-9 * subject.theory.scale * rng.standard_normal((2, *z[1].shape))
-        start = (subject.theory.pushed(z[0], w[0]), z[1] + w[1])
-        size = np.linalg.norm(difference(subject, start, z), axis=1)
-        for step, end in zip(maps, ends, strict=True):
-            moved = difference(subject, step(subject, start)[0], end)
-            growth = max(growth, float(np.max(np.linalg.norm(moved, axis=1) / size)))
+    start = disturbed(subject, z, 1e-9 * subject.theory.scale * rng.standard_normal((DISTURBANCES, 2, *z[1].shape)))
+    size = np.linalg.norm(difference(subject, start, repeated(z)), axis=1)
+    for step, end in zip(maps, ends, strict=True):
+        moved = difference(subject, step(subject, start)[0], repeated(end))
+        growth = max(growth, float(np.max(np.linalg.norm(moved, axis=1) / size)))
     per_step = max(subject.theory.step_rounding(*point) for point in (z, *ends))
     tolerance = per_step * (n_steps + 1) * growth * np.sqrt(2 * z[1][0].size)
     if subject.reversal != FLIP:
@@ -112,15 +125,16 @@ def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float
 
 def _noise(subject: Subject, z: PhasePoint, ends: list[PhasePoint], rng: np.random.Generator) -> float:
     """How far disturbances of an ulp move the image and the round trip, in either direction."""
-    largest = 0.0
-    for _ in range(4):
-        w = U * rng.choice([-1.0, 1.0], (2, *z[1].shape))
-        size = 1 if np.iscomplexobj(z[0]) else np.maximum(np.abs(z[0]), 1)
-        start = (subject.theory.pushed(z[0], w[0] * size), z[1] + w[1] * np.maximum(np.abs(z[1]), 1))
-        for step, undo, end in zip((proposal, backward), (backward, proposal), ends, strict=True):
-            moved = step(subject, start)[0]
-            trips = difference(subject, undo(subject, moved)[0], undo(subject, end)[0])
-            largest = max(largest, float(np.abs(difference(subject, moved, end)).max()), float(np.abs(trips).max()))
+    w = U * rng.choice([-1.0, 1.0], (DISTURBANCES, 2, *z[1].shape))
+    w[:, 1] *= np.maximum(np.abs(z[1]), 1)
+    if not np.iscomplexobj(z[0]):
+        w[:, 0] *= np.maximum(np.abs(z[0]), 1)
+    start, largest = disturbed(subject, z, w), 0.0
+    for step, undo, end in zip((proposal, backward), (backward, proposal), ends, strict=True):
+        moved = step(subject, start)[0]
+        trips = difference(subject, undo(subject, moved)[0], repeated(undo(subject, end)[0]))
+        there = difference(subject, moved, repeated(end))
+        largest = max(largest, float(np.abs(there).max()), float(np.abs(trips).max()))
     return largest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from ..battery import ALPHA, judge, stream
 from ..checks import BY_ID, CHECKS
 from ..contract import Subject
-from ..evidence import EFFORTS, Evidence, Trial
+from ..evidence import EFFORTS, Effort, Evidence, Trial
 from ..verdict import FAIL, Verdict
 from . import fermions, l2hmc, matrices, toys, u1, u1_updates, weights
 from .clay import Clay
@@ -48,12 +49,14 @@ class Kill:
 def run_mutants(
     names: list[str] | None = None,
     *,
-    level: str = "standard",
+    level: str | Effort = "standard",
     seed: int = 0,
     everything: bool = False,
     progress: bool = False,
+    only: Collection[str] = BY_ID,
 ) -> list[Kill]:
-    """Judge mutants by the checks they name, or (``everything``) by the whole battery, keeping the checks that failed."""
+    """Judge mutants by the checks they name (of these ``only`` some), or (``everything``) by the whole battery, keeping the
+    checks that failed."""
     kills = []
     for name in tqdm(
         names or list(BY_NAME), desc="mutants", disable=None if progress else True, file=sys.stderr, leave=False
@@ -62,9 +65,9 @@ def run_mutants(
         start = time.perf_counter()
         subject = Subject(mutant)
         share = ALPHA / sum(check.statistical for check in CHECKS)
-        effort = EFFORTS[level].shared_out(subject.theory.thrift)
+        effort = (EFFORTS[level] if isinstance(level, str) else level).shared_out(subject.theory.thrift)
         trial = Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
-        checks = [BY_ID[check_id] for check_id in mutant.killed_by]
+        checks = [BY_ID[check_id] for check_id in mutant.killed_by if check_id in only]
         verdicts = [judge(check, subject, seed, trial) for check in checks]
         if everything:
             others = [check for check in CHECKS if check not in checks and check.applies(subject)]

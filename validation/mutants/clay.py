@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.streams import streams
+
 Array = NDArray[np.float64]
 Rngs = list[np.random.Generator]
 
@@ -134,7 +136,7 @@ class Clay:
         }
 
     def rngs(self, seed: int, n_chains: int) -> Rngs:
-        return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(n_chains)]
+        return streams(seed, n_chains)
 
     def momenta(self, rngs: Rngs) -> Array:
         return np.array([rng.standard_normal(self.momentum_shape) for rng in rngs])

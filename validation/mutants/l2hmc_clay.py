@@ -19,6 +19,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.streams import streams
+
 Array = NDArray[np.float64]
 Rngs = list[np.random.Generator]
 Phase = tuple[Array, Array]
@@ -269,7 +271,7 @@ class L2HMC:
         }
 
     def rngs(self, seed: int, n_chains: int) -> Rngs:
-        return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(n_chains)]
+        return streams(seed, n_chains)
 
     def momenta(self, rngs: Rngs) -> Array:
         return np.array([rng.standard_normal((2, *self.shape)) for rng in rngs])

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.streams import streams
+
 Array = NDArray[np.float64]
 Rngs = list[np.random.Generator]
 
@@ -124,7 +126,7 @@ class Toy:
         return np.where(accept[:, None], x_end, x)
 
     def rngs(self, seed: int, n_chains: int) -> Rngs:
-        return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(n_chains)]
+        return streams(seed, n_chains)
 
     def momenta(self, rngs: Rngs, size: int) -> Array:
         return np.array([rng.standard_normal(size) for rng in rngs])
