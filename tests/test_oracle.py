@@ -190,8 +190,8 @@ def test_targets_may_scribble_on_what_they_are_given():
         (Bare(shape="x"), "expected a number and two integers"),
         (lambda: 1 / 0, "raised ZeroDivisionError"),
         (
-            type("T", (), {"theory": "phi4", "beta": 1.0, "shape": (4, 4)}),
-            "got 'phi4', expected one of u1, o2, gaussian, gmm",
+            type("T", (), {"theory": "phi6", "beta": 1.0, "shape": (4, 4)}),
+            "got 'phi6', expected one of u1, o2, gaussian, gmm",
         ),
         (type("T", (), {"theory": "u1", "shape": (4, 4)}), "without beta"),
     ],

@@ -17,6 +17,7 @@ from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, Refere
 from .reference_chains import ReferenceChains
 from .reference_fermions import ReferencePseudofermion, ReferenceSchwinger, ReferenceSUN
 from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
+from .reference_phi4 import ReferenceFourierHMC, ReferencePhi4
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
 BUILT_IN: Mapping[str, Callable[..., Any]] = {
@@ -37,6 +38,8 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "schwinger-pseudofermion": ReferencePseudofermion,
     "su2": partial(ReferenceSUN, 2),
     "su3": partial(ReferenceSUN, 3),
+    "phi4": ReferencePhi4,
+    "fourier": ReferenceFourierHMC,
 }
 
 

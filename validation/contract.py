@@ -12,6 +12,7 @@ float64 arrays with the chain axis first. The presence of a function is the clai
 ``gmm``       ``weights, means, covariances``    ``(chain, D)``                   ``- log sum_k w_k N(x; m_k, C_k)``
 ``schwinger`` ``beta, kappa, shape``             as ``u1``                        that of ``u1`` less ``2 log |det D|``
 ``su2 su3``   ``beta, shape``, ``kappa`` (0)     ``(chain, 2, T, X, N, N)``       ``-(beta/N) sum_P Re tr P - 2 log |det D|``
+``phi4``      ``m2, lam, shape``                 ``(chain, T, X)``                ``sum (d phi)^2/2 + m2 phi^2/2 + lam phi^4/24``
 ============  =================================  ===============================  =======================================
 
 ==================  ======================================================================================================
@@ -37,6 +38,8 @@ plaquette(x)        u1: mean of ``cos theta_P``, ``(chain,)``
 charge(x)           u1: integer topological charge, ``(chain,)``
 sine_charge(x)      u1: ``sum_P sin theta_P / 2 pi``, ``(chain,)``
 wilson_loop(x, a, b)  u1: mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
+correlator(x, t)    phi4: ``(1/T) sum_y P(y + t) P(y)``, ``P(y)`` the mean of time slice y, ``(chain,)``
+field_moment(x, k)  phi4: the mean of ``phi^k`` over the lattice, ``(chain,)``
 dirac_dense(x)      the Wilson-Dirac matrix, complex ``(chain, n, n)``, rows ``(t, x, spin[, colour])`` flattened
 dirac_apply(x, psi)  its product with a spinor field, ``(chain, t, x, spin[, colour])``
 logdet_dirac(x)     ``log |det D|``, ``(chain,)``
@@ -48,6 +51,11 @@ determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean `
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
 ==================  ======================================================================================================
+
+The action of ``phi4`` sums ``(phi(n + mu^) - phi(n))^2/2`` over both directions and every site, so that on an extent of 2 both
+bonds count; mass and quartic term stand once per site. Exact samples are by rejection from a free field: where one would take
+more than `refimpl.validation.theories.scalar.LONGEST_DRAW` seconds, checks that need them are skipped, with smaller shapes. A
+kernel with ``H = S + v.K^-1.v/2`` offers the white momenta ``w = K^(-1/2) v`` in place of ``v``, for which ``H = S + w.w/2``.
 
 Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T, X, N^2 - 1)`` along half the Pauli or Gell-Mann
 matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``.
@@ -95,7 +103,7 @@ from numpy.typing import NDArray
 
 from .conversion import Misdeclared, TargetError, TargetFault, checked_array, converted, kind_of, transition_record
 from .loading import accepts, made
-from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
+from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Phi4, Theory, flavours
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]  # angles, or links as complex matrices
@@ -108,6 +116,8 @@ CAPABILITIES = (
     "charge",
     "sine_charge",
     "wilson_loop",
+    "correlator",
+    "field_moment",
     "forward",
     "inverse",
     "map_with_weights",
@@ -229,6 +239,13 @@ class Subject:
         return self.theory
 
     @property
+    def scalars(self) -> Phi4:
+        """The theory, for the checks of scalar fields alone."""
+        if not isinstance(self.theory, Phi4):
+            raise TypeError(f"theory: got {self.theory.name}, expected phi4")
+        return self.theory
+
+    @property
     def flavours(self) -> Flavours | None:
         """The fermions of the theory, where there are any."""
         return flavours(self.theory)
@@ -314,6 +331,12 @@ class Subject:
 
     def wilson_loop(self, x: Field, extent_t: int, extent_x: int) -> Array:
         return self._per_chain("wilson_loop", x, extent_t, extent_x)
+
+    def correlator(self, x: Field, t: int) -> Array:
+        return self._per_chain("correlator", x, t)
+
+    def field_moment(self, x: Field, k: int) -> Array:
+        return self._per_chain("field_moment", x, k)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         return self._map("forward", z)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, estimates, exact_start, fermions, maps, pseudofermions, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
@@ -22,8 +22,9 @@ _MATRICES = ("su2", "su3")
 _FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
 _CIRCLE = ("u1", "o2", "schwinger")
-_SYMMETRIC = (*_CIRCLE, *_MATRICES)
-_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
+_PHI4 = ("phi4",)
+_SYMMETRIC = (*_CIRCLE, *_MATRICES, *_PHI4)
+_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Check:
         return [" or ".join(any_of) for any_of in self.needs if not any(subject.has(name) for name in any_of)]
 
 
-_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac")
+_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac", "correlator", "field_moment")
 _MAP = ("forward", "transition")
 _RECORD = ("transcript", "transition")
 _UPDATE = ("run", "step", "transition")
@@ -86,12 +87,16 @@ CHECKS: tuple[Check, ...] = (
     Check(static.charge, (("charge",),), theories=_ABELIAN),
     Check(static.sine_charge, (("sine_charge",),), theories=_ABELIAN),
     Check(static.wilson_loop, (("wilson_loop",),), theories=_GAUGE),
+    Check(scalars.correlator, (("correlator",),), theories=_PHI4),
+    Check(scalars.field_moment, (("field_moment",),), theories=_PHI4),
     Check(static.gauge_invariance, (_SCALAR,), theories=_GAUGE),
     Check(static.translation, (_SCALAR,), theories=_SYMMETRIC),
+    Check(static.reflection, (_SCALAR,), theories=_PHI4),
     Check(static.periodicity, (_SCALAR,), theories=_CIRCLE),
     Check(static.conjugation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.batch, (_SCALAR,)),
     Check(static.golden, (_SCALAR[:5],), theories=_U1),
+    Check(scalars.golden, (("action", "force", "correlator", "field_moment"),), theories=_PHI4),
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
     _fermion_check(fermions.dense, ("dirac_dense",)),
     _fermion_check(fermions.apply, ("dirac_apply",)),
