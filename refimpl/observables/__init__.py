@@ -3,6 +3,7 @@
 `gauge`: plaquette, loops, charges, of the links. `fermions`: pseudoscalar correlator, effective mass, chiral condensate, of the
 Wilson-Dirac operator (`refimpl.actions.wilson_dirac`). `spectra`: its extreme eigenvalues, condition numbers and the spectra of
 Hasenbusch monomials. `scalars`: correlator, moments and magnetisation of scalar fields, by the name of that module.
+`quantities`: observables as objects with a name.
 """
 
 from .fermions import (
@@ -23,6 +24,7 @@ from .gauge import (
     tunnelling_rate,
     wilson_loop,
 )
+from .quantities import Correlator, FieldMoment, Plaquette, Quantity, WilsonLoop, quantity
 from .spectra import (
     Quantiles,
     condition_numbers,
@@ -35,8 +37,13 @@ from .spectra import (
 )
 
 __all__ = [
+    "Correlator",
     "EffectiveMass",
+    "FieldMoment",
+    "Plaquette",
     "Quantiles",
+    "Quantity",
+    "WilsonLoop",
     "charge",
     "charge_susceptibility",
     "chiral_condensate",
@@ -54,6 +61,7 @@ __all__ = [
     "polyakov_loop",
     "pseudoscalar_correlator",
     "quantiles",
+    "quantity",
     "sine_charge",
     "tunnelling_rate",
     "wilson_loop",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,7 @@ def _sun(beta: float, shape: tuple[int, int], kappa: float, n: int) -> Theory:
     found: dict[str, Callable[[Array], Array]] = {"plaquette": observables.mean_plaquette}
     contractible = min(shape) > LOOP
     if contractible:
-        found[f"wilson_loop_{LOOP}x{LOOP}"] = WilsonLoop(LOOP, LOOP)
+        found[f"wilson_loop_{LOOP}x{LOOP}"] = observables.WilsonLoop(LOOP, LOOP)
 
     def answers() -> Mapping[str, float]:
         if kappa or beta > exact.sun.HIGHEST_BETA:
@@ -134,19 +133,6 @@ def _rejection(beta: float, kappa: float, shape: tuple[int, int], n: int) -> Sam
 
 
 # Observables are objects that other processes can be sent, and so no lambdas.
-
-
-@dataclass(frozen=True)
-class WilsonLoop:
-    """`refimpl.observables.wilson_loop` of these extents."""
-
-    extent_t: int
-    extent_x: int
-
-    def __call__(self, x: Array) -> Array:
-        return observables.wilson_loop(x, self.extent_t, self.extent_x)
-
-
 CHARGES: dict[str, Callable[[Array], Array]] = {
     "plaquette": observables.mean_plaquette,
     "sine_charge": observables.sine_charge,
