@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from refimpl.kernels.fourier import filtered
 from refimpl.maps import INTEGRATORS, PhasePoint
 from refimpl.observables import scalars
 
-from .reference import KernelTarget, Rngs
+from .reference import KernelTarget
 
 Array = NDArray[np.float64]
 
@@ -84,7 +85,7 @@ class White:
     def init(self, x: Array) -> State:
         return self.coloured.init(x)
 
-    def noise(self, rngs: Rngs, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    def noise(self, rngs: Sequence[np.random.Generator], shape: tuple[int, ...]) -> tuple[Array, Array]:
         v, u = self.coloured.noise(rngs, shape)
         return self._white(v), u
 
@@ -93,7 +94,7 @@ class White:
         proposal, v, info = self.coloured.propose(state, v, u)
         return proposal, self._white(v), info
 
-    def step(self, rngs: Rngs, state: State) -> tuple[State, Info]:
+    def step(self, rngs: Sequence[np.random.Generator], state: State) -> tuple[State, Info]:
         return self.coloured.step(rngs, state)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:

@@ -71,10 +71,10 @@ def _on_vector(at: Subject, vector: vectors.Vector) -> dict[str, tuple[Array, Ar
     couplings = {"bonds": 1.0, "mass": theory.m2, "quartic": theory.lam}
     out = {}
     if at.has("action"):
-        expected = sum(c * want[f"action_{term}"] for term, c in couplings.items())
+        expected = np.sum([c * want[f"action_{term}"] for term, c in couplings.items()], axis=0)
         out["action"] = (at.action(x) - at.action(np.zeros_like(x)), expected, 2 * theory.action_rounding(x))
     if at.has("force"):
-        expected = sum(c * want[f"force_{term}"] for term, c in couplings.items())
+        expected = np.sum([c * want[f"force_{term}"] for term, c in couplings.items()], axis=0)
         out["force"] = (at.force(x), expected, 2 * theory.force_rounding(x))
     if at.has("correlator"):
         for t in range(theory.shape[0]):

@@ -14,7 +14,7 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import fermions, l2hmc, matrices, toys, u1, u1_updates, weights
+from . import fermions, l2hmc, matrices, scalars, toys, u1, u1_updates, weights
 from .clay import Clay
 from .l2hmc_clay import L2HMC
 from .toy_clay import Toy
@@ -23,7 +23,7 @@ Mutant = type[Clay] | type[L2HMC] | type[Toy]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices)
+    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices, scalars)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy) and value.killed_by
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from refimpl.exact import free_scalar, phi4
 
-from .base import Array, Observable, Symmetry, U, Unsampled
+from .base import Array, Move, Observable, Symmetry, U, Unsampled
 from .line import Line
 
 # Nominal seconds that one exact configuration may take: a standard run asks for some hundred thousand of them.
@@ -141,35 +141,10 @@ class Phi4(Line):
     @cached_property
     def observables(self) -> tuple[Observable, ...]:
         """First ``phi dS/dphi``, whose mean is exactly 1 (Schwinger-Dyson); standard deviations are estimates."""
-        x = self.sample(np.random.default_rng(1), SCALING)
-        far = self.shape[0] // 2
-        exact: dict[str, float] = {self.label: 1.0}
-        if self._answers is not None:
-            exact |= {"<phi^2>": self._answers.phi_squared, "<phi^4>": self._answers.phi_fourth}
-            exact |= {"<m^2>": self._answers.susceptibility / self.volume, f"<C({far})>": self._answers.correlator[far]}
-        functions = {
-            self.label: self._schwinger_dyson,
-            "<phi^2>": partial(moment, k=2),
-            "<phi^4>": partial(moment, k=4),
-            "<m^2>": lambda x: np.square(moment(x, 1)),
-            f"<C({far})>": partial(correlator, t=far),
-        }
-        out = []
-        for name, function in functions.items():
-            values = function(x)
-            mean = exact.get(name, float(values.mean()))
-            out.append(Observable(name, function, float(mean), float(values.std()), name in exact))
-        return tuple(out)
+        return _observables(self)
 
-    @cached_property
-    def _answers(self) -> phi4.Answers | None:
-        """Exact expectation values, on the lattices that have them."""
-        try:
-            return phi4.answers(self.m2, self.lam, self.shape)
-        except ValueError:
-            return None
-
-    def _schwinger_dyson(self, x: Array) -> Array:
+    def schwinger_dyson(self, x: Array) -> Array:
+        """``(1/V) sum phi dS/dphi``, per chain."""
         return np.asarray((x * self.force(x)).mean(axis=(1, 2)))
 
     # --- fields ---------------------------------------------------------------------------------------------------------
@@ -210,7 +185,7 @@ class Phi4(Line):
         return {"shape": (2, 2)}, {"shape": (2, 3)}
 
     def symmetries(self, rng: np.random.Generator, n: int) -> tuple[Symmetry, ...]:
-        moves = {
+        moves: dict[str, Move] = {
             "translation in time": partial(np.roll, shift=1, axis=1),
             "translation in space": partial(np.roll, shift=1, axis=2),
             "reflection of time": partial(np.flip, axis=1),
@@ -266,6 +241,37 @@ def correlator(x: Array, t: int) -> Array:
     """``(1/T) sum_y P(y + t) P(y)`` of the means ``P(y)`` of time slices, per chain."""
     means = x.mean(axis=2)
     return np.asarray((np.roll(means, -t, axis=1) * means).mean(axis=1))
+
+
+@lru_cache(maxsize=64)
+def _observables(of: Phi4) -> tuple[Observable, ...]:
+    x = of.sample(np.random.default_rng(1), SCALING)
+    far = of.shape[0] // 2
+    functions: dict[str, Move] = {
+        of.label: of.schwinger_dyson,
+        "<phi^2>": partial(moment, k=2),
+        "<phi^4>": partial(moment, k=4),
+        "<m^2>": lambda x: np.square(moment(x, 1)),
+        f"<C({far})>": partial(correlator, t=far),
+    }
+    exact: dict[str, float] = {of.label: 1.0}
+    if (answers := _answers(of)) is not None:
+        exact |= {"<phi^2>": answers.phi_squared, "<phi^4>": answers.phi_fourth}
+        exact |= {"<m^2>": answers.susceptibility / of.volume, f"<C({far})>": float(answers.correlator[far])}
+    out = []
+    for name, function in functions.items():
+        values = function(x)
+        mean = exact.get(name, float(values.mean()))
+        out.append(Observable(name, function, mean, float(values.std()), name in exact))
+    return tuple(out)
+
+
+def _answers(of: Phi4) -> phi4.Answers | None:
+    """Exact expectation values, on the lattices that have them."""
+    try:
+        return phi4.answers(of.m2, of.lam, of.shape)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=64)
