@@ -47,6 +47,8 @@ pseudofermion_action(x, phi)   the sum of the monomials `Monomials` of the attri
                     (0), ``(chain,)``; ``phi`` is ``(chain, field, t, x, spin[, colour])``, zero on odd sites where ``even_odd``
 pseudofermion_force(x, phi)    its derivative, the shape of ``force``
 pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action)``
+control_variate(x)  phi4, u1: a function of mean zero, ``(chain,)``, that takes variance from the declared ``observable``
+control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
@@ -69,6 +71,12 @@ With fermions, statistics in equilibrium start from samples by rejection, on sma
 `refimpl.validation.theories.fermions.LONGEST_DRAW` seconds those checks are skipped, with the acceptance and smaller shapes. All
 others use pure gauge fields at the same beta, cold, smooth, hot and flux ones, except fields where a singular value of D is below
 ``LEAST_SINGULAR``.
+
+A control variate declares its ``observable`` by name: ``correlator_T`` or ``phi^K`` of phi4, ``plaquette`` or ``wilson_loop_TxX``
+of u1. Optional: ``improvement_ratio``, the claimed ratio of the standard deviations of O and O - f; ``variate_symmetries``, the
+moves that leave f alone (``("translation", "parity")`` of phi4, which may add ``"reflection"`` and ``"exchange"``; of u1
+``("gauge", "translation", "conjugation")``): a variate that has fewer is valid and says so. With a fitted variate, a target is
+judged on configurations of its own, which the fit has not seen.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
@@ -134,6 +142,8 @@ CAPABILITIES = (
     "pseudofermion_force",
     "pseudofermion_heat_bath",
     "determinant_estimate",
+    "control_variate",
+    "control_variate_field",
 )
 TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
@@ -271,6 +281,32 @@ class Subject:
         if not 0 <= variance < np.inf:
             raise Misdeclared(f"determinant_variance: got {declared!r}, expected a finite number >= 0")
         return variance
+
+    @property
+    def improvement_ratio(self) -> float | None:
+        """The ratio of standard deviations that the target claims for its variate, if it does; raises `Misdeclared`."""
+        declared = getattr(self.target, "improvement_ratio", None)
+        if declared is None:
+            return None
+        try:
+            ratio = float(declared)
+        except (TypeError, ValueError):
+            ratio = np.nan
+        if not 0 < ratio < np.inf:
+            raise Misdeclared(f"improvement_ratio: got {declared!r}, expected a finite number > 0")
+        return ratio
+
+    @property
+    def variate_symmetries(self) -> tuple[str, ...]:
+        """What leaves the variate alone, as declared or by default; raises `Misdeclared`."""
+        default = (
+            ("translation", "parity") if isinstance(self.theory, Phi4) else ("gauge", "translation", "conjugation")
+        )
+        declared = getattr(self.target, "variate_symmetries", default)
+        known = (*default, "reflection", "exchange")
+        if isinstance(declared, str) or not set(declared) <= set(known):
+            raise Misdeclared(f"variate_symmetries: got {declared!r}, expected a tuple of {', '.join(known)}")
+        return tuple(declared)
 
     def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""
@@ -410,6 +446,12 @@ class Subject:
 
     def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
         return checked_array("determinant_estimate", self._call("determinant_estimate", x, n, seed), (len(x), n))
+
+    def control_variate(self, x: Field) -> Array:
+        return self._per_chain("control_variate", x)
+
+    def control_variate_field(self, x: Field) -> Array:
+        return checked_array("control_variate_field", self._call("control_variate_field", x), x.shape)
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:

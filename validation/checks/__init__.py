@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript, variates
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
@@ -23,6 +23,7 @@ _FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
 _CIRCLE = ("u1", "o2", "schwinger")
 _PHI4 = ("phi4",)
+_VARIATES = ("u1", *_PHI4)
 _SYMMETRIC = (*_CIRCLE, *_MATRICES, *_PHI4)
 _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 
@@ -113,6 +114,11 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
     _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
+    Check(variates.divergence, (("control_variate",), ("control_variate_field",)), theories=_VARIATES),
+    Check(variates.symmetry, (("control_variate",),), theories=_VARIATES),
+    Check(variates.batch, (("control_variate",),), theories=_VARIATES),
+    Check(variates.mean_zero, (("control_variate",),), statistical=True, theories=_VARIATES),
+    Check(variates.improvement, (("control_variate",),), statistical=True, theories=_VARIATES),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,), pseudofermions=False),
     Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),

@@ -143,6 +143,11 @@ class Phi4(Line):
         """First ``phi dS/dphi``, whose mean is exactly 1 (Schwinger-Dyson); standard deviations are estimates."""
         return _observables(self)
 
+    @property
+    def answers(self) -> phi4.Answers | None:
+        """Exact expectation values, on the lattices that have them."""
+        return _answers(self)
+
     def schwinger_dyson(self, x: Array) -> Array:
         """``(1/V) sum phi dS/dphi``, per chain."""
         return np.asarray((x * self.force(x)).mean(axis=(1, 2)))
@@ -255,7 +260,7 @@ def _observables(of: Phi4) -> tuple[Observable, ...]:
         f"<C({far})>": partial(correlator, t=far),
     }
     exact: dict[str, float] = {of.label: 1.0}
-    if (answers := _answers(of)) is not None:
+    if (answers := of.answers) is not None:
         exact |= {"<phi^2>": answers.phi_squared, "<phi^4>": answers.phi_fourth}
         exact |= {"<m^2>": answers.susceptibility / of.volume, f"<C({far})>": float(answers.correlator[far])}
     out = []
@@ -266,8 +271,8 @@ def _observables(of: Phi4) -> tuple[Observable, ...]:
     return tuple(out)
 
 
+@lru_cache(maxsize=64)
 def _answers(of: Phi4) -> phi4.Answers | None:
-    """Exact expectation values, on the lattices that have them."""
     try:
         return phi4.answers(of.m2, of.lam, of.shape)
     except ValueError:
