@@ -72,9 +72,9 @@ def divergence(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``f = div g - g . force`` with the oracle's own force, and every ``d g_i/d x_i`` by central differences.
 
     Fourth-order differences of four step sizes from 1e-2 to 1e-5: the two neighbours that agree best give the answer, and ten
-    times their difference, and the rounding of g over the step, its error. A divergence that is dropped or halved, cross terms that are left out, a force of another
-    action: all are seen, whatever the statistics. On fields of at most 1024 components, else on a smaller lattice where the
-    target can be made there.
+    times their difference, with the rounding of g over the step, its error. A divergence that is dropped or halved, cross terms
+    that are left out, a force of another action: all are seen, whatever the statistics. On fields of at most 1024 components, else
+    on a smaller lattice where the target can be made there.
     """
     at: Subject | None = subject
     if subject.theory.size > LARGEST_FIELD:
