@@ -319,7 +319,18 @@ def test_parametrize_fails_a_wrong_target(tmp_path):
 def test_check_ids_are_unique_and_named_by_file():
     assert len(BY_ID) == len(CHECKS)
     assert {check_id.split(".")[0] for check_id in BY_ID} == {
-        *("static", "scalars", "fermions", "pseudofermions", "estimates", "maps", "transcript", "driver", "exact_start")
+        *(
+            "static",
+            "scalars",
+            "variates",
+            "fermions",
+            "pseudofermions",
+            "estimates",
+            "maps",
+            "transcript",
+            "driver",
+            "exact_start",
+        )
     }
 
 

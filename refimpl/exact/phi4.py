@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,21 +136,28 @@ def sample(rng: np.random.Generator, n: int, m2: float, lam: float, shape: Shape
     free_m2 = _best_mass(m2, lam, shape)
     centre = 6 * (free_m2 - m2) / lam  # where c phi^4 - b phi^2 is lowest, in phi^2
     found: list[Array] = []
-    wanted, misses = n, 0
+    wanted, misses, size = n, 0, _proposals(n)
     while wanted > 0:
-        x = free_scalar.sample(rng, BATCH, free_m2, shape)
+        x = free_scalar.sample(rng, size, free_m2, shape)
         exponent = lam / 24 * ((x * x - centre) ** 2).sum(axis=(1, 2))
-        x = x[rng.random(BATCH) < np.exp(-exponent)]
-        misses = 0 if len(x) else misses + 1
+        x = x[rng.random(size) < np.exp(-exponent)]
+        misses = 0 if len(x) else misses + (size == BATCH)
         if misses == PATIENCE:
             raise ValueError(
                 f"shape: got {shape}, on which no field of {BATCH * PATIENCE} was accepted; expected a smaller one"
             )
         found.append(x[:wanted])
         wanted -= len(x)
+        size = _proposals(wanted) if len(x) else BATCH
     return np.concatenate(found)
 
 
+def _proposals(wanted: int) -> int:
+    """Fields proposed at a time: not many more than are wanted."""
+    return min(BATCH, 4 * wanted + 64)
+
+
+@lru_cache(maxsize=64)
 def _best_mass(m2: float, lam: float, shape: Shape) -> float:
     """The root of ``M2 = m2 + lam <phi^2>/6``, whose right side falls with M2, by bisection."""
 
