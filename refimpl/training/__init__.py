@@ -5,6 +5,7 @@ from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Rate
+from .plaquette_net import PlaquetteNet
 
 __all__ = [
     "LOSSES",
@@ -12,6 +13,7 @@ __all__ = [
     "Adam",
     "Annealing",
     "Checkpoint",
+    "PlaquetteNet",
     "Rate",
     "Recipe",
     "Term",

@@ -4,7 +4,8 @@ A method's ``fit(configurations, observable)`` returns a variate, ``variate(x)``
 what it is worth, `save` and `load` keep it as npz.
 """
 
+from . import u1
 from .base import Improvement, cross_fit, improve
 from .files import load, save
 
-__all__ = ["Improvement", "cross_fit", "improve", "load", "save"]
+__all__ = ["Improvement", "cross_fit", "improve", "load", "save", "u1"]
