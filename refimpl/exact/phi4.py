@@ -154,7 +154,7 @@ def sample(rng: np.random.Generator, n: int, m2: float, lam: float, shape: Shape
 
 def _proposals(wanted: int) -> int:
     """Fields proposed at a time: not many more than are wanted."""
-    return min(BATCH, 4 * wanted + 64)
+    return min(BATCH, 2 * wanted + 64)
 
 
 @lru_cache(maxsize=64)
