@@ -23,7 +23,6 @@ _FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
 _CIRCLE = ("u1", "o2", "schwinger")
 _PHI4 = ("phi4",)
-_VARIATES = ("u1", *_PHI4)
 _SYMMETRIC = (*_CIRCLE, *_MATRICES, *_PHI4)
 _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 
@@ -32,7 +31,8 @@ _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 class Check:
     """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
     theories and reversals it belongs to, whether only to theories with fermions, and whether to targets whose update draws
-    pseudofermions: True only to those, False not to those, None to all."""
+    pseudofermions: True only to those, False not to those, None to all; and the one capability without which a target is of
+    another kind, to which the check does not belong."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
@@ -41,6 +41,7 @@ class Check:
     reversals: tuple[str, ...] = REVERSALS
     fermions: bool = False
     pseudofermions: bool | None = None
+    offering: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,6 +58,8 @@ class Check:
     def applies(self, subject: Subject) -> bool:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
         if self.fermions and subject.flavours is None:
+            return False
+        if self.offering is not None and not subject.has(self.offering):
             return False
         if self.pseudofermions is not None and self.pseudofermions != subject.pseudofermions:
             return False
@@ -78,6 +81,11 @@ _OPERATOR = ("dirac_apply", "dirac_dense")
 
 def _fermion_check(function: Callable[..., Verdict], any_of: tuple[str, ...], statistical: bool = False) -> Check:
     return Check(function, (any_of,), statistical, _FERMIONS, fermions=True)
+
+
+def _variate_check(function: Callable[..., Verdict], *besides: str, statistical: bool = False) -> Check:
+    needs = tuple((name,) for name in ("control_variate", *besides))
+    return Check(function, needs, statistical, ("u1", *_PHI4), offering="control_variate")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -114,11 +122,11 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
     _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
-    Check(variates.divergence, (("control_variate",), ("control_variate_field",)), theories=_VARIATES),
-    Check(variates.symmetry, (("control_variate",),), theories=_VARIATES),
-    Check(variates.batch, (("control_variate",),), theories=_VARIATES),
-    Check(variates.mean_zero, (("control_variate",),), statistical=True, theories=_VARIATES),
-    Check(variates.improvement, (("control_variate",),), statistical=True, theories=_VARIATES),
+    _variate_check(variates.divergence, "control_variate_field"),
+    _variate_check(variates.symmetry),
+    _variate_check(variates.batch),
+    _variate_check(variates.mean_zero, statistical=True),
+    _variate_check(variates.improvement, statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,), pseudofermions=False),
     Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),

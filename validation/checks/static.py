@@ -218,7 +218,7 @@ def _scalars(subject: Subject, x: Array) -> dict[str, Scalar]:
         known["plaquette"] = Scalar(subject.plaquette, subject.theory.plaquette_rounding, 1)
     if isinstance(subject.theory, Phi4):
         rounding = subject.theory.moment_rounding
-        known["correlator"] = Scalar(partial(subject.correlator, t=x.shape[1] // 2), rounding(x, 2), 1)
+        known["correlator"] = Scalar(partial(subject.correlator, t=min(1, x.shape[1] - 1)), rounding(x, 2), 1)
         known["field_moment"] = Scalar(partial(subject.field_moment, k=3), rounding(x, 3), -1)
     if subject.flavours:
         known["logdet_dirac"] = Scalar(subject.logdet_dirac, subject.flavours.action_rounding(x), 1)
