@@ -50,6 +50,7 @@ def test_validate_takes_the_parameters_of_the_theory(capsys):
         ("--theory gaussian --steps 3", "theory = gaussian, covariance = [[2.25, 0.6, 0.0]"),
         ("builtin:gmm", "theory = gmm, weights = [0.3, 0.7]"),
         ("builtin:u1 --theory u1 --shape 4 4", "theory = u1, beta = 4.0, shape = [4, 4]"),
+        ("--theory phi4 --m2 -0.2 --lam 1.5 --shape 4 2", "theory = phi4, m2 = -0.2, lam = 1.5, shape = [4, 2]"),
     ],
 )
 def test_validate_chooses_the_built_in_target_of_a_theory(capsys, argv, shown):
@@ -104,7 +105,7 @@ PSEUDOFERMION = "sample schwinger --beta 2 --kappa 0.2 --kernel pseudofermion --
         ("validate --shape 8 1", 2, "argument --shape: got '1', expected an integer of at least 2"),
         ("validate --alpha 2", 2, "argument --alpha"),
         ("validate --level huge", 2, "invalid choice"),
-        ("validate --theory phi4", 2, "invalid choice"),
+        ("validate --theory phi6", 2, "invalid choice"),
         ("validate builtin:nothing", 3, "got builtin 'nothing', expected one of u1, o2, gaussian, gmm"),
         ("validate mutant:DoubledForce --theory gmm", 2, "--theory: got gmm, but the target declares u1"),
         ("validate --theory gmm --beta 2", 3, "unexpected keyword argument 'beta'"),

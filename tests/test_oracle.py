@@ -199,8 +199,8 @@ def test_targets_may_scribble_on_what_they_are_given():
         (Bare(shape="x"), "expected a number and two integers"),
         (lambda: 1 / 0, "raised ZeroDivisionError"),
         (
-            type("T", (), {"theory": "phi4", "beta": 1.0, "shape": (4, 4)}),
-            "got 'phi4', expected one of u1, o2, gaussian, gmm",
+            type("T", (), {"theory": "phi6", "beta": 1.0, "shape": (4, 4)}),
+            "got 'phi6', expected one of u1, o2, gaussian, gmm",
         ),
         (type("T", (), {"theory": "u1", "shape": (4, 4)}), "without beta"),
     ],
@@ -336,7 +336,18 @@ def test_parametrize_fails_a_wrong_target(tmp_path):
 def test_check_ids_are_unique_and_named_by_file():
     assert len(BY_ID) == len(CHECKS)
     assert {check_id.split(".")[0] for check_id in BY_ID} == {
-        *("static", "fermions", "pseudofermions", "estimates", "maps", "transcript", "driver", "exact_start")
+        *(
+            "static",
+            "scalars",
+            "variates",
+            "fermions",
+            "pseudofermions",
+            "estimates",
+            "maps",
+            "transcript",
+            "driver",
+            "exact_start",
+        )
     }
 
 

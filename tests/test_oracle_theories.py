@@ -10,7 +10,7 @@ from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import Toy
 from refimpl.validation.reference import ReferenceGaussian, ReferenceMixture
-from refimpl.validation.theories import O2, THEORIES, U1, Gaussian, Mixture, energy
+from refimpl.validation.theories import O2, THEORIES, U1, Gaussian, Mixture, Phi4, energy
 from refimpl.validation.verdict import PASS
 
 COVARIANCE = np.array([[2.0, 0.3], [0.3, 0.1]])
@@ -21,6 +21,9 @@ SEVERAL = {
     "o2 of two": O2(0.8, 2),
     "gaussian": Gaussian.parse({"covariance": COVARIANCE, "mean": [3.0, -1.0]}),
     "one": Gaussian.parse({"covariance": [[4.0]]}),
+    "phi4": Phi4(-0.3, 6.0, (4, 2)),
+    "phi4, free": Phi4(0.3, 0.0, (3, 1)),
+    "phi4, square": Phi4(0.5, 2.0, (3, 3)),
     "gmm": Mixture.parse(
         {"weights": [0.2, 0.8], "means": [[-2.0, 0.0], [1.0, 1.0]], "covariances": [COVARIANCE, np.eye(2)]}
     ),

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from refimpl.validation.sequential import (
+    RAISED,
     detectable_mean,
+    detectable_moment,
     detectable_sign_excess,
     mean_zero_wealth,
+    moment_wealth,
     multinomial_wealth,
     sequential_p_values,
+    trusted_kurtosis,
 )
 
 ALPHA = 0.05
@@ -97,3 +101,54 @@ def test_stated_sign_excess_is_found():
     heads = rng.binomial(n, (1 + excess) / 2, 300)
     found = sum(sign_test(np.repeat([1, -1], [h, n - h])) <= alpha for h in heads)
     assert found >= 296  # as above
+
+
+# --- means of values without a bound ---------------------------------------------------------------------------------
+HEAVY = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "square of a normal": lambda rng, n: rng.standard_normal(n) ** 2 - 1,
+    "less the square": lambda rng, n: 1 - rng.standard_normal(n) ** 2,
+    "lognormal": lambda rng, n: np.exp(rng.standard_normal(n)) - np.exp(0.5),
+    "less the lognormal": lambda rng, n: np.exp(0.5) - np.exp(rng.standard_normal(n)),
+}
+
+
+@pytest.mark.parametrize("law", HEAVY)
+def test_bets_on_a_second_moment_alarm_at_most_with_alpha_however_heavy_the_tails(law):
+    rng = np.random.default_rng(3)
+    moment = {"normal": 1.0, "lognormal": np.e**2 - np.e, "less the lognormal": np.e**2 - np.e}.get(law, 2.0)
+    alarms = sum(moment_wealth(HEAVY[law](rng, 1000), moment, ALPHA).alarm_at is not None for _ in range(300))
+    assert alarms <= rate_bound(300, ALPHA)
+    # Means below zero are the null too, where only too large a mean is bet against.
+    below = sum(
+        moment_wealth(HEAVY[law](rng, 1000) - 0.5, moment + 0.25, ALPHA, above=True).alarm_at is not None
+        for _ in range(50)
+    )
+    assert below == 0
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("law", ["normal", "square of a normal"])
+def test_the_stated_sensitivity_of_a_second_moment_is_reached(law, above):
+    # as above: at least 296 of 300, less the scatter of the statement itself, which is made from one sample
+    rng, alpha, n = np.random.default_rng(4), 1e-6, 3000
+    y = HEAVY[law](rng, n)
+    bound = RAISED * float(np.mean(y * y))
+    shift = detectable_moment(y, bound, alpha, above=above)
+    found = sum(
+        moment_wealth(HEAVY[law](rng, n) + shift, bound, alpha, above=above).alarm_at is not None for _ in range(100)
+    )
+    assert shift < np.sqrt(bound)
+    assert found >= 97
+
+
+def test_a_second_moment_is_a_bound_up_to_the_trusted_kurtosis():
+    from scipy.stats import binom
+
+    for n in (500, 4000, 100_000):
+        for alpha in (1e-3, 1e-8):
+            # Y^2 = 1 with probability p has kurtosis 1/p, and is the worst there is up to a factor.
+            p = 1 / trusted_kurtosis(n, alpha)
+            failing = binom.cdf(np.floor(n * p / RAISED), n, p) if p < 1 else 0.0
+            assert failing <= alpha
+            assert p >= 1 or failing > alpha**3  # not wasteful beyond that

@@ -17,6 +17,8 @@ from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, Refere
 from .reference_chains import ReferenceChains
 from .reference_fermions import ReferencePseudofermion, ReferenceSchwinger, ReferenceSUN
 from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
+from .reference_phi4 import ReferenceFourierHMC, ReferencePhi4
+from .reference_variates import ReferenceGaugeVariate, ReferenceVariate
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
 BUILT_IN: Mapping[str, Callable[..., Any]] = {
@@ -37,6 +39,15 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "schwinger-pseudofermion": ReferencePseudofermion,
     "su2": partial(ReferenceSUN, 2),
     "su3": partial(ReferenceSUN, 3),
+    "phi4": ReferencePhi4,
+    "fourier": ReferenceFourierHMC,
+    "control_variate": ReferenceVariate,
+    "control_variate-factorised": partial(ReferenceVariate, method="factorised"),
+    "control_variate-linear": partial(ReferenceVariate, method="linear"),
+    "control_variate-free": partial(ReferenceVariate, method="free"),
+    "gauge_variate": ReferenceGaugeVariate,
+    "gauge_variate-loop": partial(ReferenceGaugeVariate, observable="wilson_loop_2x2"),
+    "gauge_variate-conditional": partial(ReferenceGaugeVariate, method="conditional", observable="wilson_loop_2x2"),
 }
 
 

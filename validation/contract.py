@@ -12,6 +12,7 @@ float64 arrays with the chain axis first. The presence of a function is the clai
 ``gmm``       ``weights, means, covariances``    ``(chain, D)``                   ``- log sum_k w_k N(x; m_k, C_k)``
 ``schwinger`` ``beta, kappa, shape``             as ``u1``                        that of ``u1`` less ``2 log |det D|``
 ``su2 su3``   ``beta, shape``, ``kappa`` (0)     ``(chain, 2, T, X, N, N)``       ``-(beta/N) sum_P Re tr P - 2 log |det D|``
+``phi4``      ``m2, lam, shape``                 ``(chain, T, X)``                ``sum (d phi)^2/2 + m2 phi^2/2 + lam phi^4/24``
 ============  =================================  ===============================  =======================================
 
 ==================  ======================================================================================================
@@ -37,6 +38,8 @@ plaquette(x)        u1: mean of ``cos theta_P``, ``(chain,)``
 charge(x)           u1: integer topological charge, ``(chain,)``
 sine_charge(x)      u1: ``sum_P sin theta_P / 2 pi``, ``(chain,)``
 wilson_loop(x, a, b)  u1: mean cosine of the a (time) by b (space) Wilson loops, ``(chain,)``
+correlator(x, t)    phi4: ``(1/T) sum_y P(y + t) P(y)``, ``P(y)`` the mean of time slice y, ``(chain,)``
+field_moment(x, k)  phi4: the mean of ``phi^k`` over the lattice, ``(chain,)``
 dirac_dense(x)      the Wilson-Dirac matrix, complex ``(chain, n, n)``, rows ``(t, x, spin[, colour])`` flattened
 dirac_apply(x, psi)  its product with a spinor field, ``(chain, t, x, spin[, colour])``
 logdet_dirac(x)     ``log |det D|``, ``(chain,)``
@@ -44,10 +47,17 @@ pseudofermion_action(x, phi)   the sum of the monomials `Monomials` of the attri
                     (0), ``(chain,)``; ``phi`` is ``(chain, field, t, x, spin[, colour])``, zero on odd sites where ``even_odd``
 pseudofermion_force(x, phi)    its derivative, the shape of ``force``
 pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action)``
+control_variate(x)  phi4, u1: a function of mean zero, ``(chain,)``, that takes variance from the declared ``observable``
+control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
 ==================  ======================================================================================================
+
+The action of ``phi4`` sums ``(phi(n + mu^) - phi(n))^2/2`` over both directions and every site, so that on an extent of 2 both
+bonds count; mass and quartic term stand once per site. Exact samples are by rejection from a free field: where one would take
+more than `refimpl.validation.theories.scalar.LONGEST_DRAW` seconds, checks that need them are skipped, with smaller shapes. A
+kernel with ``H = S + v.K^-1.v/2`` offers the white momenta ``w = K^(-1/2) v`` in place of ``v``, for which ``H = S + w.w/2``.
 
 Links of ``su2`` and ``su3`` are complex128, ``v`` and the force ``(chain, 2, T, X, N^2 - 1)`` along half the Pauli or Gell-Mann
 matrices, ``U -> exp(i eps v_a T_a) U``; plaquettes and loops are of ``Re tr/N``.
@@ -61,6 +71,12 @@ With fermions, statistics in equilibrium start from samples by rejection, on sma
 `refimpl.validation.theories.fermions.LONGEST_DRAW` seconds those checks are skipped, with the acceptance and smaller shapes. All
 others use pure gauge fields at the same beta, cold, smooth, hot and flux ones, except fields where a singular value of D is below
 ``LEAST_SINGULAR``.
+
+A control variate declares its ``observable`` by name: ``correlator_T`` or ``phi^K`` of phi4, ``plaquette`` or ``wilson_loop_TxX``
+of u1. Optional: ``improvement_ratio``, the claimed ratio of the standard deviations of O and O - f; ``variate_symmetries``, the
+moves that leave f alone (``("translation", "parity")`` of phi4, which may add ``"reflection"`` and ``"exchange"``; of u1
+``("gauge", "translation", "conjugation")``): a variate that has fewer is valid and says so. With a fitted variate, a target is
+judged on configurations of its own, which the fit has not seen.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
@@ -95,7 +111,7 @@ from numpy.typing import NDArray
 
 from .conversion import Misdeclared, TargetError, TargetFault, checked_array, converted, kind_of, transition_record
 from .loading import accepts, made
-from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Theory, flavours
+from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Phi4, Theory, flavours
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]  # angles, or links as complex matrices
@@ -108,6 +124,8 @@ CAPABILITIES = (
     "charge",
     "sine_charge",
     "wilson_loop",
+    "correlator",
+    "field_moment",
     "forward",
     "inverse",
     "map_with_weights",
@@ -124,6 +142,8 @@ CAPABILITIES = (
     "pseudofermion_force",
     "pseudofermion_heat_bath",
     "determinant_estimate",
+    "control_variate",
+    "control_variate_field",
 )
 TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
@@ -229,6 +249,13 @@ class Subject:
         return self.theory
 
     @property
+    def scalars(self) -> Phi4:
+        """The theory, for the checks of scalar fields alone."""
+        if not isinstance(self.theory, Phi4):
+            raise TypeError(f"theory: got {self.theory.name}, expected phi4")
+        return self.theory
+
+    @property
     def flavours(self) -> Flavours | None:
         """The fermions of the theory, where there are any."""
         return flavours(self.theory)
@@ -254,6 +281,32 @@ class Subject:
         if not 0 <= variance < np.inf:
             raise Misdeclared(f"determinant_variance: got {declared!r}, expected a finite number >= 0")
         return variance
+
+    @property
+    def improvement_ratio(self) -> float | None:
+        """The ratio of standard deviations that the target claims for its variate, if it does; raises `Misdeclared`."""
+        declared = getattr(self.target, "improvement_ratio", None)
+        if declared is None:
+            return None
+        try:
+            ratio = float(declared)
+        except (TypeError, ValueError):
+            ratio = np.nan
+        if not 0 < ratio < np.inf:
+            raise Misdeclared(f"improvement_ratio: got {declared!r}, expected a finite number > 0")
+        return ratio
+
+    @property
+    def variate_symmetries(self) -> tuple[str, ...]:
+        """What leaves the variate alone, as declared or by default; raises `Misdeclared`."""
+        default = (
+            ("translation", "parity") if isinstance(self.theory, Phi4) else ("gauge", "translation", "conjugation")
+        )
+        declared = getattr(self.target, "variate_symmetries", default)
+        known = (*default, "reflection", "exchange")
+        if isinstance(declared, str) or not set(declared) <= set(known):
+            raise Misdeclared(f"variate_symmetries: got {declared!r}, expected a tuple of {', '.join(known)}")
+        return tuple(declared)
 
     def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""
@@ -314,6 +367,12 @@ class Subject:
 
     def wilson_loop(self, x: Field, extent_t: int, extent_x: int) -> Array:
         return self._per_chain("wilson_loop", x, extent_t, extent_x)
+
+    def correlator(self, x: Field, t: int) -> Array:
+        return self._per_chain("correlator", x, t)
+
+    def field_moment(self, x: Field, k: int) -> Array:
+        return self._per_chain("field_moment", x, k)
 
     def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
         return self._map("forward", z)
@@ -387,6 +446,12 @@ class Subject:
 
     def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
         return checked_array("determinant_estimate", self._call("determinant_estimate", x, n, seed), (len(x), n))
+
+    def control_variate(self, x: Field) -> Array:
+        return self._per_chain("control_variate", x)
+
+    def control_variate_field(self, x: Field) -> Array:
+        return checked_array("control_variate_field", self._call("control_variate_field", x), x.shape)
 
     # --- calling ----------------------------------------------------------------------------------------------------
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:

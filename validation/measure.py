@@ -84,9 +84,14 @@ def charge(x: Array) -> NDArray[np.int64]:
 
 
 def square_loop(x: Array, side: int) -> Array:
-    """Mean cosine of the side by side Wilson loops: the product of the plaquettes inside, an abelian shortcut."""
+    """Mean cosine of the side by side Wilson loops."""
+    return mean_loop(x, side, side)
+
+
+def mean_loop(x: Array, extent_t: int, extent_x: int) -> Array:
+    """Mean cosine of the Wilson loops of these extents: the product of the plaquettes inside, an abelian shortcut."""
     angles = plaquette_angles(x)
-    inside = sum(np.roll(angles, (-a, -b), axis=(1, 2)) for a in range(side) for b in range(side))
+    inside = sum(np.roll(angles, (-a, -b), axis=(1, 2)) for a in range(extent_t) for b in range(extent_x))
     return np.cos(inside).mean(axis=(1, 2))
 
 

@@ -162,9 +162,12 @@ def positive_mean_wealth(r: Array, variance: Array, alpha: float) -> Wealth:
 def _ratio_gains(r: Array, variance: Array) -> Array:
     """Logs of the factors of the wealth, ``(n, bet)``."""
     up = np.log1p(np.outer(r - 1, RATIO_BETS))
-    y = np.outer(1 - r, RATIO_BETS)
-    down = np.log1p(y + y * y / 2) - np.log1p(np.outer(variance, RATIO_BETS**2) / 2)
-    return np.concatenate([up, down], axis=1)
+    return np.concatenate([up, _catoni(np.outer(1 - r, RATIO_BETS), np.outer(variance, RATIO_BETS**2))], axis=1)
+
+
+def _catoni(y: Array, second_moment: Array) -> Array:
+    """Log of ``(1 + y + y^2/2)/(1 + m/2)``: positive, and of mean at most 1 where ``E[y] <= 0`` and ``E[y^2] <= m``."""
+    return np.asarray(np.log1p(y + y * y / 2) - np.log1p(second_moment / 2))
 
 
 def detectable_factor(r: Array, variance: Array, alpha: float) -> float:
@@ -179,3 +182,52 @@ def detectable_factor(r: Array, variance: Array, alpha: float) -> float:
 
     errors = np.geomspace(1e-3, 0.99, 40)
     return next((float(e) for e in errors if seen(1 + e) and seen(1 - e)), 1.0)
+
+
+# Bets on a value of unbounded size, in units of the bound on its root mean square.
+MOMENT_BETS = np.array([0.01, 0.03, 0.1, 0.3, 1.0])
+# By how much a measured second moment is raised to make a bound, see `trusted_kurtosis`.
+RAISED = 4.0
+
+
+def moment_wealth(y: Array, second_moment: float, alpha: float, *, above: bool = False) -> Wealth:
+    """Bet against ``E[Y] = 0`` (``above``: against ``E[Y] <= 0``) for independent Y of any size with ``E[Y^2] <= second_moment``.
+
+    ``(1 + lambda Y + (lambda Y)^2/2)/(1 + lambda^2 second_moment/2)`` is positive and of mean at most 1, as in
+    `positive_mean_wealth`: no moment beyond the second is asked for, and no largest value. The bets average.
+    """
+    gains = _moment_gains(y, second_moment, above)
+    paths = np.cumsum(gains, axis=0)
+    peak = paths.max(axis=1)
+    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+
+
+def detectable_moment(y: Array, second_moment: float, alpha: float, *, above: bool = False) -> float:
+    """Smallest mean that `moment_wealth` would have found with probability `POWER`, for data that scatter like ``y``."""
+    centred = y[:: max(1, len(y) // 4000)]
+    centred = centred - centred.mean()
+    target = math.log((1 if above else 2) * len(MOMENT_BETS) / alpha)
+    for shift in math.sqrt(second_moment) * np.geomspace(1e-3, 10, 60):
+        gains = _moment_gains(centred + shift, second_moment, True)
+        mean, std = len(y) * gains.mean(axis=0), math.sqrt(len(y)) * gains.std(axis=0)
+        if np.max(mean - POWER_QUANTILE * std) >= target:
+            return float(shift)
+    return math.inf
+
+
+def trusted_kurtosis(n: int, alpha: float) -> float:
+    """Up to which ``E[Y^4]/E[Y^2]^2`` a second moment measured on n values, times `RAISED`, is a bound on ``E[Y^2]``.
+
+    Sums of the squares, which are not negative, do not fall far below their mean: ``E[exp(-t Y^2)] <= exp(-t E[Y^2] + t^2
+    E[Y^4]/2)``, so that the mean of n of them is below ``E[Y^2]/RAISED`` with probability at most ``exp(-n (1 - 1/RAISED)^2/(2
+    kurtosis))``. That is at most alpha for kurtoses up to this one.
+    """
+    return n * (1 - 1 / RAISED) ** 2 / (2 * math.log(1 / alpha))
+
+
+def _moment_gains(y: Array, second_moment: float, above: bool) -> Array:
+    bets = MOMENT_BETS / math.sqrt(second_moment)
+    bets = bets if above else np.concatenate([bets, -bets])
+    return _catoni(np.outer(y, bets), np.broadcast_to(bets**2 * second_moment, (len(y), len(bets))))

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from refimpl.files import whole_file
 
-from . import fermion_vectors, measure, weight_vectors
+from . import fermion_vectors, measure, scalar_vectors, weight_vectors
 
 Array = NDArray[np.float64]
 
 VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
-SUITES = ("u1", "l2hmc", "fermions")
+SUITES = ("u1", "l2hmc", "fermions", "phi4")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
 
 
@@ -90,7 +90,12 @@ def _read(path: Path) -> bytes:
 def write_suites(root: Path = VECTORS) -> list[str]:
     """Write every suite from scratch and return the ids of the vectors. The same seeds give the same bytes."""
     ids = []
-    suites = (("u1", _u1_vectors()), ("l2hmc", weight_vectors.vectors()), ("fermions", fermion_vectors.vectors()))
+    suites = (
+        ("u1", _u1_vectors()),
+        ("l2hmc", weight_vectors.vectors()),
+        ("fermions", fermion_vectors.vectors()),
+        ("phi4", scalar_vectors.vectors()),
+    )
     for suite, vectors in suites:
         folder = root / suite
         folder.mkdir(parents=True, exist_ok=True)

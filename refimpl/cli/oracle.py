@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, count, emit, extent, positive, probability, seed_and_output, writable
+from .arguments import command, count, emit, extent, non_negative, positive, probability, seed_and_output, writable
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -21,6 +21,7 @@ THEORIES = (
     "schwinger",
     "su2",
     "su3",
+    "phi4",
 )  # written out: importing the oracle for a help text would take a second
 
 
@@ -37,13 +38,15 @@ def add(commands: Any) -> None:
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     validate.add_argument(
-        "--beta", type=positive, help="inverse coupling of all but gaussian and gmm (default: the target's)"
+        "--beta", type=positive, help="inverse coupling of all but gaussian, gmm and phi4 (default: the target's)"
     )
     validate.add_argument(
         "--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)"
     )
+    validate.add_argument("--m2", type=float, help="bare mass squared of phi4 (default: the target's)")
+    validate.add_argument("--lam", type=non_negative, help="quartic coupling of phi4 (default: the target's)")
     validate.add_argument(
-        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="lattice of gauge theories (default: the target's)"
+        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice (default: the target's)"
     )
     validate.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
     validate.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
@@ -115,7 +118,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
         if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
             raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
-    names = ("beta", "kappa", "shape", "length", "step_size", "n_steps")
+    names = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
         parameters["shape"] = tuple(parameters["shape"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, estimates, exact_start, fermions, maps, pseudofermions, static, transcript
+from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript, variates
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
@@ -22,15 +22,17 @@ _MATRICES = ("su2", "su3")
 _FERMIONS = ("schwinger", *_MATRICES)
 _GAUGE = (*_ABELIAN, *_MATRICES)
 _CIRCLE = ("u1", "o2", "schwinger")
-_SYMMETRIC = (*_CIRCLE, *_MATRICES)
-_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES)
+_PHI4 = ("phi4",)
+_SYMMETRIC = (*_CIRCLE, *_MATRICES, *_PHI4)
+_OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 
 
 @dataclass(frozen=True)
 class Check:
     """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
     theories and reversals it belongs to, whether only to theories with fermions, and whether to targets whose update draws
-    pseudofermions: True only to those, False not to those, None to all."""
+    pseudofermions: True only to those, False not to those, None to all; and the one capability without which a target is of
+    another kind, to which the check does not belong."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
@@ -39,6 +41,7 @@ class Check:
     reversals: tuple[str, ...] = REVERSALS
     fermions: bool = False
     pseudofermions: bool | None = None
+    offering: str | None = None
 
     @property
     def id(self) -> str:
@@ -56,6 +59,8 @@ class Check:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
         if self.fermions and subject.flavours is None:
             return False
+        if self.offering is not None and not subject.has(self.offering):
+            return False
         if self.pseudofermions is not None and self.pseudofermions != subject.pseudofermions:
             return False
         return subject.theory.name in self.theories and subject.reversal in self.reversals
@@ -65,7 +70,7 @@ class Check:
         return [" or ".join(any_of) for any_of in self.needs if not any(subject.has(name) for name in any_of)]
 
 
-_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac")
+_SCALAR = ("action", "force", "plaquette", "charge", "sine_charge", "logdet_dirac", "correlator", "field_moment")
 _MAP = ("forward", "transition")
 _RECORD = ("transcript", "transition")
 _UPDATE = ("run", "step", "transition")
@@ -78,6 +83,11 @@ def _fermion_check(function: Callable[..., Verdict], any_of: tuple[str, ...], st
     return Check(function, (any_of,), statistical, _FERMIONS, fermions=True)
 
 
+def _variate_check(function: Callable[..., Verdict], *besides: str, statistical: bool = False) -> Check:
+    needs = tuple((name,) for name in ("control_variate", *besides))
+    return Check(function, needs, statistical, ("u1", *_PHI4), offering="control_variate")
+
+
 CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
     Check(static.force, (("force",),)),
@@ -86,12 +96,16 @@ CHECKS: tuple[Check, ...] = (
     Check(static.charge, (("charge",),), theories=_ABELIAN),
     Check(static.sine_charge, (("sine_charge",),), theories=_ABELIAN),
     Check(static.wilson_loop, (("wilson_loop",),), theories=_GAUGE),
+    Check(scalars.correlator, (("correlator",),), theories=_PHI4),
+    Check(scalars.field_moment, (("field_moment",),), theories=_PHI4),
     Check(static.gauge_invariance, (_SCALAR,), theories=_GAUGE),
     Check(static.translation, (_SCALAR,), theories=_SYMMETRIC),
+    Check(static.reflection, (_SCALAR,), theories=_PHI4),
     Check(static.periodicity, (_SCALAR,), theories=_CIRCLE),
     Check(static.conjugation, (_SCALAR,), theories=_SYMMETRIC),
     Check(static.batch, (_SCALAR,)),
     Check(static.golden, (_SCALAR[:5],), theories=_U1),
+    Check(scalars.golden, (("action", "force", "correlator", "field_moment"),), theories=_PHI4),
     Check(static.weights, (("map_with_weights",),), theories=("u1", "gmm"), reversals=(INVOLUTION, DIRECTION)),
     _fermion_check(fermions.dense, ("dirac_dense",)),
     _fermion_check(fermions.apply, ("dirac_apply",)),
@@ -108,6 +122,11 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
     _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
+    _variate_check(variates.divergence, "control_variate_field"),
+    _variate_check(variates.symmetry),
+    _variate_check(variates.batch),
+    _variate_check(variates.mean_zero, statistical=True),
+    _variate_check(variates.improvement, statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,), pseudofermions=False),
     Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from .. import measure, vectors
 from ..contract import Subject
-from ..theories import ANGLE, U1, Matrices, Theory, U
+from ..theories import ANGLE, U1, Matrices, Phi4, Theory, U
 from ..verdict import Verdict, skipped, within
 
 Array = NDArray[np.float64]
 
 # Lattices on which time and space cannot be taken for each other; small where the operator is a dense matrix.
 RECTANGLES = ((4, 6), (6, 4))
-FERMION_RECTANGLES = ((2, 4), (4, 2))
+NARROW_RECTANGLES = ((2, 4), (4, 2))  # with fermions; of scalars to see both bonds of an extent of 2
 
 
 def worst(got: Array, expected: Array) -> str:
@@ -38,13 +38,14 @@ def worst(got: Array, expected: Array) -> str:
 
 
 def lattices(subject: Subject, rng: np.random.Generator) -> Iterator[tuple[Subject, NDArray[Any]]]:
-    """The target and test fields, on its own lattice and, of gauge theories, on a rectangle each way where it can be made there.
+    """The target and test fields, on its own lattice and on a rectangle each way where it can be made there.
 
     Extents that are exchanged, or stand in a quotient, do no harm on a square.
     """
     yield subject, subject.theory.configurations(rng)
-    if isinstance(subject.theory, U1 | Matrices):
-        for shape in FERMION_RECTANGLES if subject.flavours else RECTANGLES:
+    if isinstance(subject.theory, U1 | Matrices | Phi4):
+        narrow = subject.flavours or isinstance(subject.theory, Phi4)
+        for shape in NARROW_RECTANGLES if narrow else RECTANGLES:
             if shape != subject.theory.shape and (at := subject.replace(shape=shape)) is not None:
                 yield at, fields_of(at.theory)
 
@@ -66,12 +67,12 @@ def worst_lattice(verdicts: list[tuple[Subject, Verdict]]) -> Verdict:
         return ratio if ratio == ratio else np.inf
 
     at, verdict = max(verdicts, key=lambda pair: part(pair[1]))
-    shape = () if at is first else at.links.shape
+    shape = () if at is first else getattr(at.theory, "shape", ())
     detail = f"shape {shape[0]}x{shape[1]}: {verdict.detail}" if shape and verdict.detail else verdict.detail
     return replace(verdict, samples=n, detail=detail)
 
 
-def _compared(
+def compared(
     subject: Subject,
     rng: np.random.Generator,
     what: str,
@@ -92,18 +93,18 @@ def action(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The action against an explicit loop over its terms, up to one constant common to all configurations.
 
     Differences to the first (cold) configuration are compared, so any constant is allowed. A failure with a common factor is
-    a normalisation (of beta, say); without one, a wrong or missing term. Gauge theories also on a rectangle each way.
+    a normalisation (of beta, say); without one, a wrong or missing term. On lattices also on a rectangle each way.
     """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
         got, expected = at.action(x), np.array([at.theory.loop_action(c) for c in x])
         return got - got[0], expected - expected[0], 2 * at.theory.action_rounding(x)
 
-    return _compared(subject, rng, "action", answers)
+    return compared(subject, rng, "action", answers)
 
 
 def force(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The force ``+ dS/dx`` against an explicit loop over the field, every component; of gauge theories also on rectangles.
+    """The force ``+ dS/dx`` against an explicit loop over the field, every component; on lattices also on rectangles.
 
     A wrong force leaves an accept/reject sampler exact and only slows it down: no statistical check can see it.
     """
@@ -111,7 +112,7 @@ def force(subject: Subject, rng: np.random.Generator) -> Verdict:
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
         return at.force(x), np.array([at.theory.loop_force(c) for c in x]), 2 * at.theory.force_rounding(x)
 
-    return _compared(subject, rng, "force", answers)
+    return compared(subject, rng, "force", answers)
 
 
 def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -148,7 +149,7 @@ def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
         expected = np.array([at.links.loop_mean_plaquette(c) for c in x])
         return at.plaquette(x), expected, at.links.plaquette_rounding
 
-    return _compared(subject, rng, "plaquette", answers)
+    return compared(subject, rng, "plaquette", answers)
 
 
 def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -173,7 +174,7 @@ def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
         expected = np.array([measure.loop_sine_charge(c) for c in x])
         return at.sine_charge(x), expected, at.u1.volume * (ANGLE + at.u1.volume * U)
 
-    return _compared(subject, rng, "sine charge", answers)
+    return compared(subject, rng, "sine charge", answers)
 
 
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -216,6 +217,10 @@ def _scalars(subject: Subject, x: Array) -> dict[str, Scalar]:
         }
     if isinstance(subject.theory, Matrices):
         known["plaquette"] = Scalar(subject.plaquette, subject.theory.plaquette_rounding, 1)
+    if isinstance(subject.theory, Phi4):
+        rounding = subject.theory.moment_rounding
+        known["correlator"] = Scalar(partial(subject.correlator, t=min(1, x.shape[1] - 1)), rounding(x, 2), 1)
+        known["field_moment"] = Scalar(partial(subject.field_moment, k=3), rounding(x, 3), -1)
     if subject.flavours:
         known["logdet_dirac"] = Scalar(subject.logdet_dirac, subject.flavours.action_rounding(x), 1)
     return {name: entry for name, entry in known.items() if subject.has(name)}
@@ -245,7 +250,7 @@ def _symmetry(
         if not ratio <= largest:
             largest, detail = ratio, f"force: {worst(after, expected)}"
     if not looked_at:
-        return skipped("offers none of action, force, plaquette, charge, sine_charge")
+        return skipped(NO_SCALAR)
     return within(
         f"largest change over its rounding ({', '.join(looked_at)})",
         largest,
@@ -254,6 +259,9 @@ def _symmetry(
         len(x),
         detail,
     )
+
+
+NO_SCALAR = "offers none of action, force and the scalar observables of its theory"
 
 
 def gauge_invariance(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -268,8 +276,20 @@ def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     A term missing on the boundary, or a plaquette left out, breaks this.
     """
+    return _moved(subject, rng, "translation")
+
+
+def reflection(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """The mirror image of the lattice, in time and in space, has the mirror image of the force, and the same scalars.
+
+    A derivative that looks one way only breaks this.
+    """
+    return _moved(subject, rng, "reflection")
+
+
+def _moved(subject: Subject, rng: np.random.Generator, kind: str) -> Verdict:
     x = subject.theory.configurations(rng)
-    moves = [move for move in subject.theory.symmetries(rng, len(x)) if move.name.startswith("translation")]
+    moves = [move for move in subject.theory.symmetries(rng, len(x)) if move.name.startswith(kind)]
     verdicts = [_symmetry(subject, x, move.field(x), move.tangent) for move in moves]
     return next((v for v in verdicts if v.status != "pass"), verdicts[0])
 
@@ -294,7 +314,7 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     if subject.has("force"):
         functions["force"] = (subject.force, subject.theory.force_rounding(x))
     if not functions:
-        return skipped("offers none of action, force, plaquette, charge, sine_charge")
+        return skipped(NO_SCALAR)
     for name, (function, rounding) in functions.items():
         together, alone = function(x), np.concatenate([function(x[i : i + 1]) for i in range(len(x))])
         ratio = float(np.max(np.abs(together - alone))) / (4 * rounding)

@@ -15,18 +15,19 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Effort, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import fermions, l2hmc, matrices, toys, u1, u1_updates, weights
+from . import fermions, l2hmc, matrices, scalars, toys, u1, u1_updates, variates, weights
 from .clay import Clay
 from .l2hmc_clay import L2HMC
 from .toy_clay import Toy
+from .variate_clay import Variate
 
-Mutant = type[Clay] | type[L2HMC] | type[Toy]
+Mutant = type[Clay] | type[L2HMC] | type[Toy] | type[Variate]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices)
+    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices, scalars, variates)
     for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy) and value.killed_by
+    if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy | Variate) and value.killed_by
 )
 BY_NAME: dict[str, Mutant] = {mutant.__name__: mutant for mutant in MUTANTS}
 

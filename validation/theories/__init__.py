@@ -11,6 +11,7 @@ from .circle import O2, U1
 from .fermions import Flavours, Monomials
 from .line import Gaussian, Mixture
 from .matrices import SU2, SU3, Matrices
+from .scalar import Phi4
 from .schwinger import Schwinger
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Mixture",
     "Monomials",
     "Observable",
+    "Phi4",
     "Schwinger",
     "Symmetry",
     "Theory",
@@ -36,11 +38,11 @@ __all__ = [
     "flavours",
 ]
 
-Theory = U1 | O2 | Gaussian | Mixture | Matrices  # Schwinger is a U1
+Theory = U1 | O2 | Gaussian | Mixture | Matrices | Phi4  # Schwinger is a U1
 
-THEORIES: dict[str, type[U1] | type[O2] | type[Gaussian] | type[Mixture] | type[Schwinger] | type[SU2] | type[SU3]] = {
-    theory.name: theory for theory in (U1, O2, Gaussian, Mixture, Schwinger, SU2, SU3)
-}
+THEORIES: dict[
+    str, type[U1] | type[O2] | type[Gaussian] | type[Mixture] | type[Schwinger] | type[SU2] | type[SU3] | type[Phi4]
+] = {theory.name: theory for theory in (U1, O2, Gaussian, Mixture, Schwinger, SU2, SU3, Phi4)}
 
 
 def flavours(theory: Theory) -> Flavours | None:

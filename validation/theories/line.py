@@ -15,10 +15,42 @@ from refimpl.exact import gaussian, mixture
 from .base import Additive, Array, Observable, Symmetry, U
 
 
-class Reals(Additive):
-    """Fields ``(n, D)`` on the real line, in units of their smallest standard deviation."""
+class Line(Additive):
+    """Fields on the real line, in units of their smallest standard deviation, the ``scale``."""
 
     angular: ClassVar[bool] = False
+    scale: Any  # an attribute or a property
+    force_rounding: Any  # a method: of the fields, the largest error of a force
+
+    def difference(self, a: Array, b: Array) -> Array:
+        return a - b
+
+    def displacement(self, after: Array, before: Array) -> Array:
+        """An odd function of the move, per coordinate."""
+        return np.asarray((after - before) / self.scale)
+
+    def moved(self, changes: Array) -> Array:
+        return np.asarray(np.abs(changes).max(axis=0) / self.scale)
+
+    def step_rounding(self, x: Array, v: Array) -> float:
+        """Rounding of one step: some ulp of a coordinate or momentum, and of the force over a step of the smallest scale."""
+        largest = max(float(np.abs(x).max()), float(np.abs(v).max()), 1.0)
+        return 8 * U * largest + float(self.scale * self.force_rounding(x))
+
+    def phase_fields(self, rng: np.random.Generator, n: int) -> Array:
+        return self.starts(rng, n)
+
+    def charge(self, x: Array) -> NDArray[np.int64]:
+        """There is none: zero."""
+        return np.zeros(len(x), dtype=np.int64)
+
+    def charge_distribution(self) -> tuple[NDArray[np.int64], Array]:
+        return np.zeros(1, dtype=np.int64), np.ones(1)
+
+
+class Reals(Line):
+    """Vectors ``(n, D)``."""
+
     means: Array
     covariances: Array
     weights: Array
@@ -43,21 +75,6 @@ class Reals(Additive):
     @cached_property
     def precisions(self) -> Array:
         return np.asarray(np.linalg.inv(self.covariances), dtype=np.float64)
-
-    def difference(self, a: Array, b: Array) -> Array:
-        return a - b
-
-    def displacement(self, after: Array, before: Array) -> Array:
-        """An odd function of the move, per coordinate."""
-        return (after - before) / self.scale
-
-    def moved(self, changes: Array) -> Array:
-        return np.asarray(np.abs(changes).max(axis=0)) / self.scale
-
-    def step_rounding(self, x: Array, v: Array) -> float:
-        """Rounding of one step: some ulp of a coordinate or momentum, and of the force over a step of the smallest scale."""
-        largest = max(float(np.abs(x).max()), float(np.abs(v).max()), 1.0)
-        return 8 * U * largest + self.scale * self.force_rounding(x)
 
     def _responsibilities(self, x: Array) -> tuple[Array, Array, Array]:
         """Distances ``(k, n, D)``, their precision times them, posterior weights ``(k, n)``."""
@@ -143,9 +160,6 @@ class Reals(Additive):
         outward = near - self.weights @ self.means
         return np.concatenate([np.zeros((1, self.size)), self.means, near, near + 3 * outward, near + 10 * outward])
 
-    def phase_fields(self, rng: np.random.Generator, n: int) -> Array:
-        return self.sample(rng, n)
-
     def smaller(self) -> tuple[dict[str, Any], ...]:
         return ()
 
@@ -156,13 +170,6 @@ class Reals(Additive):
         """Parts of a change of the field that must not stay zero for ever."""
         change = after - before
         return {"coordinate": change, "sum of coordinates": change.sum(axis=1, keepdims=True)}
-
-    def charge(self, x: Array) -> NDArray[np.int64]:
-        """There is none: zero."""
-        return np.zeros(len(x), dtype=np.int64)
-
-    def charge_distribution(self) -> tuple[NDArray[np.int64], Array]:
-        return np.zeros(1, dtype=np.int64), np.ones(1)
 
 
 class Gaussian(Reals):

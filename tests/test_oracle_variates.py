@@ -1,0 +1,184 @@
+"""Control variates before the oracle: right ones pass, what is declared wrongly is named, and what cannot be judged says so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refimpl.validation import check_target
+from refimpl.validation.builtin import BUILT_IN
+from refimpl.validation.checks.variates import Scale, observable, worth
+from refimpl.validation.contract import Subject
+from refimpl.validation.mutants.variate_clay import GaugeVariate, ScalarVariate
+from refimpl.validation.reference_phi4 import ReferencePhi4
+from refimpl.validation.verdict import FAIL, PASS, SKIP
+
+
+def judged(target, select="variates.*", seed=1):
+    report = check_target(target, level="smoke", seed=seed, select=select)
+    return {verdict.check: verdict for verdict in report.verdicts}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ScalarVariate(),
+        ScalarVariate(shape=(4, 2), t=2, lam=4.0, mass2=0.95, improvement_ratio=None),
+        GaugeVariate(),
+        GaugeVariate(beta=1.0, shape=(3, 5), strength=0.1, improvement_ratio=None),
+    ],
+    ids=["phi4", "phi4 with exact mean", "u1", "u1 rectangle"],
+)
+def test_right_variates_pass(target):
+    verdicts = judged(target)
+    assert {name: v.status for name, v in verdicts.items()} == dict.fromkeys(verdicts, PASS)
+    assert len(verdicts) == 5
+    assert "kurtosis" in verdicts["variates.improvement"].detail
+    assert "kurtosis" in verdicts["variates.mean_zero"].detail
+
+
+@pytest.mark.parametrize("name", ["control_variate", "control_variate-linear", "gauge_variate"])
+def test_built_in_variates_pass(name):
+    # mean_zero of one each, which is most of the time; what has no field has no divergence
+    select = "variates.*" if "-" in name else "variates.[!m]*"
+    verdicts = judged(BUILT_IN[name], select)
+    statuses = {check: v.status for check, v in verdicts.items()}
+    assert statuses == {
+        **dict.fromkeys(verdicts, PASS),
+        "variates.divergence": PASS if name == "gauge_variate" else SKIP,
+    }
+
+
+def test_an_exact_mean_makes_the_check_sharper():
+    one = judged(ScalarVariate(shape=(4, 2), lam=4.0, mass2=0.95), "variates.mean_zero")["variates.mean_zero"]
+    assert "exact <O>" in one.quantity
+    blind = judged(ScalarVariate(shape=(4, 4), lam=4.0, mass2=0.95), "variates.mean_zero")["variates.mean_zero"]
+
+    def seen(verdict):
+        return float(verdict.sensitivity.split("(")[1].split()[0])
+
+    assert seen(one) < 0.1
+    assert seen(blind) > 0.2
+
+
+@dataclass(frozen=True)
+class Declaring(GaugeVariate):
+    """A right variate that says other things of itself."""
+
+    observable: Any = "plaquette"  # type: ignore[misc]
+    improvement_ratio: Any = None
+    variate_symmetries: Any = ("gauge",)
+
+
+@pytest.mark.parametrize(
+    ("target", "check", "message"),
+    [
+        (
+            Declaring(observable="cos_plaquette"),
+            "improvement",
+            "observable: got 'cos_plaquette', expected plaquette, or",
+        ),
+        (Declaring(observable="wilson_loop_5x1"), "improvement", "of at most (4, 4)"),
+        (Declaring(improvement_ratio=-2.0), "improvement", "improvement_ratio: got -2.0, expected a finite number > 0"),
+        (Declaring(improvement_ratio="x"), "improvement", "improvement_ratio: got 'x'"),
+        (Declaring(variate_symmetries="gauge"), "symmetry", "variate_symmetries: got 'gauge', expected a tuple of"),
+        (Declaring(variate_symmetries=("rotation",)), "symmetry", "expected a tuple of gauge, translation"),
+        (
+            ScalarVariate(t=4),
+            "improvement",
+            "observable: got 'correlator_4', expected correlator_T with T below 4, or phi^K",
+        ),
+    ],
+)
+def test_what_is_declared_wrongly_is_named(target, check, message):
+    verdict = judged(target, f"variates.{check}")[f"variates.{check}"]
+    assert verdict.status == FAIL
+    assert message in verdict.detail
+
+
+def test_fewer_symmetries_may_be_declared():
+    class Pinned(Declaring):
+        def control_variate(self, x):
+            return super().control_variate(x) * np.cos(np.arange(len(x[0, 0]))).sum() + 0 * x[:, 0, 0, 0]
+
+    assert "gauge transformation, turns of 2 pi" in judged(Pinned(), "*symmetry")["variates.symmetry"].sensitivity
+
+
+@pytest.mark.parametrize("name", ["correlator_3", "phi^2", "phi^4"])
+def test_observables_of_scalars_are_those_of_the_package(name):
+    from refimpl.observables.quantities import quantity
+
+    target = ReferencePhi4()
+    object.__setattr__(target, "observable", name)
+    x = np.random.default_rng(1).standard_normal((3, 6, 4))
+    np.testing.assert_allclose(observable(Subject(target))(x), quantity(name)(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["plaquette", "wilson_loop_2x3", "wilson_loop_3x1"])
+def test_observables_of_links_are_those_of_the_package(name):
+    from refimpl.observables.quantities import quantity
+
+    x = np.random.default_rng(1).uniform(-np.pi, np.pi, (3, 2, 4, 4))
+    np.testing.assert_allclose(observable(Subject(Declaring(observable=name)))(x), quantity(name)(x), atol=1e-14)
+
+
+class Heavy(GaugeVariate):
+    """Of mean zero, nearly all of it in a few configurations of ten thousand; of an observable nobody knows."""
+
+    observable = "energy"
+    share = 3e-4
+
+    def control_variate(self, x):
+        rare = np.abs(x[:, 0, 0, 0]) < np.pi * self.share  # a single link is uniform
+        return rare - self.share
+
+
+def test_tails_that_are_too_heavy_are_no_alarm_and_no_pass():
+    verdict = judged(Heavy(), "variates.mean_zero")["variates.mean_zero"]
+    assert verdict.status == SKIP
+    assert "more than the" in verdict.detail
+
+
+def test_tails_that_the_first_values_missed_are_seen_by_the_next():
+    none, some = np.full(20_000, -1e-3), np.full(5000, -1e-3)
+    some[7] = 1.0
+    scale = Scale.learned(none, 1e-8)
+    assert scale.untrusted == ""
+    assert "more than the" in scale.beside(some).untrusted
+
+
+class ZeroVariance(GaugeVariate):
+    """O - f is a constant, up to rounding: that the constant is exact to 16 digits only is no bias."""
+
+    improvement_ratio = None
+
+    def control_variate(self, x):
+        from refimpl.exact import u1
+
+        angles = self.angles(x)
+        return np.cos(angles).mean(axis=(1, 2)) - u1.plaquette(self.beta, self.shape) * (1 + 1e-12)
+
+
+def test_a_variate_that_leaves_no_variance_is_right():
+    verdicts = judged(ZeroVariance(), "variates.[mi]*")
+    assert [v.status for v in verdicts.values()] == [PASS, PASS]
+
+
+def test_a_field_that_is_too_large_is_said_to_be():
+    class Fixed(ScalarVariate):
+        replace = None
+
+    verdict = judged(Fixed(shape=(40, 30), t=1), "variates.divergence")["variates.divergence"]
+    assert verdict.status == SKIP
+    assert "too large" in verdict.detail
+    assert judged(ScalarVariate(shape=(40, 30)), "variates.divergence")["variates.divergence"].status == PASS
+
+
+def test_worth_is_the_ratio_of_standard_deviations():
+    rng = np.random.default_rng(3)
+    o, r = 3 * rng.standard_normal(20_000), rng.standard_normal(20_000)
+    ratio, error, kurtosis = worth(o, r)
+    assert ratio == pytest.approx(3, abs=5 * error)
+    assert error == pytest.approx(3 / np.sqrt(20_000), rel=0.5)  # sqrt(1/2n + 1/2n) of the ratio
+    assert kurtosis == pytest.approx(3, abs=0.3)
