@@ -44,6 +44,7 @@ NOTES = (
     "A: of eq. (17), C(t) = A (exp(-m t) + exp(-m (T - t))). The amplitudes of the paper are A exp(-m T): A_printed.",
     "neural: the net of the paper, one layer of 16; linear: the same without a layer. At t = 20, 10: one variate for all slices,",
     "times the coefficient of the regression of C(t) on it. At all points: one for each slice, each started from the one above it.",
+    "Both are trained on the configurations and their mirror images.",
     "two-stage: refimpl.estimators.variates.TwoStage, in closed form, one fit for all slices.",
     "ratio: standard deviation of a configuration's correlator with nothing subtracted over that with the variate.",
 )
@@ -62,7 +63,7 @@ class Budget:
 
 BUDGETS = {
     "quick": Budget(200, 200, 50, 10.0, 0.1),
-    "full": Budget(1_000, 20_000, 20_000, 10.0, 0.1),
+    "full": Budget(1_000, 20_000, 60_000, 10.0, 0.1),
     "paper": Budget(1_000, 200_000, 690_000, 0.1, None),
 }
 
@@ -120,10 +121,11 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
     raw = _correlators(test)
 
     found = [Estimate("raw", raw, raw)]
+    mirrored = np.concatenate([train[:, ::t, ::s] for t in (1, -1) for s in (1, -1)])  # correlators are the same
     for name, layers in (("linear", 0), ("neural", 1)):
         method = Neural(ACTION, layers, 16, budget.delta, budget.steps, unit=budget.unit, seed=seed)
-        by_slice = _by_slice(method, train, progress)
-        quarter = method.train(train, Correlator(SHAPE[0] // 4), progress=progress).variate
+        by_slice = _by_slice(method, mirrored, progress)
+        quarter = method.train(mirrored, Correlator(SHAPE[0] // 4), progress=progress).variate
         for t, one in ((SHAPE[0] // 2, by_slice[-1]), (SHAPE[0] // 4, quarter)):
             slopes = _slopes(one(train), _correlators(train))
             found.append(Estimate(f"{name} at t = {t}", raw - np.outer(one(test), slopes), raw))
