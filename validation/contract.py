@@ -271,42 +271,25 @@ class Subject:
     @property
     def determinant_variance(self) -> float | None:
         """The relative variance that the target declares of its estimates, if it does; raises `Misdeclared`."""
-        declared = getattr(self.target, "determinant_variance", None)
-        if declared is None:
-            return None
-        try:
-            variance = float(declared) if np.ndim(declared) == 0 and not isinstance(declared, str | bytes) else np.nan
-        except (TypeError, ValueError):
-            variance = np.nan
-        if not 0 <= variance < np.inf:
-            raise Misdeclared(f"determinant_variance: got {declared!r}, expected a finite number >= 0")
-        return variance
+        return self._declared_number("determinant_variance", above=False)
 
     @property
     def improvement_ratio(self) -> float | None:
         """The ratio of standard deviations that the target claims for its variate, if it does; raises `Misdeclared`."""
-        declared = getattr(self.target, "improvement_ratio", None)
+        return self._declared_number("improvement_ratio", above=True)
+
+    def _declared_number(self, name: str, *, above: bool) -> float | None:
+        """A finite number of at least 0, or above it, or None where none is declared."""
+        declared = getattr(self.target, name, None)
         if declared is None:
             return None
         try:
-            ratio = float(declared)
+            number = float(declared) if np.ndim(declared) == 0 and not isinstance(declared, str | bytes) else np.nan
         except (TypeError, ValueError):
-            ratio = np.nan
-        if not 0 < ratio < np.inf:
-            raise Misdeclared(f"improvement_ratio: got {declared!r}, expected a finite number > 0")
-        return ratio
-
-    @property
-    def variate_symmetries(self) -> tuple[str, ...]:
-        """What leaves the variate alone, as declared or by default; raises `Misdeclared`."""
-        default = (
-            ("translation", "parity") if isinstance(self.theory, Phi4) else ("gauge", "translation", "conjugation")
-        )
-        declared = getattr(self.target, "variate_symmetries", default)
-        known = (*default, "reflection", "exchange")
-        if isinstance(declared, str) or not set(declared) <= set(known):
-            raise Misdeclared(f"variate_symmetries: got {declared!r}, expected a tuple of {', '.join(known)}")
-        return tuple(declared)
+            number = np.nan
+        if not 0 <= number < np.inf or (above and number == 0):
+            raise Misdeclared(f"{name}: got {declared!r}, expected a finite number {'> 0' if above else '>= 0'}")
+        return number
 
     def spinor_shape(self, x: Field) -> tuple[int, ...]:
         """Of a spinor field: ``(chain, t, x, spin)``, and colour for matrices."""

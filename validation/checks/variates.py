@@ -152,8 +152,19 @@ def symmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("max |f(moved) - f|", largest, tolerance, told, len(x), detail)
 
 
+def symmetries(subject: Subject) -> tuple[str, ...]:
+    """What leaves the variate alone, as declared or by default; raises `Misdeclared`."""
+    scalar = isinstance(subject.theory, Phi4)
+    default = ("translation", "parity") if scalar else ("gauge", "translation", "conjugation")
+    known = (*default, "reflection", "exchange") if scalar else default
+    declared = getattr(subject.target, "variate_symmetries", default)
+    if isinstance(declared, str) or not set(declared) <= set(known):
+        raise Misdeclared(f"variate_symmetries: got {declared!r}, expected a tuple of {', '.join(known)}")
+    return tuple(declared)
+
+
 def _moves(subject: Subject, rng: np.random.Generator, x: Array) -> list[Symmetry]:
-    wanted = subject.variate_symmetries
+    wanted = symmetries(subject)
     moves = [move for move in subject.theory.symmetries(rng, len(x)) if move.name.split()[0] in wanted]
     if "conjugation" in wanted and isinstance(subject.theory, U1):
         moves.append(subject.theory.conjugation())
