@@ -45,8 +45,10 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "control_variate-factorised": partial(ReferenceVariate, method="factorised"),
     "control_variate-linear": partial(ReferenceVariate, method="linear"),
     "control_variate-free": partial(ReferenceVariate, method="free"),
+    "control_variate-neural": partial(ReferenceVariate, method="neural"),
     "gauge_variate": ReferenceGaugeVariate,
     "gauge_variate-loop": partial(ReferenceGaugeVariate, observable="wilson_loop_2x2"),
+    "gauge_variate-neural": partial(ReferenceGaugeVariate, method="neural"),
     "gauge_variate-conditional": partial(ReferenceGaugeVariate, method="conditional", observable="wilson_loop_2x2"),
 }
 

@@ -17,6 +17,7 @@ from refimpl.estimators.variates.linear import FreeField, Linear
 from refimpl.estimators.variates.two_stage import TwoStage
 from refimpl.exact import phi4, u1
 from refimpl.observables.quantities import quantity
+from refimpl.training import Neural, PlaquetteNet
 
 Array = NDArray[np.float64]
 
@@ -25,10 +26,12 @@ SCALAR_METHODS: Mapping[str, Callable[[Phi4], Any]] = {
     "factorised": Factorised,
     "linear": Linear,
     "free": FreeField,
+    "neural": lambda action: Neural(action, layers=1, steps=2000),
 }
 GAUGE_METHODS: Mapping[str, Callable[[float], Any]] = {
     "groups": groups.PlaquetteGroups,
     "conditional": groups.ConditionalMean,
+    "neural": lambda beta: PlaquetteNet(beta, steps=200),
 }
 SEED = 20261125
 
@@ -61,6 +64,11 @@ class ReferenceVariate:
 
     def control_variate(self, x: Array) -> Array:
         return np.asarray(self.variate(x))
+
+    @property
+    def control_variate_field(self) -> Callable[[Array], Array] | None:
+        """Of the net: the others have none that is written out."""
+        return self.variate.g if self.method == "neural" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,4 +104,6 @@ class ReferenceGaugeVariate:
     @property
     def control_variate_field(self) -> Callable[[Array], Array] | None:
         """Where it is offered."""
-        return self.variate.field if (self.method, self.observable) == ("groups", "plaquette") else None
+        if self.method == "neural" or (self.method, self.observable) == ("groups", "plaquette"):
+            return self.variate.field
+        return None
