@@ -234,6 +234,10 @@ class Subject:
         other._phi = phi
         return other
 
+    def repeated(self, n: int) -> Subject:
+        """The target for ``n`` batches of the same chains in a row, with the pseudofermions of each, where any are bound."""
+        return self.bound(None if self._phi is None else np.concatenate([self._phi] * n))
+
     @property
     def u1(self) -> U1:
         """The theory, for the checks of U(1) alone."""

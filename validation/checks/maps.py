@@ -111,8 +111,9 @@ def rounding(subject: Subject, z: PhasePoint, rng: np.random.Generator) -> float
             raise TargetFault(f"{step.__name__}: two calls with one input differ by {change:.3g}")
     start = disturbed(subject, z, 1e-9 * subject.theory.scale * rng.standard_normal((DISTURBANCES, 2, *z[1].shape)))
     size = np.linalg.norm(difference(subject, start, repeated(z)), axis=1)
+    many = subject.repeated(DISTURBANCES)
     for step, end in zip(maps, ends, strict=True):
-        moved = difference(subject, step(subject, start)[0], repeated(end))
+        moved = difference(subject, step(many, start)[0], repeated(end))
         growth = max(growth, float(np.max(np.linalg.norm(moved, axis=1) / size)))
     per_step = max(subject.theory.step_rounding(*point) for point in (z, *ends))
     tolerance = per_step * (n_steps + 1) * growth * np.sqrt(2 * z[1][0].size)
@@ -129,10 +130,10 @@ def _noise(subject: Subject, z: PhasePoint, ends: list[PhasePoint], rng: np.rand
     w[:, 1] *= np.maximum(np.abs(z[1]), 1)
     if not np.iscomplexobj(z[0]):
         w[:, 0] *= np.maximum(np.abs(z[0]), 1)
-    start, largest = disturbed(subject, z, w), 0.0
+    start, largest, many = disturbed(subject, z, w), 0.0, subject.repeated(DISTURBANCES)
     for step, undo, end in zip((proposal, backward), (backward, proposal), ends, strict=True):
-        moved = step(subject, start)[0]
-        trips = difference(subject, undo(subject, moved)[0], repeated(undo(subject, end)[0]))
+        moved = step(many, start)[0]
+        trips = difference(subject, undo(many, moved)[0], repeated(undo(subject, end)[0]))
         there = difference(subject, moved, repeated(end))
         largest = max(largest, float(np.abs(there).max()), float(np.abs(trips).max()))
     return largest
