@@ -47,7 +47,8 @@ pseudofermion_action(x, phi)   the sum of the monomials `Monomials` of the attri
                     (0), ``(chain,)``; ``phi`` is ``(chain, field, t, x, spin[, colour])``, zero on odd sites where ``even_odd``
 pseudofermion_force(x, phi)    its derivative, the shape of ``force``
 pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action)``
-control_variate(x)  phi4, u1: a function of mean zero, ``(chain,)``, that takes variance from the declared ``observable``
+control_variate(x)  phi4, u1: a function f of mean zero, ``(chain,)``; O - f of the declared ``observable`` varies less than O,
+                    by ``improvement_ratio`` in the standard deviation where that is declared: f has its scale and its sign
 control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the

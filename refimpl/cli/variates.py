@@ -103,13 +103,20 @@ def _fit_cv(arguments: argparse.Namespace) -> int:
         last = None if arguments.test is None else wanted
         if len(x[arguments.train : last]) < 2:
             raise ValueError(
-                f"--train: got {arguments.train} of {len(x)} configurations, expected some left to judge by"
+                f"--train: got {arguments.train} (default 1000) of {len(x)} configurations, expected some left to judge by"
             )
-        variate = method.fit(x[: arguments.train], observable)
+        if arguments.method == "neural" and name == "phi4":
+            variate = method.train(x[: arguments.train], observable, progress=True).variate
+        else:
+            variate = method.fit(x[: arguments.train], observable)
         worth = variates.improve(x[arguments.train : last], observable, variate)
         if arguments.save is not None:
-            variates.save(variate, arguments.save)
-    _show(arguments, str(observable), worth, _exact(theory, str(observable)))
+            variates.save(variate, arguments.save, x[: arguments.train])
+    fitted = f"{arguments.folds} folds of" if arguments.folds else "fitted to"
+    how = f"{arguments.method}, {fitted} {arguments.train} configurations"
+    if arguments.method == "conditional-mean":
+        how = "conditional-mean, in closed form"
+    _show(arguments, theory, str(observable), how, worth)
     return 0
 
 
@@ -130,9 +137,19 @@ def _again(arguments: argparse.Namespace) -> int:
         if scalars
         else by_name("u1", beta=variate.beta, shape=shape)
     )
-    x = _configurations(arguments, theory, 1000)
-    _show(arguments, str(variate.observable), variates.improve(x, variate.observable, variate),
-          _exact(theory, str(variate.observable)))  # fmt: skip
+    x = _configurations(arguments, theory, 1000, stream=2)
+    fitted = variates.was_fitted_to(arguments.load, x)
+    if len(x) - fitted.sum() < 2:
+        raise ValueError(
+            f"--configurations: got {len(x)}, of which {fitted.sum()} were fitted; expected some to judge by"
+        )
+    how = (
+        f"{arguments.load}, judged without the {fitted.sum()} configurations it was fitted to"
+        if fitted.any()
+        else arguments.load
+    )
+    name = str(variate.observable)
+    _show(arguments, theory, name, how, variates.improve(x[~fitted], variate.observable, variate))
     return 0
 
 
@@ -160,14 +177,14 @@ def _method(arguments: argparse.Namespace, theory: Theory) -> Any:
     return makers[theory.name, arguments.method]()
 
 
-def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int) -> NDArray[Any]:
-    """Fields ``(n, *field_shape)``: those the user has, or as many new ones as wanted."""
+def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int, stream: int = 1) -> NDArray[Any]:
+    """Fields ``(n, *field_shape)``: those the user has, or as many new ones as wanted, other ones in every stream of a seed."""
     import numpy as np
 
     from refimpl import chains, ensembles
 
     if arguments.configurations is None:
-        seeds = np.random.SeedSequence([arguments.seed or 0, 1])
+        seeds = np.random.SeedSequence([arguments.seed or 0, stream])
         if theory.name == "phi4":
             action: Any = theory.action
             return ensembles.phi4_fields(action, theory.parameters["shape"], wanted, seeds)
@@ -187,7 +204,9 @@ def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int) 
     try:
         found = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise
+        raise ValueError(
+            f"--configurations: got {str(path)!r}, which does not exist; expected a run folder or an .npy file"
+        ) from None
     except (ValueError, EOFError) as error:
         raise ValueError(
             f"--configurations: got {str(path)!r}, expected a run folder or an .npy file ({error})"
@@ -210,25 +229,55 @@ def _exact(theory: Theory, name: str) -> float | None:
     return theory.exact.get(name)
 
 
-def _show(arguments: argparse.Namespace, name: str, worth: Improvement, exact: float | None) -> None:
+def _show(arguments: argparse.Namespace, theory: Theory, name: str, how: str, worth: Improvement) -> None:
+    exact = _exact(theory, name)
     if arguments.json:
-        print(json.dumps({"observable": name, **asdict(worth), "exact": exact}))
+        numbers = {key: value if math.isfinite(value) else None for key, value in asdict(worth).items()}
+        print(
+            json.dumps(
+                {
+                    "theory": theory.name,
+                    **theory.parameters,
+                    "observable": name,
+                    "method": how,
+                    **numbers,
+                    "exact": exact,
+                }
+            )
+        )
         return
+    everything = worth.ratio == math.inf
+    ratio = "infinite: it takes all of the variance" if everything else _with_error(worth.ratio, worth.ratio_error)
     rows = [
+        ("theory", ", ".join([theory.name, *(f"{key} = {value}" for key, value in theory.parameters.items())])),
         ("observable", name),
-        ("configurations", str(worth.n)),
+        ("variate", how),
+        (
+            "judged by",
+            f"{worth.n} {'of them, each without its fold' if getattr(arguments, 'folds', None) else 'other configurations'}",
+        ),
         ("raw", _with_error(worth.raw_value, worth.raw_error)),
         ("with the variate", _with_error(worth.value, worth.error)),
         *([] if exact is None else [("exact", f"{exact:.{_decimals(worth.error) + 1}f}")]),
-        ("sigma ratio", f"{worth.ratio:.5g} +- {worth.ratio_error:.2g}"),
-        ("kurtosis", f"{worth.kurtosis:.3g}  (3: normal; the larger, the less the errors can be trusted)"),
+        ("sigma ratio", ratio),
+        *(
+            []
+            if everything
+            else [("kurtosis", f"{worth.kurtosis:.3g}  (3: normal; the larger, the less errors can be trusted)")]
+        ),
     ]
     width = max(len(label) for label, _ in rows) + 2
     print("\n".join(f"{label:<{width}}{text}" for label, text in rows))
 
 
 def _with_error(value: float, error: float) -> str:
-    return f"{value:.{_decimals(error)}f} +- {error:.2g}"
+    if not math.isfinite(error):
+        return f"{value:.4g} (too few for an error)"
+    return (
+        f"{value:.{_decimals(error)}f} +- {error:.0f}"
+        if error >= 10
+        else f"{value:.{_decimals(error)}f} +- {error:.2g}"
+    )
 
 
 def _decimals(error: float) -> int:

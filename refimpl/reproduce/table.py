@@ -49,7 +49,7 @@ class Table:
         return [row for row in rows if all(row[name] == value for name, value in cells.items())]
 
     def __str__(self) -> str:
-        cells = [list(self.columns), *([_text(cell) for cell in row] for row in self.rows)]
+        cells = [list(self.columns), *(self._texts(row) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         words = [any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
         lines = [
@@ -63,6 +63,12 @@ class Table:
         return "\n".join(
             [f"{self.name}: {self.title} (seed {self.seed})", rule, lines[0], rule, *lines[1:], *self.notes]
         )
+
+    def _texts(self, row: tuple[Cell, ...]) -> list[str]:
+        """The cells in words; a number with its error in a column of that name shows two digits of it."""
+        errors = {name.removesuffix("_error"): cell for name, cell in zip(self.columns, row, strict=True)
+                  if name.endswith("_error")}  # fmt: skip
+        return [_text(cell, errors.get(name)) for name, cell in zip(self.columns, row, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Write ``NAME.json`` and ``NAME.txt`` into a folder, which is made where it does not exist."""
@@ -167,11 +173,13 @@ def _figure(title: str, panels: Sequence[Panel]) -> Any:
     return figure
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: Cell, error: Cell = None) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, bool) or not isinstance(cell, float):
         return str(cell)
+    if isinstance(error, float) and 0 < error < abs(cell) < math.inf:
+        return f"{cell:.{max(4, 2 + math.floor(math.log10(abs(cell))) - math.floor(math.log10(error)))}g}"
     return "inf" if math.isinf(cell) else f"{cell:.4g}"
 
 

@@ -7,7 +7,7 @@ what it is worth, `save` and `load` keep it as npz.
 from . import u1
 from .base import Improvement, cross_fit, improve
 from .factorised import Factorised, FactorisedVariate
-from .files import load, save
+from .files import load, save, was_fitted_to
 from .linear import FreeField, FreeFieldVariate, Linear, LinearVariate
 from .neural import NeuralVariate
 from .two_stage import TwoStage, TwoStageVariate, joint_values
@@ -29,4 +29,5 @@ __all__ = [
     "load",
     "save",
     "u1",
+    "was_fitted_to",
 ]
