@@ -35,6 +35,39 @@ def test_a_variate_is_kept_and_used_again(capsys, tmp_path):
     assert again["ratio"] > 50
 
 
+def test_a_variate_is_not_judged_by_what_it_was_fitted_to(capsys, tmp_path):
+    path, fields = tmp_path / "variate.npz", tmp_path / "fields.npy"
+    np.save(fields, exact.phi4.sample(np.random.default_rng(1), 700, 0.1, 24.0, (10, 2)))
+    mine = ["--configurations", str(fields)]
+    first = fitted(capsys, *PHI4, "--train", "300", *mine, "--save", str(path))
+    again = fitted(capsys, "--load", str(path), *mine)
+    assert {**again, "method": ""} == {**first, "method": ""}
+    assert "without the 300 configurations it was fitted to" in again["method"]
+    np.save(fields, np.load(fields)[:301])
+    assert main(["fit-cv", "--load", str(path), *mine]) == 2
+    assert "of which 300 were fitted" in capsys.readouterr().err
+    # What the command makes for itself is new for a variate that was saved, with the same seed too.
+    own = fitted(capsys, *PHI4, *FEW, "--save", str(path))
+    assert fitted(capsys, "--load", str(path))["raw_value"] != own["raw_value"]
+    assert "without" not in fitted(capsys, "--load", str(path))["method"]
+
+
+def test_configurations_of_another_coupling_are_noticed(capsys, tmp_path):
+    np.save(tmp_path / "hot.npy", np.random.default_rng(1).uniform(-np.pi, np.pi, (200, 2, 4, 4)))
+    arguments = [*U1, "--observable", "plaquette", "--train", "50", "--configurations", str(tmp_path / "hot.npy")]
+    assert main(["fit-cv", *arguments]) == 1
+    assert "errors from zero" in capsys.readouterr().err
+
+
+def test_a_variate_that_takes_everything_is_shown_as_such(capsys):
+    arguments = ["u1", "--beta", "2", "--shape", "4", "4", "--observable", "plaquette", *FEW]
+    assert main(["fit-cv", *arguments]) == 0
+    assert "infinite: it takes all of the variance" in capsys.readouterr().out
+    found = fitted(capsys, *arguments)
+    assert found["value"] == pytest.approx(found["exact"], rel=1e-13)
+    assert all(value is None or value == value for value in found.values())
+
+
 @pytest.mark.parametrize("method", ["factorised", "linear", "free", "neural"])
 def test_every_method_of_phi4_is_unbiased(capsys, method):
     steps = ["--steps", "200", "--layers", "1"] if method == "neural" else []

@@ -52,13 +52,13 @@ def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
 
 
 def test_the_library_example_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[3])
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[4])
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.86\d\d \+- 0\.00\d\d, exact 0\.8635", done.stdout)
 
 
 def test_the_parallel_example_runs(tmp_path):
-    (tmp_path / "parallel.py").write_text(PYTHON_BLOCKS[2])
+    (tmp_path / "parallel.py").write_text(PYTHON_BLOCKS[3])
     done = python(tmp_path, "-W", "error", "parallel.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "(500, 64)\n"
@@ -74,17 +74,24 @@ def test_the_failure_shown_is_the_failure_printed(capsys):
 
 
 def test_the_example_with_quarks_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[4])
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[5])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("True")  # the estimates have a variance
 
 
 def test_the_example_with_control_variates_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[5])
+    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[6])
     assert done.returncode == 0, done.stderr
     ratios = [float(ratio) for ratio in re.findall(r"sigma ratio ([\d.]+)", done.stdout)]
     assert len(ratios) == 6
     assert min(ratios) > 20
+
+
+def test_the_control_variate_passes(tmp_path):
+    (tmp_path / "mycode.py").write_text(PYTHON_BLOCKS[2])
+    done = python(tmp_path, "-m", "refimpl", "validate", "mycode:MyVariate", "-k", "variates", "--level", "smoke")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"5 passed, 0 failed, 0 skipped", done.stdout)
 
 
 def test_counts_are_those_of_the_code():

@@ -5,8 +5,9 @@ import pytest
 
 from refimpl import observables
 from refimpl.estimators import variates
-from refimpl.estimators.variates.base import check_enough, checked_configurations
+from refimpl.estimators.variates.base import check_enough, checked_configurations, improvement
 from refimpl.observables import scalars
+from refimpl.statistics import mean
 
 
 class Proportional:
@@ -52,6 +53,28 @@ def test_correlated_configurations_have_larger_errors():
     rng = np.random.default_rng(2)
     x = np.repeat(rng.standard_normal((2_000, 3)), 4, axis=0)
     assert variates.improve(x, observable, Proportional(2.0)).error == pytest.approx(0.5 / np.sqrt(2000), rel=0.2)
+
+
+def test_short_series_do_not_pretend_to_be_better_than_independent_ones():
+    values = np.random.default_rng(190).standard_normal(
+        200
+    )  # the window of the Gamma method gives a third of the error
+    found = improvement(values, values)
+    assert found.error == pytest.approx(values.std(ddof=1) / np.sqrt(200))
+    assert mean(values).error < 0.5 * found.error
+
+
+def test_an_error_is_not_below_rounding():
+    found = improvement(np.full(100, 3.0), np.full(100, 3.0))
+    assert found.error == 3 * 2.0**-50
+
+
+def test_configurations_of_another_law_pull_the_mean_of_the_variate():
+    x = np.random.default_rng(4).standard_normal((400, 3))
+    assert variates.improve(x, observable, Proportional(2.0)).pull < 5
+    other = variates.improve(x + 1, observable, Proportional(2.0))
+    assert other.pull == pytest.approx(1 / 0.05, rel=0.2)  # 1 over 1/sqrt(400), in units of the standard deviation
+    assert other.variate_value == pytest.approx(2, rel=0.1)
 
 
 def test_cross_fit_judges_nothing_by_its_own_fit():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,8 @@ METHODS = {
         "neural": "a net of gauge-invariant inputs, trained",
     },
 }
+LARGEST_PULL = 6.0  # errors that a mean of zero is away by chance, with the heavy tails that variates have
+ALL = 1e12  # ratio of standard deviations of which rounding is what is left
 NET = ("layers", "neurons", "delta", "steps")  # options of nets, as the methods call them
 
 
@@ -116,8 +119,7 @@ def _fit_cv(arguments: argparse.Namespace) -> int:
     how = f"{arguments.method}, {fitted} {arguments.train} configurations"
     if arguments.method == "conditional-mean":
         how = "conditional-mean, in closed form"
-    _show(arguments, theory, str(observable), how, worth)
-    return 0
+    return _show(arguments, theory, str(observable), how, worth)
 
 
 def _again(arguments: argparse.Namespace) -> int:
@@ -149,8 +151,7 @@ def _again(arguments: argparse.Namespace) -> int:
         else arguments.load
     )
     name = str(variate.observable)
-    _show(arguments, theory, name, how, variates.improve(x[~fitted], variate.observable, variate))
-    return 0
+    return _show(arguments, theory, name, how, variates.improve(x[~fitted], variate.observable, variate))
 
 
 def _method(arguments: argparse.Namespace, theory: Theory) -> Any:
@@ -229,8 +230,16 @@ def _exact(theory: Theory, name: str) -> float | None:
     return theory.exact.get(name)
 
 
-def _show(arguments: argparse.Namespace, theory: Theory, name: str, how: str, worth: Improvement) -> None:
-    exact = _exact(theory, name)
+def _show(arguments: argparse.Namespace, theory: Theory, name: str, how: str, worth: Improvement) -> int:
+    """Print what the variate is worth; the exit code is 1 where its mean is not zero."""
+    exact, code = _exact(theory, name), 0
+    if worth.pull > LARGEST_PULL:
+        print(
+            f"refimpl: the mean of the variate is {worth.pull:.0f} errors from zero, which it is at these parameters: the "
+            "configurations are of another theory or coupling, not in equilibrium, or far too few",
+            file=sys.stderr,
+        )
+        code = 1
     if arguments.json:
         numbers = {key: value if math.isfinite(value) else None for key, value in asdict(worth).items()}
         print(
@@ -245,8 +254,8 @@ def _show(arguments: argparse.Namespace, theory: Theory, name: str, how: str, wo
                 }
             )
         )
-        return
-    everything = worth.ratio == math.inf
+        return code
+    everything = worth.ratio > ALL
     ratio = "infinite: it takes all of the variance" if everything else _with_error(worth.ratio, worth.ratio_error)
     rows = [
         ("theory", ", ".join([theory.name, *(f"{key} = {value}" for key, value in theory.parameters.items())])),
@@ -268,6 +277,7 @@ def _show(arguments: argparse.Namespace, theory: Theory, name: str, how: str, wo
     ]
     width = max(len(label) for label, _ in rows) + 2
     print("\n".join(f"{label:<{width}}{text}" for label, text in rows))
+    return code
 
 
 def _with_error(value: float, error: float) -> str:

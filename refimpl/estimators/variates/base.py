@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 Observable = Callable[[Array], Array]
 
 BINS = 50  # of the jackknife that gives the error of a ratio
+ROUNDING = 2.0**-50  # of the values of an observable and a variate, of some hundred operations each
 CHUNK = 1 << 21  # numbers of configurations that a variate is handed at a time
 
 
@@ -47,7 +48,10 @@ class Improvement:
 
     Attributes
     ----------
-    value, error : mean of O - f with its standard error, by the Gamma method. raw_value, raw_error : those of O.
+    value, error : mean of O - f with its standard error, by the Gamma method but not below that of independent values, which short
+        series can pretend to beat, nor below rounding. raw_value, raw_error : those of O.
+    variate_value, variate_error : those of f, whose mean is zero: where it is many errors away, the configurations are not of the
+        action that the variate is for, or far too few.
     ratio, ratio_error : standard deviation of O over that of O - f, with a jackknife error.
     kurtosis : ``m_4/m_2^2`` of O - f, 3 for a normal distribution: where it is large, errors need many configurations.
     n : configurations they were measured on.
@@ -61,6 +65,13 @@ class Improvement:
     ratio_error: float
     kurtosis: float
     n: int
+    variate_value: float
+    variate_error: float
+
+    @property
+    def pull(self) -> float:
+        """How many errors the mean of f is away from zero."""
+        return abs(self.variate_value) / self.variate_error if self.variate_error > 0 else 0.0
 
     def __str__(self) -> str:
         return (
@@ -103,12 +114,13 @@ def cross_fit(
 
 def improvement(raw: Array, improved: Array) -> Improvement:
     """The same from the two series ``(n,)`` or ``(step, chain)`` of O and O - f."""
-    plain, better = statistics.mean(raw), statistics.mean(improved)
+    (value, error), (raw_value, raw_error) = _mean(improved), _mean(raw)
+    f = _mean(raw - improved)
     ratio, ratio_error = _ratio(raw.ravel(), improved.ravel())
     deviations = improved.ravel() - improved.mean()
     variance = float(np.mean(deviations**2))
     kurtosis = float(np.mean(deviations**4)) / variance**2 if variance**2 > 0 else math.nan
-    return Improvement(better.value, better.error, plain.value, plain.error, ratio, ratio_error, kurtosis, raw.size)
+    return Improvement(value, error, raw_value, raw_error, ratio, ratio_error, kurtosis, raw.size, *f)
 
 
 def in_chunks(function: Observable, x: Array) -> Array:
@@ -154,6 +166,13 @@ def _series_of_fields(configurations: ArrayLike, field_shape: tuple[int, ...]) -
     if math.prod(steps) < 2:
         raise ValueError(f"configurations: got {math.prod(steps)}, expected at least 2")
     return checked_configurations(x.reshape(-1, *x.shape[axes:]), field_shape), steps
+
+
+def _mean(series: Array) -> tuple[float, float]:
+    """Mean and error, which is at least that of independent values, and some ulp of the largest."""
+    found, values = statistics.mean(series), series.ravel()
+    independent = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return found.value, max(found.error, independent, ROUNDING * float(np.abs(values).max()))
 
 
 def _ratio(raw: Array, improved: Array) -> tuple[float, float]:
