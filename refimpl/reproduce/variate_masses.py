@@ -135,11 +135,10 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
     raw = _correlators(test)
 
     found = [Estimate("raw", raw, raw)]
-    mirrored = np.concatenate([train[:, ::t, ::s] for t in (1, -1) for s in (1, -1)])  # correlators are the same
     for name, layers in (("linear net", 0), ("neural", 1)):
         method = Neural(ACTION, layers, 16, budget.delta, budget.steps, unit=budget.unit, seed=seed)
-        by_slice = _by_slice(method, mirrored, progress)
-        quarter = method.train(mirrored, Correlator(SHAPE[0] // 4), progress=progress).variate
+        by_slice = _by_slice(method, with_mirror_images(train), progress)
+        quarter = method.train(with_mirror_images(train), Correlator(SHAPE[0] // 4), progress=progress).variate
         for t, one in ((SHAPE[0] // 2, by_slice[-1]), (SHAPE[0] // 4, quarter)):
             slopes = _slopes(one(train), _correlators(train))
             found.append(Estimate(f"{name} at t = {t}", raw - np.outer(one(test), slopes), raw))
@@ -147,6 +146,11 @@ def estimates(seed: int, effort: str, progress: bool) -> list[Estimate]:
     two_stage = TwoStage(ACTION).fit_slices(train, times)
     found.append(Estimate("two-stage", raw - joint_values(two_stage, test), raw, FIRST_OF_TWO_STAGE))
     return [*found, Estimate("raw, large", large, large)]
+
+
+def with_mirror_images(x: Array) -> Array:
+    """Fields ``(n, T, X)`` and their reflections in time, space and both, ``(4 n, T, X)``: correlators and density are the same."""
+    return np.concatenate([x[:, ::t, ::s] for t in (1, -1) for s in (1, -1)])
 
 
 def _by_slice(method: Neural, train: Array, progress: bool) -> tuple[NeuralVariate, ...]:
