@@ -70,7 +70,7 @@ class Budget:
 
 
 BUDGETS = {
-    "quick": Budget(200, 200, 50, 10.0, 0.1),
+    "quick": Budget(120, 120, 20, 10.0, 0.1),
     "full": Budget(1_000, 20_000, 60_000, 1.0, 0.1),
     "paper": Budget(1_000, 200_000, 690_000, 0.1, None),
 }

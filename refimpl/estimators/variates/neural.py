@@ -74,7 +74,7 @@ class NeuralVariate:
     def __call__(self, x: ArrayLike) -> Array:
         """``f``, shape ``(chain,)``; a chain has the same bits in any batch."""
         fields = checked_configurations(x, self.shape, "x")
-        few = max(1, WORK // (2 * self.params["weight/0"].size))
+        few = self._few
         return np.concatenate([self._of_few(fields[i : i + few]) for i in range(0, len(fields), few)])
 
     def g(self, x: ArrayLike) -> Array:
@@ -90,15 +90,14 @@ class NeuralVariate:
         fit, but not those of the estimate; they are more than the features.
         """
         x = checked_configurations(configurations, self.shape)
-        last = f"weight/{self.layers}"
-        columns = np.eye(self.neurons)[:, :, None] if self.layers else self.params[last][None]
-        check_enough(len(x), len(columns))
-        features = np.stack(
-            [self._replaced({**self.params, last: column}, observable)(x) for column in columns], axis=1
-        )
+        check_enough(len(x), self.neurons if self.layers else 1)
+        few = self._few
+        features = np.concatenate([self._features(x[i : i + few]) for i in range(0, len(x), few)])
         values = in_chunks(observable, x)
         fitted = np.linalg.lstsq(features - features.mean(axis=0), values - values.mean(), rcond=DEPENDENT)[0]
-        return self._replaced({**self.params, last: np.tensordot(fitted, columns, axes=1)}, observable)
+        last = f"weight/{self.layers}"
+        weight = fitted[:, None] if self.layers else fitted[0] * self.params[last]
+        return NeuralVariate({**self.params, last: weight}, self.action, self.shape, observable)
 
     def record(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Arrays and meta data of a file; raises `ValueError` for an action or an observable without a name."""
@@ -114,8 +113,15 @@ class NeuralVariate:
         n_t, n_x = meta["shape"]
         return cls(arrays, Phi4(**meta["action"]), (int(n_t), int(n_x)), quantity(meta["observable"]))
 
-    def _replaced(self, params: Mapping[str, Array], observable: Observable) -> NeuralVariate:
-        return NeuralVariate(params, self.action, self.shape, observable)
+    @property
+    def _few(self) -> int:
+        return max(1, WORK // (2 * self.params["weight/0"].size))
+
+    def _features(self, x: Array) -> Array:
+        """What f has the last weights times of: ``(chain, neuron)``, or f itself without hidden layers."""
+        g, derivative, (_, _, kept) = translates.apply(self.params, translates.modes(x), self.shape)
+        values, tangents = (kept[-1][2][:, 0], kept[-1][2][:, 1]) if kept else (g[:, None], derivative[:, None])
+        return np.asarray((tangents - values * self.action.force(x).reshape(len(x), 1, -1)).sum(axis=2))
 
     def _of_few(self, x: Array) -> Array:
         g, derivative, _ = translates.apply(self.params, translates.modes(x), self.shape)
