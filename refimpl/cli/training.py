@@ -89,7 +89,9 @@ def add(commands: Any) -> None:
     reproduce = command(commands, "reproduce", _reproduce, text)
     of_papers = "; ".join(f"{', '.join(names)} of {paper}" for paper, names in PAPERS.items())
     reproduce.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
-    reproduce.add_argument("--paper", choices=list(PAPERS), help=f"whose figure or table NAME is: {of_papers}")
+    reproduce.add_argument(
+        "--paper", choices=list(PAPERS), metavar="PAPER", help=f"whose figure or table NAME is: {of_papers}"
+    )
     reproduce.add_argument("--out", metavar="DIR", help="a new folder for table and (with the plot extra) figure")
     reproduce.add_argument("--seed", type=seed, default=0, help="default 0")
     effort = reproduce.add_mutually_exclusive_group()
