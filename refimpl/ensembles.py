@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .actions import Phi4
 from .exact import free_scalar, phi4
 from .kernels import FourierHMC, spawn_rngs
-from .lattice import check_integer, check_shape
+from .lattice import check_integer
 
 Array = NDArray[np.float64]
 
@@ -39,9 +39,11 @@ def phi4_fields(
 
     ``tick``: told how many configurations there are, as they come.
     """
-    shape = check_shape(shape)
+    shape = free_scalar.checked_shape(shape)
     check_integer("n", n, 1)
-    first, second = (seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)).spawn(2)
+    if not isinstance(seed, np.random.SeedSequence):
+        seed = np.random.SeedSequence(check_integer("seed", seed, 0))
+    first, second = seed.spawn(2)
     rng = np.random.default_rng(first)
     if action.lam == 0:
         return free_scalar.sample(rng, n, action.m2, shape)

@@ -461,6 +461,16 @@ def test_whoever_has_read_enough_gets_no_message():
     assert done.stdout.strip() in ("0", "141")  # 0: it was all written before
 
 
+@pytest.mark.parametrize(
+    "words", ["exact u1 --beta 1 --shape 4 4", "fit-cv u1 --beta 1 --shape 4 4 --observable plaquette"]
+)
+def test_a_closed_output_is_told_before_any_work(words):
+    command = f"{sys.executable} -m refimpl {words} >&-"
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "refimpl: standard output is closed, expected one to write to, such as /dev/null\n"
+
+
 def test_an_interrupted_training_says_how_to_go_on(capsys, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -91,7 +91,7 @@ def test_exact_starts_again_in_one_thread_unless_the_environment_says_how_many(c
         ("exact phi4 --m2 nan --lam 1 --shape 8 2", "argument --m2: got 'nan', expected a finite number"),
         ("exact phi4 --m2 1 --lam -1 --shape 8 2", "argument --lam: got '-1', expected a finite number >= 0"),
         ("exact phi4 --m2 1 --lam 1 --shape 8 0", "argument --shape: got '0', expected an integer of at least 1"),
-        ("exact phi4 --m2 1e-6 --lam 1e-9 --shape 4 2", "m2, lam: the field spreads over more points than fit"),
+        ("exact phi4 --m2 1e-6 --lam 1e-9 --shape 4 2", "where the field spreads over more points than fit"),
         (
             "sample phi4 --m2 0.1 --lam 24 --shape 12 12 --start exact --out x",
             "--start: got exact for phi4 with m2 = 0.1, lam = 24.0, shape = [12, 12], expected one of free, hot, cold",
@@ -181,3 +181,10 @@ def test_fourier_acceleration_is_tuned(capsys, tmp_path, monkeypatch):
     assert kernel["mass2"] == 2.5
     assert kernel["n_steps"] in (1, 2)
     assert kernel["step_size"] not in (0.1, 0.15)
+
+
+def test_the_help_says_where_errors_are_absolute(capsys):
+    _, out, _ = run(capsys, "exact", "phi4", "--help")
+    assert "relative to each answer (absolute for gap and log_partition where they are below 1)" in " ".join(
+        out.split()
+    )

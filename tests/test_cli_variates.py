@@ -86,6 +86,27 @@ def test_every_method_of_u1_is_unbiased(capsys, method):
     assert abs(found["value"] - found["exact"]) < 6 * found["error"]
 
 
+@pytest.mark.parametrize("method", ["two-stage", "linear", "free", "neural"])
+def test_a_ring_is_a_lattice_of_phi4(capsys, method):
+    steps = ["--steps", "200", "--layers", "1"] if method == "neural" else []
+    found = fitted(
+        capsys,
+        *PHI4[:5],
+        "--shape",
+        "6",
+        "1",
+        *PHI4[8:],
+        *FEW,
+        "--observable",
+        "correlator_3",
+        "--method",
+        method,
+        *steps,
+    )
+    assert found["exact"] == pytest.approx(exact.phi4.answers(0.1, 24.0, (6, 1)).correlator[3], rel=1e-12)
+    assert abs(found["value"] - found["exact"]) < 6 * found["error"]
+
+
 def test_folds_judge_all_configurations(capsys):
     found = fitted(capsys, *PHI4, "--train", "400", "--folds", "2")
     assert found["n"] == 400
@@ -134,8 +155,15 @@ def test_the_table_shows_errors_with_their_digits(capsys):
         ([*PHI4, "--folds", "2", "--save", "x.npz"], "--folds: got it with --save"),
         ([*PHI4, "--observable", "correlator_11"], "t: got 11"),
         ([*PHI4, "--observable", "charge"], "name: got 'charge'"),
-        ([*PHI4, "--observable", "plaquette"], "got Plaquette()"),
-        ([*U1, "--observable", "phi^2"], "observable: got "),
+        ([*PHI4, "--observable", "plaquette"], "got plaquette, expected a Correlator (correlator_T)"),
+        ([*U1, "--observable", "phi^2"], "observable: got phi^2, expected a Plaquette"),
+        ([*U1, "--observable", "wilson_loop_0x1"], "extent_t: got 0, expected an integer of at least 1"),
+        (
+            [*PHI4, "--observable", "phi^2", "--method", "factorised"],
+            "have the methods two-stage, linear, free and neural",
+        ),
+        ([*PHI4, "--shape", "10", "1", "--method", "factorised"], "shape: got (10, 1), expected extents of at least 2"),
+        ([*PHI4, "--save", "/proc/x.npz"], "--save: got '/proc/x.npz', "),
         ([*PHI4, "--configurations", "nowhere.npy"], "nowhere.npy"),
         (["--load", "nowhere.npz"], "nowhere.npz"),
         ([*PHI4, "--save", "no/such/folder/x.npz"], "--save"),
@@ -154,6 +182,10 @@ def test_foreign_configurations_are_refused(capsys, tmp_path):
     fields = np.zeros((400, 10, 2))
     fields[7, 1, 1] = np.nan
     np.save(tmp_path / "nan.npy", fields)
+    for kind, dtype in (("complex128", complex), ("bool", bool), ("datetime64[s]", "M8[s]")):
+        np.save(tmp_path / "kind.npy", np.zeros((400, 10, 2)).astype(dtype))
+        assert main(["fit-cv", *PHI4, "--train", "300", "--configurations", str(tmp_path / "kind.npy")]) == 2
+        assert f"--configurations: got dtype {kind}, expected real" in capsys.readouterr().err
     for name, words in (("links", "got shape (10, 2, 4, 4)"), ("text", ".npy"), ("nan", "not finite in field 7")):
         path = str(tmp_path / f"{name}.npy")
         assert main(["fit-cv", *PHI4, "--train", "300", "--configurations", path]) == 2

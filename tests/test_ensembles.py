@@ -40,5 +40,8 @@ def test_free_fields_are_exact_samples():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="n: got 0"):
         ensembles.phi4_fields(Phi4(0.1, 1.0), (4, 4), 0, 1)
+    for seed in (None, 1.5, "a", -1):
+        with pytest.raises(ValueError, match=f"seed: got {seed!r}, expected an integer of at least 0"):
+            ensembles.phi4_fields(Phi4(0.1, 1.0), (4, 4), 10, seed)
     with pytest.raises(ValueError, match="shape"):
         ensembles.phi4_fields(Phi4(0.1, 1.0), (4,), 10, 1)

@@ -250,6 +250,25 @@ def test_a_few_samples_are_as_good_as_many(monkeypatch):
         assert abs((x**2).mean() - exact.phi_squared) < SIGMAS * (x**2).mean(axis=(1, 2)).std() / math.sqrt(n)
 
 
+def test_couplings_at_the_ends_of_their_range():
+    """`LARGEST_ERROR` is what is promised. At m2 = 1e10 sites are free and independent: <phi^2> = 1/(m2 + 4) to relative 1/m2^2."""
+    assert phi4.answers(1e10, 1e-100, (4, 2)).phi_squared == pytest.approx(1 / (1e10 + 4), rel=1e-8)
+    for m2 in (1e-100, 1e100):
+        found = phi4.answers(m2, 0.0, (1, 1))
+        assert found.phi_squared == pytest.approx(1 / m2, rel=1e-14)
+        assert found.phi_fourth == pytest.approx(3 / m2**2, rel=1e-14)
+
+
+def test_two_wells_far_apart_are_two_free_fields():
+    """Wells at phi^2 = 6 |m2|/lam, of depth 3 m2^2/(2 lam) and curvature 2 |m2|; corrections are of the order of V/|m2| = 0.008."""
+    found = phi4.answers(-1000.0, 1.0, (4, 2))
+    assert found.phi_squared == pytest.approx(6000, abs=0.01)
+    assert found.gap == pytest.approx(0, abs=1e-12)
+    assert found.log_partition == pytest.approx(
+        8 * 1.5 * 1000**2 + math.log(2) + free_scalar.log_partition(2000.0, (4, 2)), abs=0.01
+    )
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("make", "message"),
@@ -264,7 +283,18 @@ def test_a_few_samples_are_as_good_as_many(monkeypatch):
         (lambda: phi4.transfer_matrix(-1.0, 0.0, (2, 2)), "m2: got -1.0 at lam = 0"),
         (lambda: phi4.answers(1.0, 1.0, (3, 3)), r"shape: got \(3, 3\), expected an extent of 1 or 2"),
         (lambda: phi4.quadrature(1.0, 1.0, (3, 1)), r"shape: got \(3, 1\), expected 1, 2 or 4 sites"),
-        (lambda: phi4.answers(1e-8, 1e-12, (4, 2)), "the field spreads over more points than fit"),
+        (lambda: phi4.answers(1e-8, 1e-12, (4, 2)), "got 1e-08, 1e-12, where the field spreads over"),
+        (lambda: phi4.answers(-1e10, 1.0, (4, 2)), "m2, lam: got -10000000000.0, 1.0, where the field spreads over"),
+        (lambda: phi4.answers(0.1, 1e300, (4, 2)), r"lam: got 1e\+300, expected 0 or a number from 1e-100 to 1e\+10"),
+        (lambda: phi4.answers(1e300, 1.0, (1, 1)), r"m2: got 1e\+300, expected a number from -1e\+10 to 1e\+10"),
+        (lambda: phi4.answers(0.0, 1e-300, (4, 2)), "lam: got 1e-300, expected 0 or a number from"),
+        (lambda: phi4.answers(1e-300, 0.0, (4, 2)), r"m2: got 1e-300, expected a number from 1e-100 to 1e\+100"),
+        (lambda: phi4.answers(1e300, 0.0, (4, 2)), r"m2: got 1e\+300, expected a number from"),
+        (
+            lambda: phi4.answers(0.1, 24.0, (1_000_000, 2)),
+            r"shape: got \(1000000, 2\), expected extents of at most 20000",
+        ),
+        (lambda: phi4.answers(1.0, 0.0, (100_000, 100_000)), r"shape: got \(100000, 100000\), expected X \(T \+ X\)"),
         (lambda: phi4.sample(np.random.default_rng(0), 0, 1.0, 1.0, (2, 2)), "n: got 0"),
     ],
 )

@@ -102,6 +102,23 @@ def test_bad_configurations_are_named():
         check_enough(7, 7)
     with pytest.raises(ValueError, match="at least one field"):
         checked_configurations(np.zeros((0, 3)))
+    for values in (
+        np.zeros((4, 3), dtype="M8[s]"), np.zeros((4, 3), dtype=[("a", float)]), np.zeros((4, 3), dtype=bool),
+        np.ones((4, 3)) * 1j, np.full((4, 3), "1"), np.full((4, 3), None),
+    ):  # fmt: skip
+        for refuses in (
+            checked_configurations,
+            lambda x: variates.improve(x, observable, Proportional(1.0)),
+            lambda x: variates.cross_fit(Fit(), x, observable, folds=2),
+        ):
+            with pytest.raises(
+                ValueError, match=r"configurations: got dtype .*, expected real floating or integer numbers"
+            ):
+                refuses(values)
+    with pytest.raises(ValueError, match="configurations: got what makes no array"):
+        checked_configurations([[1.0], [1.0, 2.0]])
+    for dtype in (np.float32, np.int64, np.uint8):
+        assert checked_configurations(np.ones((4, 3), dtype=dtype)).dtype == np.float64
     with pytest.raises(ValueError, match="folds"):
         variates.cross_fit(Fit(), np.zeros((5, 3)), observable, folds=3)
 

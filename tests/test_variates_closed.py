@@ -8,6 +8,7 @@ from refimpl.estimators.variates import improve, load, save
 from refimpl.estimators.variates.factorised import Factorised, FactorisedVariate, monomials
 from refimpl.estimators.variates.linear import SPACES, FreeField, FreeFieldVariate, Linear, LinearVariate, n_features
 from refimpl.exact import phi4
+from refimpl.nets import files
 from refimpl.observables.quantities import Correlator, FieldMoment
 
 STEP = 1e-25  # of complex derivatives
@@ -196,6 +197,50 @@ def test_wrong_fields_are_refused(variates):
             variate(broken)
 
 
+def test_fields_that_tell_nothing_are_refused():
+    for x in (
+        np.zeros((30, 6, 3)),
+        np.full((30, 6, 3), 0.7),
+        np.where(np.arange(30) % 2, 0.7, -0.7)[:, None, None] + np.zeros((6, 3)),
+    ):
+        for observable in (Correlator(3), FieldMoment(2)):
+            with pytest.raises(ValueError, match="configurations: got fields on which no feature varies"):
+                FreeField(ACTION).fit(x, observable)
+    for method in METHODS:
+        with pytest.raises(
+            ValueError, match=r"configurations: got numbers up to .*e\+60, expected fields of at most 1e\+12"
+        ):
+            method.fit(1e60 * normal_fields(30, (6, 3)), Correlator(3))
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_fields_have_values(variates):
+    x = normal_fields(3, (6, 3))
+    for variate in variates:
+        assert np.isfinite(variate(x * (1e12 / np.abs(x).max()))).all()
+        with pytest.raises(ValueError, match=r"x: got numbers up to .*e\+200, expected fields"):
+            variate(1e200 * x)
+
+
+def edited(path, **changes):
+    """The file with other meta data."""
+    arrays, meta = files.load(path)
+    files.save(path, arrays, meta | changes)
+
+
+def test_edited_files_are_refused_by_name(variates, tmp_path):
+    path = tmp_path / "variate.npz"
+    for variate in variates:
+        for changes in (
+            {"variate": ["a"]}, {"variate": None}, {"shape": [6, -4]}, {"shape": [6.5, 3]}, {"shape": 6}, {"observable": "a"},
+            {"observable": 3}, {"action": {"m2": "a", "lam": 1.0}}, {"action": {"m2": True, "lam": 1.0}}, {"action": [1]},
+        ):  # fmt: skip
+            save(variate, path)
+            edited(path, **changes)
+            with pytest.raises(ValueError, match=r"variate\.npz: got a"):
+                load(path)
+
+
 def test_fits_refuse_what_cannot_be_fitted():
     x = normal_fields(18, (6, 3))
     with pytest.raises(ValueError, match="configurations: got 18 for 18 features"):
@@ -208,7 +253,9 @@ def test_fits_refuse_what_cannot_be_fitted():
         Linear(ACTION, "even")
     with pytest.raises(ValueError, match="degree: got 3, expected an even number"):
         Factorised(ACTION, degree=3)
-    with pytest.raises(ValueError, match=r"observable: got FieldMoment.*, expected a Correlator"):
+    with pytest.raises(
+        ValueError, match=r"observable: got phi\^2, expected a Correlator .* have the methods two-stage"
+    ):
         Factorised(ACTION).fit(x, FieldMoment(2))
     for method in METHODS:
         with pytest.raises(ValueError, match=r"observable\.t: got 6, expected an integer from 0 to 5"):

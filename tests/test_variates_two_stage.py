@@ -11,6 +11,7 @@ from refimpl.estimators.variates.monomials import LocalFields, Propagator
 from refimpl.estimators.variates.slices import EVEN, ODD, PRODUCTS, Stage
 from refimpl.estimators.variates.two_stage import TwoStage, TwoStageVariate, joint_values, n_features
 from refimpl.exact import phi4
+from refimpl.nets import files
 from refimpl.observables.quantities import Correlator, FieldMoment, Plaquette
 
 STEP = 1e-25  # of complex derivatives, which have no rounding of differences
@@ -218,6 +219,36 @@ def test_files_give_the_same_variate(pair, tmp_path):
         assert np.array_equal(again(x), variate(x))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"mass2": "a"}, {"mass2": -1}, {"mass2": True}, {"shape": [5, -4]}, {"shape": [5.5, 4]}], ids=str
+)
+def test_edited_files_are_refused_by_name(pair, tmp_path, changes):
+    path = tmp_path / "variate.npz"
+    save(pair[0], path)
+    arrays, meta = files.load(path)
+    files.save(path, arrays, meta | changes)
+    with pytest.raises(ValueError, match=rf"variate\.npz: got a TwoStageVariate .*\({next(iter(changes))}: got"):
+        load(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_fields_that_tell_nothing_or_are_too_large_are_refused(pair):
+    method, x = TwoStage(Phi4(0.1, 1.0)), np.random.default_rng(0).normal(size=(100, 6, 3))
+    with pytest.raises(ValueError, match="configurations: got fields on which no force acts"):
+        method.fit(np.zeros((100, 6, 3)), Correlator(1))
+    with pytest.raises(
+        ValueError, match=r"configurations: got numbers up to .*e\+60, expected fields of at most 1e\+12"
+    ):
+        method.fit(1e60 * x, Correlator(1))
+    with pytest.raises(ValueError, match="configurations: got fields whose features leave float64"):
+        TwoStage(Phi4(0.1, 1.0), 1e-300).fit(x, Correlator(1))
+    large = np.random.default_rng(0).normal(size=(3, 5, 4))
+    for variate in pair:
+        assert np.isfinite(variate(large * (1e12 / np.abs(large).max()))).all()
+        with pytest.raises(ValueError, match=r"x: got numbers up to .*e\+200, expected fields"):
+            variate(1e200 * large)
+
+
 def test_axes_are_not_swapped(pair):
     for variate in pair:
         with pytest.raises(ValueError, match=r"x: got shape \(2, 4, 5\), expected \(n, 5, 4\)"):
@@ -236,7 +267,7 @@ def test_fits_refuse_what_cannot_be_fitted():
         method.fit(x[:n], Correlator(1))
     with pytest.raises(ValueError, match=r"observable\.t: got 6, expected an integer from 0 to 5"):
         method.fit(x, Correlator(6))
-    with pytest.raises(ValueError, match="observable: got Plaquette"):
+    with pytest.raises(ValueError, match="observable: got plaquette, expected"):
         method.fit(x, Plaquette())
     with pytest.raises(ValueError, match=r"configurations: got shape \(100, 18\), expected \(n, T, X\)"):
         method.fit(x.reshape(100, 18), Correlator(1))

@@ -29,7 +29,7 @@ from refimpl.lattice import (
     plaquette_angles_definition,
     plaquette_gradient_definition,
 )
-from refimpl.nets import plaquettes
+from refimpl.nets import files, plaquettes
 from refimpl.observables import Plaquette, WilsonLoop
 from refimpl.training import PlaquetteNet
 from refimpl.training.plaquette_net import MU, Data, loss_and_gradient
@@ -277,6 +277,20 @@ def test_files_that_do_not_hold_together(tmp_path):
         variates.load(tmp_path / "v.npz")
 
 
+@pytest.mark.parametrize("variate", torus_variates(), ids=lambda v: type(v).__name__)
+def test_edited_files_are_refused_by_name(variate, tmp_path):
+    path = tmp_path / "v.npz"
+    variates.save(variate, path)
+    arrays, meta = files.load(path)
+    edits = [({}, {"beta": True}), ({}, {"observable": "wilson_loop_0x1"}), ({}, {"variate": ["a"]})]
+    if "masks" in arrays:
+        edits.append(({"masks": arrays["masks"][0]}, {}))
+    for other, changes in edits:
+        files.save(path, arrays | other, meta | changes)
+        with pytest.raises(ValueError, match=r"v\.npz: got a .*(beta|extent_t|'a'|groups)"):
+            variates.load(path)
+
+
 def test_bad_groups_are_named():
     def variate(observable=LOOP, shape=SHAPE, **options):
         return ConditionalMean(1.0, Grouping(**options)).variate(shape, observable)
@@ -299,7 +313,7 @@ def test_bad_groups_are_named():
         variate(WilsonLoop(3, 4))
     with pytest.raises(ValueError, match="expected a loop that fits"):
         variate(WilsonLoop(1, 5))
-    with pytest.raises(ValueError, match=r"observable: got .*, expected Plaquette"):
+    with pytest.raises(ValueError, match=r"observable: got .*, expected a Plaquette"):
         variate(np.mean)
     for options in ({"n_groups": 0}, {"size": 1}, {"partitions": 0}, {"seed": -1}):
         with pytest.raises(ValueError, match=next(iter(options))):

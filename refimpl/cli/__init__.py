@@ -13,6 +13,9 @@ from .arguments import in_one_thread
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if sys.stdout is None:  # its descriptor was closed
+        print("refimpl: standard output is closed, expected one to write to, such as /dev/null", file=sys.stderr)
+        return 2
     arguments, unknown = _parser().parse_known_args(argv)
     parser: argparse.ArgumentParser = vars(arguments).pop("parser")
     if unknown:  # argparse itself would show the usage of refimpl, not of the command

@@ -27,7 +27,8 @@ DEFINITIONS = (
 DEFINITIONS_OF_PHI4 = (
     "S = sum over sites of (phi(n + t) - phi(n))^2/2 + (phi(n + x) - phi(n))^2/2 + m2 phi^2/2 + lam phi^4/24, periodic; on an "
     "extent of 2 both bonds count. Answers exist at lam = 0 (closed forms) and where an extent is 1 or 2 (transfer matrix); "
-    "error: how far two grids differ, relative to each answer. log_partition: log of the integral of exp(-S). susceptibility: "
+    "error: how far two grids differ, relative to each answer (absolute for gap and log_partition where they are below 1). "
+    "log_partition: log of the integral of exp(-S). susceptibility: "
     "T X <m^2> of the mean field m. binder: 1 - <m^4>/(3 <m^2>^2). gap: of the transfer matrix along the longer extent, the mass "
     "where it is long. correlator_t: <P(t) P(0)> of the means P over the slices of one time; T - t is as t, and --json lists "
     "all t."

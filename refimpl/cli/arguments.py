@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ def writable(out: str | None, option: str = "--out") -> None:
     """Refuse an output that cannot be written before work is done for it."""
     if out is not None and (Path(out).is_dir() or not Path(out).resolve().parent.is_dir()):
         raise ValueError(f"{option}: got {out!r}, expected a file in a folder that exists")
+    if out is not None and not (Path(out).exists() and not Path(out).is_file()):  # devices and pipes are not replaced
+        try:  # permissions tell nothing of /proc, nor of a disk that is mounted to read
+            with tempfile.TemporaryFile(dir=Path(out).resolve().parent):
+                pass
+        except OSError as error:
+            raise ValueError(f"{option}: got {out!r}, where no file can be made ({error.strerror})") from None
 
 
 def command(

@@ -183,6 +183,7 @@ def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int, 
     import numpy as np
 
     from refimpl import chains, ensembles
+    from refimpl.estimators.variates.base import checked_configurations
 
     if arguments.configurations is None:
         seeds = np.random.SeedSequence([arguments.seed or 0, stream])
@@ -215,7 +216,7 @@ def _configurations(arguments: argparse.Namespace, theory: Theory, wanted: int, 
     if not isinstance(found, np.ndarray) or found.shape[1:] != tuple(theory.field_shape):
         got = getattr(found, "shape", "several arrays")
         raise ValueError(f"--configurations: got shape {got}, expected (n, {', '.join(map(str, theory.field_shape))})")
-    return found
+    return checked_configurations(found, theory.field_shape, "--configurations")
 
 
 def _exact(theory: Theory, name: str) -> float | None:

@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Shape = tuple[int, int]
 
+SMALLEST, LARGEST = 1e-100, 1e100  # masses squared: <phi^4> is of the order of 1/m2^2, which has to be a float64
+LARGEST_TABLE = 50_000_000  # numbers that a propagator holds, 400 MB: it takes some ten seconds
+
 
 def propagator(m2: float, shape: Shape) -> Array:
     """``<phi(0) phi(t, x)>``, shape ``(T, X)``."""
     n_t, n_x = checked(m2, shape)
+    if n_x * (n_t + n_x) > LARGEST_TABLE:
+        raise ValueError(f"shape: got {shape!r}, expected X (T + X) of at most {LARGEST_TABLE}")
     k = 2 * np.pi * np.arange(n_x) / n_x
     waves = np.array([_periodic(m2 + 4 * math.sin(p / 2) ** 2, n_t) for p in k])
     return waves.T @ np.cos(np.outer(k, np.arange(n_x))) / n_x
@@ -85,6 +90,8 @@ def checked(m2: float, shape: Shape) -> Shape:
     """The extents as ints; raises `ValueError` naming ``m2`` or ``shape`` where one is wrong."""
     if not is_number(m2) or not math.isfinite(m2) or m2 <= 0:
         raise ValueError(f"m2: got {m2!r}, expected a finite number > 0")
+    if not SMALLEST <= m2 <= LARGEST:
+        raise ValueError(f"m2: got {m2!r}, expected a number from {SMALLEST:g} to {LARGEST:g}")
     return checked_shape(shape)
 
 

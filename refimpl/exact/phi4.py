@@ -68,7 +68,7 @@ def quadrature(m2: float, lam: float, shape: Shape) -> Answers:
         n = math.ceil(fineness * stretch * end / step)
         return None if 2 * n > LARGEST_LINE else _ring(m2, lam, (n_t, n_x), half_line(stretch * end, n))
 
-    return refined(on_grid)
+    return refined(on_grid, m2, lam)
 
 
 def _ring(m2: float, lam: float, shape: Shape, half: Array) -> Answers:

@@ -28,6 +28,9 @@ STRETCH = 0.05
 # Two grids agree where no answer differs by more, relative to its size.
 AGREEMENT = 1e-13
 LARGEST_ERROR = 1e-8  # of the finest grid that fits
+# Of couplings where lam is not 0: beyond, neighbours hardly see each other (<phi^2> is 1/m2, and the odd levels of a transfer
+# matrix are that small), and 1e-100 has squares and fourth powers in float64.
+LARGEST_COUPLING, SMALLEST_COUPLING = 1e10, 1e-100
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Answers:
         return 1 - self.magnetisation_fourth / (3 * float(self.two_point.mean()) ** 2)
 
 
-def refined(on_grid: Callable[[float, float], Answers | None]) -> Answers:
+def refined(on_grid: Callable[[float, float], Answers | None], m2: float, lam: float) -> Answers:
     """The answers on ever finer and wider grids, until two agree or the next is too large; with their difference.
 
     ``on_grid(fineness, stretch)`` has steps smaller and ends larger by these factors than the first grid.
@@ -91,7 +94,9 @@ def refined(on_grid: Callable[[float, float], Answers | None]) -> Answers:
             return fine
         coarse = fine
     if coarse is None or not coarse.error < LARGEST_ERROR:
-        raise ValueError("m2, lam: the field spreads over more points than fit, expected a narrower potential")
+        raise ValueError(
+            f"m2, lam: got {m2!r}, {lam!r}, where the field spreads over more points than fit; expected a narrower potential"
+        )
     return coarse
 
 
@@ -135,6 +140,12 @@ def checked(m2: float, lam: float, shape: Shape) -> Shape:
             raise ValueError(f"{name}: got {value!r}, expected a finite number")
     if lam < 0:
         raise ValueError(f"lam: got {lam!r}, expected a number >= 0")
-    if lam == 0 and m2 <= 0:
-        raise ValueError(f"m2: got {m2!r} at lam = 0, expected a number > 0")
+    if lam == 0:
+        if m2 <= 0:
+            raise ValueError(f"m2: got {m2!r} at lam = 0, expected a number > 0")
+        return free_scalar.checked(m2, shape)
+    if not SMALLEST_COUPLING <= lam <= LARGEST_COUPLING:
+        raise ValueError(f"lam: got {lam!r}, expected 0 or a number from {SMALLEST_COUPLING:g} to {LARGEST_COUPLING:g}")
+    if abs(m2) > LARGEST_COUPLING:
+        raise ValueError(f"m2: got {m2!r}, expected a number from {-LARGEST_COUPLING:g} to {LARGEST_COUPLING:g}")
     return free_scalar.checked_shape(shape)

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 Parities = tuple[int, int]
 
 LARGEST_BLOCK = 1600  # points of a block: some seconds
+LARGEST_GRID = 10_000_000  # points of the quadrant that the blocks are chosen from
+LONGEST = 20_000  # extent: a distance takes 0.6 ms
 NEGLIGIBLE = 1e-17  # eigenvalues, relative to (a bound of) the largest, that are dropped
 
 
@@ -33,13 +35,18 @@ def transfer_matrix(m2: float, lam: float, shape: Shape) -> Answers:
     length, width = max(n_t, n_x), min(n_t, n_x)
     if width > 2:
         raise ValueError(f"shape: got {shape!r}, expected an extent of 1 or 2")
+    if length > LONGEST:
+        raise ValueError(f"shape: got {shape!r}, expected extents of at most {LONGEST} at lam = {lam:g}")
     # Of every slice, two Gaussians exp(-(u - u')^2/2) of its neighbours, and the bonds exp(-2 d^2) inside.
     ends = [reach_of(m2 / 2, lam / (24 * width)), _reach_across(m2, lam)][:width]
     steps = [first_step(m2, lam, couplings) for couplings in (1, 3)]
 
     def on_grid(fineness: float, stretch: float) -> Answers | None:
         wide = [stretch * end for end in ends]
-        lines = [half_line(end, math.ceil(fineness * end / step)) for end, step in zip(wide, steps, strict=False)]
+        points = [math.ceil(fineness * end / step) for end, step in zip(wide, steps, strict=False)]
+        if math.prod(points) > LARGEST_GRID:
+            return None
+        lines = [half_line(end, n) for end, n in zip(wide, points, strict=True)]
         u, d = (lines[0], np.zeros(1)) if width == 1 else lines
         potential = _potential(m2, lam, u, d, width)
         # Neither the corners of the box nor a barrier.
@@ -49,7 +56,7 @@ def transfer_matrix(m2: float, lam: float, shape: Shape) -> Answers:
         along = _traces(_levels(potential, u, d, inside), length, width)
         return along if n_t >= n_x else replace(along, shape=(n_t, n_x), two_point=along.two_point.T)
 
-    return refined(on_grid)
+    return refined(on_grid, m2, lam)
 
 
 def _potential(m2: float, lam: float, u: Array, d: Array, width: int) -> Array:
@@ -81,10 +88,11 @@ def _levels(potential: Array, u: Array, d: Array, inside: NDArray[np.int64]) -> 
     lowest = float(potential.min())
     root = np.exp((lowest - potential.reshape(-1)[inside]) / 2)
     at_u, at_d = np.unravel_index(inside, potential.shape)
+    (of_u, back_u), (of_d, back_d) = (np.unique(at, return_inverse=True) for at in (at_u, at_d))
     values, vectors = {}, {}
     for parities in itertools.product((1, -1), (1, -1) if len(d) > 1 else (1,)):
-        block = _kernel(u, parities[0])[np.ix_(at_u, at_u)]
-        block *= _kernel(d, parities[1])[np.ix_(at_d, at_d)]
+        block = _kernel(u, parities[0], of_u)[np.ix_(back_u, back_u)]
+        block *= _kernel(d, parities[1], of_d)[np.ix_(back_d, back_d)]
         block *= root[:, None] * root
         least = NEGLIGIBLE * np.abs(block).sum(axis=0).max()  # a bound of the largest eigenvalue
         values[parities], vectors[parities] = eigh(
@@ -95,11 +103,12 @@ def _levels(potential: Array, u: Array, d: Array, inside: NDArray[np.int64]) -> 
     return _Levels(u[at_u], d[at_d], values, vectors, math.log(largest) - lowest)
 
 
-def _kernel(line: Array, parity: int) -> Array:
-    """``exp(-(x - x')^2/2) dx`` on even or odd functions of the half line; 1 where there is a single point, no line."""
+def _kernel(line: Array, parity: int, some: NDArray[np.int64]) -> Array:
+    """``exp(-(x - x')^2/2) dx`` on even or odd functions, at some points of the half line; 1 where one point is no line."""
     if line[0] == 0:
         return np.ones((1, 1))
-    kernel = np.exp(-(np.subtract.outer(line, line) ** 2) / 2) + parity * np.exp(-(np.add.outer(line, line) ** 2) / 2)
+    x = line[some]
+    kernel = np.exp(-(np.subtract.outer(x, x) ** 2) / 2) + parity * np.exp(-(np.add.outer(x, x) ** 2) / 2)
     return 2 * line[0] * kernel
 
 

@@ -77,6 +77,10 @@ class WilsonLoop:
     extent_t: int
     extent_x: int
 
+    def __post_init__(self) -> None:
+        check_integer("extent_t", self.extent_t, 1)
+        check_integer("extent_x", self.extent_x, 1)
+
     def __call__(self, x: NDArray[Any]) -> Array:
         return wilson_loop(x, self.extent_t, self.extent_x)
 

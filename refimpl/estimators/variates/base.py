@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ... import statistics
 from ...lattice import check_integer
+from ...observables.quantities import Quantity
 
 Array = NDArray[np.float64]
 Observable = Callable[[Array], Array]
@@ -103,7 +104,7 @@ def cross_fit(
     The folds are successive stretches of the configurations ``(n, *field_shape)``. The estimates of two folds share configurations
     of their fits, but none of them is biased, whatever the fits did.
     """
-    x = np.asarray(configurations, dtype=np.float64)
+    x = real_numbers("configurations", configurations)
     check_integer("folds", folds, 2, len(x) // 2)
     parts = np.array_split(np.arange(len(x)), folds)
     variates = tuple(method.fit(np.delete(x, part, axis=0), observable) for part in parts)
@@ -137,7 +138,7 @@ def checked_configurations(
     configurations: ArrayLike, field_shape: tuple[int, ...] | None = None, name: str = "configurations"
 ) -> Array:
     """Finite float64 fields ``(n, *field_shape)``, at least one; raises `ValueError` naming what is wrong."""
-    x = np.asarray(configurations, dtype=np.float64)
+    x = real_numbers(name, configurations)
     if field_shape is not None and x.shape[1:] != tuple(field_shape):
         raise ValueError(f"{name}: got shape {x.shape}, expected (n, {', '.join(map(str, field_shape))})")
     if x.ndim < 2 or x.size == 0:
@@ -150,6 +151,22 @@ def checked_configurations(
     return x
 
 
+def real_numbers(name: str, values: ArrayLike) -> Array:
+    """``values`` as float64; raises `ValueError` naming the argument unless they are real floating or integer numbers."""
+    try:
+        x = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name}: got what makes no array ({error}), expected real numbers") from None
+    if x.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: got dtype {x.dtype}, expected real floating or integer numbers")
+    return np.asarray(x, dtype=np.float64)
+
+
+def named(observable: object) -> str:
+    """Its name, where it has one."""
+    return str(observable) if isinstance(observable, Quantity) else repr(observable)
+
+
 def check_enough(n: int, n_features: int) -> None:
     """Raises `ValueError` where there are no more configurations than numbers to fit."""
     if n <= n_features:
@@ -157,7 +174,7 @@ def check_enough(n: int, n_features: int) -> None:
 
 
 def _series_of_fields(configurations: ArrayLike, field_shape: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
-    x = np.asarray(configurations, dtype=np.float64)
+    x = real_numbers("configurations", configurations)
     axes = x.ndim - len(field_shape)
     if axes not in (1, 2):
         expected = ", ".join(map(str, field_shape))

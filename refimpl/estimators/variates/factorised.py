@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...actions import Phi4
-from ...lattice import check_integer, check_shape, site_sum
-from ...observables.quantities import Correlator, quantity
+from ...lattice import check_integer, site_sum
+from ...observables.quantities import Correlator
 from ...observables.scalars import slice_means
-from .base import check_enough, checked_configurations
+from .base import check_enough, named
 from .files import KINDS
-from .phi4_fields import check_action, check_observable, checked_fields
+from .phi4_fields import check_action, check_observable, checked_fields, phi4_record
 from .ridge import ridge
 
 Array = NDArray[np.float64]
@@ -64,7 +64,7 @@ class Factorised:
     def fit(self, configurations: ArrayLike, observable: Correlator) -> FactorisedVariate:
         """Raises `ValueError` for overlapping supports, other observables, bad numbers, no more configurations than features."""
         x = checked_fields(configurations)
-        shape = check_shape((x.shape[1], x.shape[2]))
+        shape = checked_extents((x.shape[1], x.shape[2]))
         width = checked_width(self.width, observable, shape[0])
         check_enough(len(x), len(monomials(self.degree)) * (width + 1))
         axes = (x, x.swapaxes(1, 2)) if shape[0] == shape[1] else (x,)
@@ -87,6 +87,8 @@ class FactorisedVariate:
     kernel: Array = field(repr=False)
 
     def __post_init__(self) -> None:
+        check_integer("degree", self.degree, 0)
+        checked_extents(self.field_shape)
         checked_width(self.width, self.observable, self.field_shape[0])
         if self.kernel.shape != (self.width + 1, len(monomials(self.degree))):
             raise ValueError(f"kernel: got shape {self.kernel.shape} for monomials to degree {self.degree}")
@@ -96,7 +98,7 @@ class FactorisedVariate:
         return len(self.kernel) - 1
 
     def __call__(self, x: ArrayLike) -> Array:
-        fields = checked_configurations(x, self.field_shape, "x")
+        fields = checked_fields(x, self.field_shape, "x")
         few = max(1, CHUNK // fields[0].size)
         return np.concatenate([self._values(fields[i : i + few]) for i in range(0, len(fields), few)])
 
@@ -127,9 +129,8 @@ class FactorisedVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> FactorisedVariate:
         """What `record` gave."""
-        n_t, n_x = meta["shape"]
-        observable = quantity(meta["observable"])
-        return cls(Phi4(**meta["action"]), (n_t, n_x), observable, meta["degree"], arrays["kernel"])  # type: ignore[arg-type]
+        action, shape, observable = phi4_record(meta)
+        return cls(action, shape, observable, meta["degree"], arrays["kernel"])  # type: ignore[arg-type]
 
 
 KINDS["FactorisedVariate"] = FactorisedVariate
@@ -158,11 +159,21 @@ def brackets(action: Phi4, x: Array, degree: int) -> Array:
     return result
 
 
+def checked_extents(shape: tuple[int, int]) -> tuple[int, int]:
+    """Raises `ValueError` where a site is its own neighbour: s holds phi there, and D_a would not have mean zero."""
+    if min(shape) < 2:
+        raise ValueError(f"shape: got {shape}, expected extents of at least 2: other methods take rings")
+    return shape
+
+
 def checked_width(width: int | None, observable: object, n_t: int) -> int:
     """The width, or the largest; raises `ValueError` where the supports of slices at the distance of the correlator overlap."""
     check_observable(observable, n_t)
     if not isinstance(observable, Correlator):
-        raise ValueError(f"observable: got {observable!r}, expected a Correlator")
+        raise ValueError(
+            f"observable: got {named(observable)}, expected a Correlator (correlator_T): moments of the field have the methods "
+            "two-stage, linear, free and neural"
+        )
     distance = min(observable.t, n_t - observable.t)
     largest = (distance - 2) // 2  # 2 width + 1 < distance
     if largest < 0:

@@ -25,7 +25,7 @@ class Stored(Protocol):
 
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Stored:
-        """Raises `ValueError`, `TypeError` or `KeyError` where arrays and meta data do not fit each other."""
+        """Raises `ValueError`, `TypeError`, `LookupError` or `ArithmeticError` where arrays and meta data do not fit each other."""
         ...
 
 
@@ -47,11 +47,11 @@ def load(path: str | os.PathLike[str]) -> Stored:
     arrays, meta = weights.load(path)
     kind = meta.pop("variate", None)
     meta.pop(FITTED, None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"{path}: got a file of {kind!r}, expected a variate of kind {', '.join(KINDS)}")
     try:
         return KINDS[kind].from_record(arrays, meta)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(
             f"{path}: got a {kind} that does not hold together ({error}), expected one that was saved"
         ) from error

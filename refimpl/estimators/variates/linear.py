@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...actions import Phi4
 from ...lattice import check_number, site_sum
-from ...observables.quantities import Correlator, FieldMoment, quantity
-from .base import check_enough, checked_configurations
+from ...observables.quantities import Correlator, FieldMoment
+from .base import check_enough
 from .files import KINDS
-from .phi4_fields import check_action, check_observable, checked_fields
-from .ridge import ridge
+from .phi4_fields import check_action, check_observable, checked_fields, phi4_record
+from .ridge import FLAT, ridge
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ class LinearVariate:
     coefficients: Array = field(repr=False)
 
     def __call__(self, x: ArrayLike) -> Array:
-        fields = checked_configurations(x, self.field_shape, "x")
+        fields = checked_fields(x, self.field_shape, "x")
         return site_sum(features(self.action, fields, self.space) * self.coefficients)
 
     def record(self) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -91,12 +91,10 @@ class LinearVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> LinearVariate:
         """What `record` gave."""
-        n_t, n_x = meta["shape"]
-        observable, coefficients = quantity(meta["observable"]), arrays["coefficients"]
-        check_observable(observable, n_t)
-        if coefficients.shape != (n_features((n_t, n_x), meta["space"]),):
-            raise ValueError(f"coefficients: got shape {coefficients.shape} for {meta['space']!r} on {(n_t, n_x)}")
-        return cls(Phi4(**meta["action"]), (n_t, n_x), observable, meta["space"], coefficients)  # type: ignore[arg-type]
+        (action, shape, observable), coefficients = phi4_record(meta), arrays["coefficients"]
+        if coefficients.shape != (n_features(shape, meta["space"]),):
+            raise ValueError(f"coefficients: got shape {coefficients.shape} for {meta['space']!r} on {shape}")
+        return cls(action, shape, observable, meta["space"], coefficients)
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class FreeField:
         check_action(self.action)
 
     def fit(self, configurations: ArrayLike, observable: Correlator | FieldMoment) -> FreeFieldVariate:
-        """Raises `ValueError` for other observables, numbers that are not finite, and fewer than 3 configurations."""
+        """Raises `ValueError` for other observables, numbers that are not finite, fewer than 3 configurations, and equal ones."""
         from scipy import optimize
 
         x = checked_fields(configurations)
@@ -118,6 +116,10 @@ class FreeField:
         check_enough(len(x), 2)
         values = observable(x) - observable(x).mean()
         z = features(self.action, x, space_of(observable))
+        if not (z.std(axis=0) > FLAT * np.abs(z).max(axis=0)).any():
+            raise ValueError(
+                "configurations: got fields on which no feature varies, expected a sample of different ones"
+            )
         z -= z.mean(axis=0)
 
         def projected(log_mass2: float) -> tuple[float, float]:
@@ -148,7 +150,7 @@ class FreeFieldVariate:
         check_number("scale", self.scale, -math.inf, above=True)
 
     def __call__(self, x: ArrayLike) -> Array:
-        fields = checked_configurations(x, self.field_shape, "x")
+        fields = checked_fields(x, self.field_shape, "x")
         coefficients = self.scale * free_coefficients(self.field_shape, self.observable, self.mass2)
         return site_sum(features(self.action, fields, space_of(self.observable)) * coefficients)
 
@@ -164,11 +166,8 @@ class FreeFieldVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> FreeFieldVariate:
         """What `record` gave."""
-        n_t, n_x = meta["shape"]
         mass2, scale = arrays["parameters"]
-        observable = quantity(meta["observable"])
-        check_observable(observable, n_t)
-        return cls(Phi4(**meta["action"]), (n_t, n_x), observable, float(mass2), float(scale))  # type: ignore[arg-type]
+        return cls(*phi4_record(meta), float(mass2), float(scale))
 
 
 KINDS["LinearVariate"] = LinearVariate

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...actions import Phi4
+from ...lattice import check_number
 
 Array = NDArray[np.float64]
 Monomial = tuple[int, int, int]  # powers of phi, of its slice mean, of M2 G phi
@@ -31,6 +32,9 @@ class Propagator:
 
     shape: tuple[int, int]
     mass2: float
+
+    def __post_init__(self) -> None:
+        check_number("mass2", self.mass2, 0, above=True)
 
     def __call__(self, field: Array) -> Array:
         """``G field`` for real fields ``(chain, T, X)``."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...actions import Action, Phi4
-from ...lattice import site_sum
+from ...lattice import check_integer, site_sum
 from ...nets import translates
 from ...observables.quantities import Quantity, quantity
 from .base import Observable, check_enough, checked_configurations, in_chunks
@@ -110,8 +110,8 @@ class NeuralVariate:
 
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> NeuralVariate:
-        n_t, n_x = meta["shape"]
-        return cls(arrays, Phi4(**meta["action"]), (int(n_t), int(n_x)), quantity(meta["observable"]))
+        n_t, n_x = (check_integer("shape", extent, 1) for extent in meta["shape"])
+        return cls(arrays, Phi4(**meta["action"]), (n_t, n_x), quantity(meta["observable"]))
 
     @property
     def _few(self) -> int:

@@ -49,9 +49,11 @@ class _Path:
         self._mean = features.mean(axis=0) if centred else np.zeros(features.shape[1])
         self._target_mean = targets.mean(axis=0) if centred else np.zeros(targets.shape[1])
         deviations = features - self._mean
-        size, deviation = np.sqrt((features**2).mean(axis=0)), np.sqrt((deviations**2).mean(axis=0))
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            size, deviation = np.sqrt((features**2).mean(axis=0)), np.sqrt((deviations**2).mean(axis=0))
             self._scale = np.where(deviation > FLAT * size, 1 / deviation, 0.0)
+        if not np.isfinite(size).all():
+            raise ValueError("configurations: got fields whose features leave float64, expected a sample of exp(-S)")
         z = deviations * self._scale
         values, self._vectors = np.linalg.eigh(z.T @ z / n)
         self._values = np.maximum(values, 0)

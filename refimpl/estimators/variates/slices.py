@@ -129,7 +129,10 @@ def fitted_stage(action: Phi4, x: Array, mass2: float | None = None) -> Stage:
     """Stage 1 of configurations ``(n, T, X)``, with the mass that leaves least on folds of them unless there is one."""
     if mass2 is None:
         some = x[:: max(1, len(x) // SCAN)]
-        masses = [factor * _curvature(action, x) for factor in MASS_FACTORS]
+        curvature = _curvature(action, x)
+        if curvature == 0:
+            raise ValueError("configurations: got fields on which no force acts, expected a sample of exp(-S)")
+        masses = [factor * curvature for factor in MASS_FACTORS]
         mass2 = min(masses, key=lambda mass: _slice_fit(action, some, mass)[1])
     return _slice_fit(action, x, mass2)[0]
 

@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...actions import Phi4
 from ...lattice import check_number, site_sum
-from ...observables.quantities import Correlator, FieldMoment, quantity
-from .base import check_enough, checked_configurations
+from ...observables.quantities import Correlator, FieldMoment
+from .base import check_enough
 from .files import KINDS
 from .monomials import Propagator
-from .phi4_fields import check_action, check_observable, checked_fields
+from .phi4_fields import check_action, check_observable, checked_fields, phi4_record
 from .ridge import ridge
 from .slices import EVEN, ODD, PRODUCTS, Stage, fitted_stage
 
@@ -61,7 +61,8 @@ class TwoStage:
     ) -> tuple[TwoStageVariate, ...]:
         """Variates of several observables, with one stage 1.
 
-        Raises `ValueError` for other observables, numbers that are not finite, and no more configurations than features.
+        Raises `ValueError` for other observables, numbers that are not finite, no more configurations than features, and fields
+        without a force.
         """
         x = checked_fields(configurations)
         for observable in observables:
@@ -121,14 +122,12 @@ class TwoStageVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> TwoStageVariate:
         """What `record` gave."""
-        n_t, n_x = meta["shape"]
-        observable = quantity(meta["observable"])
-        check_observable(observable, n_t)
+        action, shape, observable = phi4_record(meta)
+        n_t = shape[0]
         kernel, coefficients = arrays["kernel"], arrays["coefficients"]
         if kernel.shape != (n_t // 2 + 1, len(EVEN)) or coefficients.shape != (n_features(n_t),):
             raise ValueError(f"kernel, coefficients: got shapes {kernel.shape}, {coefficients.shape} for T = {n_t}")
-        stage = Stage(Phi4(**meta["action"]), Propagator((n_t, n_x), meta["mass2"]), kernel)
-        return cls(stage, observable, coefficients)  # type: ignore[arg-type]
+        return cls(Stage(action, Propagator(shape, meta["mass2"]), kernel), observable, coefficients)
 
 
 KINDS["TwoStageVariate"] = TwoStageVariate
@@ -139,7 +138,7 @@ def joint_values(variates: Sequence[TwoStageVariate], x: ArrayLike) -> Array:
     stage = variates[0].stage
     if any(variate.stage is not stage for variate in variates):
         raise ValueError("variates: got some with another stage 1, expected those of one fit")
-    x = checked_configurations(x, stage.propagator.shape, "x")
+    x = checked_fields(x, stage.propagator.shape, "x")
     scores, features = stage.scores(x, any(isinstance(variate.observable, Correlator) for variate in variates))
     return np.stack([variate.from_scores(x, scores, features) for variate in variates], axis=1)
 

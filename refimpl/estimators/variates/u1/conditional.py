@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ....lattice import check_shape, plaquette_angles, site_sum
 from ..files import KINDS
-from .groups import Grouping, check_masks, few_at_a_time, group_sums
+from .groups import Grouping, check_recorded, few_at_a_time, group_sums
 from .stein import Loop, check_beta, checked_links, enclosed, loop
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ class ConditionalMeanVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> ConditionalMeanVariate:
         observable, masks = loop(meta["observable"]), arrays["masks"]
-        check_masks(masks, enclosed(observable, masks.shape[2:]))
+        check_recorded(masks, observable)
         return cls(check_beta(meta["beta"]), observable, masks)
 
 

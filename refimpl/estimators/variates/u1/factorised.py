@@ -24,7 +24,7 @@ from ..base import check_enough
 from ..files import KINDS
 from ..ridge import ridge
 from .algebra import FieldTerm, Powers, field_terms, highest_order, polynomials
-from .groups import Grouping, check_masks, few_at_a_time, group_sums, spread
+from .groups import Grouping, check_recorded, few_at_a_time, group_sums, spread
 from .stein import Loop, check_beta, checked_links, enclosed, link_field, loop
 
 Array = NDArray[np.float64]
@@ -185,7 +185,7 @@ class GroupVariate:
     @classmethod
     def from_record(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> GroupVariate:
         observable, masks, coefficients = loop(meta["observable"]), arrays["masks"], arrays["coefficients"]
-        check_masks(masks, enclosed(observable, masks.shape[2:]))
+        check_recorded(masks, observable)
         terms = tuple(FieldTerm(int(a), tuple(map(int, factors))) for a, *factors in meta["terms"])
         if coefficients.shape != (len(terms),):
             raise ValueError(f"coefficients: got shape {coefficients.shape}, expected ({len(terms)},)")

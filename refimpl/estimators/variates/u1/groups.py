@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....lattice import check_integer, check_shape, site_sum
+from .stein import Loop, enclosed
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -99,6 +100,13 @@ def check_masks(masks: Array, area: int) -> None:
         raise ValueError(
             f"groups: got {n_groups} of {min(sizes)} for an area of {area}, expected a divisor of it, and room for the loop"
         )
+
+
+def check_recorded(masks: Array, observable: Loop) -> None:
+    """`check_masks` of an array from a file."""
+    if masks.ndim != 4:
+        raise ValueError(f"groups: got an array of shape {masks.shape}, expected (partition, group, T, X)")
+    check_masks(masks, enclosed(observable, check_shape(masks.shape[2:])))
 
 
 def _masks_of(members: tuple[Sites, ...], shape: tuple[int, int]) -> Array:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ....lattice import check_links, check_number, plaquette_gradient_definition, site_sum
 from ....observables import Plaquette, WilsonLoop, quantity
-from ..base import checked_configurations
+from ..base import checked_configurations, named
 
 Array = NDArray[np.float64]
 Loop = Plaquette | WilsonLoop
@@ -68,7 +68,9 @@ def enclosed(observable: Loop, shape: tuple[int, ...]) -> int:
     if isinstance(observable, Plaquette):
         return 1
     if not isinstance(observable, WilsonLoop):
-        raise ValueError(f"observable: got {observable!r}, expected Plaquette() or WilsonLoop(extent_t, extent_x)")
+        raise ValueError(
+            f"observable: got {named(observable)}, expected a Plaquette or a WilsonLoop (plaquette, wilson_loop_TxX)"
+        )
     if observable.extent_t > shape[0] or observable.extent_x > shape[1]:
         raise ValueError(f"observable: got {observable}, expected a loop that fits on a lattice of shape {shape}")
     area = observable.extent_t * observable.extent_x
