@@ -53,6 +53,60 @@ def test_built_in_variates_pass(name):
     }
 
 
+class NoiseOfTheBatch(GaugeVariate):
+    """The same again in the same batch, and another in every other one."""
+
+    def control_variate(self, x):
+        rng = np.random.default_rng(np.frombuffer(x.tobytes(), np.uint32))
+        return super().control_variate(x) + 0.01 * rng.standard_normal(len(x))
+
+
+class Remembering(GaugeVariate):
+    """The mean of everything seen so far is taken off."""
+
+    def __init__(self):
+        super().__init__()
+        self.__dict__["seen"] = []
+
+    def control_variate(self, x):
+        f = super().control_variate(x)
+        self.seen.extend(f)
+        return f - np.mean(self.seen)
+
+
+class Noisy(GaugeVariate):
+    def control_variate(self, x):
+        return super().control_variate(x) + 0.01 * np.random.default_rng().standard_normal(len(x))
+
+
+@pytest.mark.parametrize("kind", [NoiseOfTheBatch, Remembering, Noisy])
+@pytest.mark.parametrize("check", ["variates.batch", "variates.symmetry"])
+def test_what_is_no_function_of_the_configuration_fails_and_is_no_skip(kind, check):
+    verdict = judged(kind(), check)[check]
+    assert verdict.status == FAIL
+
+
+@pytest.mark.parametrize("least", [100, 1000, 1500])
+def test_centring_in_large_batches_alone_is_seen(least):
+    class Centred(GaugeVariate):
+        def control_variate(self, x):
+            f = super().control_variate(x) + 0.1
+            return f - f.mean() if len(x) > least else f
+
+    verdict = judged(Centred(), "variates.batch")["variates.batch"]
+    assert verdict.status == FAIL
+    assert "alone and in a batch of 2048" in verdict.detail
+
+
+def test_a_variate_that_is_nothing_but_rounding_is_a_function_too():
+    class Rounding(GaugeVariate):
+        def control_variate(self, x):
+            cosines = np.cos(self.angles(x))
+            return cosines.mean(axis=(1, 2)) - cosines.reshape(len(x), -1).sum(axis=1) / cosines[0].size
+
+    assert [v.status for v in judged(Rounding(), "variates.[bs]*").values()] == [PASS, PASS]
+
+
 def test_an_exact_mean_makes_the_check_sharper():
     one = judged(ScalarVariate(shape=(4, 2), lam=4.0, mass2=0.95), "variates.mean_zero")["variates.mean_zero"]
     assert "exact <O>" in one.quantity

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from refimpl.exact import u1
 
 from .. import measure
-from ..contract import Subject
+from ..contract import Subject, TargetFault
 from ..conversion import Misdeclared
 from ..evidence import Trial, batch_size, equilibrium, sampler
 from ..sequential import (
@@ -42,6 +42,8 @@ APART = 16_384  # configurations that teach the scale, at least
 LARGEST_FIELD = 1024  # components of a field whose divergence is taken one by one
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
 CHUNK = 2**18  # components of the fields of one call
+# Two calls with the same input agree to this part of their size. What is below `ZERO` may be rounding altogether.
+SAME, ZERO = 1e-11, 1e-9
 # Scatter of O - f below this part of O is rounding, or the error of the exact mean (below 1e-8).
 EXACTNESS = 1e-6
 # A claim is not reached where the ratio is below this part of it; of pairs, whose typical ratio is not that of the deviations: for
@@ -175,30 +177,46 @@ def _moves(subject: Subject, rng: np.random.Generator, x: Array) -> list[Symmetr
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The variate of a configuration alone is that inside a batch: its batch does not matter.
+    """The variate is a function of the configuration: whatever was asked before, alone, among few and among many it is the same.
 
-    One that subtracts the mean over the batch has mean zero by force, and is none.
+    One that subtracts the mean over its batch, or over all it has seen, has mean zero by force, and is none; nor is one with
+    noise of its own. Many are twice as many as the statistical checks hand over in one call.
     """
-    x = sampler(subject, rng, 8)
-    together = subject.control_variate(x)
+    many = sampler(subject, rng, 2 * batch_size(subject.theory.volume))
+    rows = np.linspace(0, len(many) - 1, 8).astype(int)
+    x = many[rows]
+    few = subject.control_variate(x)
+    tolerance = _rounding(subject, rng, x, few)
     alone = np.concatenate([subject.control_variate(x[i : i + 1]) for i in range(len(x))])
-    tolerance = _rounding(subject, rng, x, together)
-    error = float(np.max(np.abs(alone - together)))
-    told = f"a change of f by {tolerance:.1e}"
-    return within("max |f alone - f in a batch|", error, tolerance, told, len(x), worst(alone, together))
+    largest, detail = -1.0, ""
+    for size, together in ((len(x), few), (len(many), subject.control_variate(many)[rows])):
+        error = float(np.max(np.abs(alone - together)))
+        if not error <= largest:
+            largest, detail = error, f"alone and in a batch of {size}: {worst(alone, together)}"
+    told = f"a change of f by {tolerance:.1e}, in batches of {len(x)} and {len(many)}"
+    return within("max |f alone - f in a batch|", largest, tolerance, told, len(many), detail)
 
 
 def _rounding(subject: Subject, rng: np.random.Generator, x: Array, f: Array) -> float:
-    """A thousand times what disturbances of an ulp do to f, which is as well conditioned as it is; at least 1e-11 of its size."""
+    """A thousand times what disturbances of an ulp do to f, which is as well conditioned as it is; at least 1e-11 of its size.
+
+    At most a thousandth of it: an f that an ulp changes by more is not excused. Raises `TargetFault` where f is not the same again.
+    """
+    subject.control_variate(x[:1])  # what remembers its calls has now another mean to subtract
+    repeated("control_variate", f, subject.control_variate(x))
     noise, ulps = 0.0, 2 * U * np.maximum(np.abs(x), subject.theory.scale)
     for _ in range(4):
         moved = x + rng.choice([-1.0, 1.0], x.shape) * ulps
         noise = max(noise, float(np.max(np.abs(subject.control_variate(moved) - f))))
     size = float(np.max(np.abs(f)))
-    tolerance = 1e3 * noise + 1e-11 * size
-    if not tolerance < max(1e-3 * size, LEAST_USEFUL):
-        raise Inconclusive(f"disturbances of an ulp change f, of size {size:.1e}, by {noise:.1e}")
-    return tolerance
+    return min(1e3 * noise + SAME * size, max(1e-3 * size, ZERO))
+
+
+def repeated(name: str, first: Array, second: Array) -> None:
+    """Raises `TargetFault` where a second call with the same input gave something else: state, or noise of its own."""
+    change, size = float(np.max(np.abs(second - first))), float(np.max(np.abs(first)))
+    if change > SAME * size + 1e3 * U:
+        raise TargetFault(f"{name}: two calls with one input differ by {change:.3g}, where it is of size {size:.3g}")
 
 
 # --- statistics --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Some have a mean; some have none, and take no variance, or claim more than they 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -136,6 +137,38 @@ class CentredInTheBatch(ScalarVariate):
     def control_variate(self, x: Array) -> Array:
         f = super().control_variate(x)
         return f - f.mean()
+
+
+class CentredInLargeBatches(ScalarVariate):
+    """the mean over the batch is subtracted where there are more than a thousand configurations to take it from"""
+
+    killed_by = ("variates.batch",)
+
+    def control_variate(self, x: Array) -> Array:
+        f = super().control_variate(x)
+        return f - f.mean() if len(x) > 1000 else f
+
+
+class CentredByAllBefore(ScalarVariate):
+    """the mean over everything that was ever evaluated is subtracted, which is another one in every call"""
+
+    seen: ClassVar[list[Array]] = []
+    killed_by = ("variates.batch", "variates.symmetry", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        f = super().control_variate(x) + 0.5
+        self.seen.append(np.array([f.sum(), len(f)]))
+        total, number = np.sum(self.seen, axis=0)
+        return f - total / number
+
+
+class NoisyVariate(GaugeVariate):
+    """noise of mean zero is added: dropout that is left on, say"""
+
+    killed_by = ("variates.batch", "variates.symmetry", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 1e-4 * np.random.default_rng().standard_normal(len(x))
 
 
 @dataclass(frozen=True)
