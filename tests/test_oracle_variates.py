@@ -101,8 +101,8 @@ def test_centring_in_large_batches_alone_is_seen(least):
 def test_a_variate_that_is_nothing_but_rounding_is_a_function_too():
     class Rounding(GaugeVariate):
         def control_variate(self, x):
-            cosines = np.cos(self.angles(x))
-            return cosines.mean(axis=(1, 2)) - cosines.reshape(len(x), -1).sum(axis=1) / cosines[0].size
+            cosines = np.cos(self.angles(x)).reshape(len(x), -1)
+            return cosines.cumsum(axis=1)[:, -1] - cosines[:, ::-1].cumsum(axis=1)[:, -1]
 
     assert [v.status for v in judged(Rounding(), "variates.[bs]*").values()] == [PASS, PASS]
 

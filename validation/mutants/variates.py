@@ -128,6 +128,55 @@ class UncompactVariate(GaugeVariate):
         return np.ones_like(angles)
 
 
+# --- wrong in fields that are hardly ever drawn ----------------------------------------------------------------------------
+class ClippedVariate(ScalarVariate):
+    """the field is clipped at 2 on its way into the variate, which has the divergence of another field there"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(np.clip(x, -2, 2))
+
+
+class OffAtLargeMean(ScalarVariate):
+    """the variate is off by 3 in fields of a mean above 1.3, as one that was fitted to a single phase"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 3 * (np.abs(x.mean(axis=(1, 2))) > 1.3)
+
+
+class OverflowingVariate(ScalarVariate):
+    """the variate is NaN in large fields: an exponential that overflows"""
+
+    killed_by = ("variates.batch", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return np.where(np.abs(x).max(axis=(1, 2)) > 4, np.nan, super().control_variate(x))
+
+
+class OffAtLargeCharge(GaugeVariate):
+    """the variate is off by 0.3 in fields of charge 3 and above"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 0.3 * (np.abs(self.charge(x)) > 2.5)
+
+    def charge(self, x: Array) -> Array:
+        return np.asarray((np.remainder(self.angles(x) + np.pi, 2 * np.pi) - np.pi).sum(axis=(1, 2)) / (2 * np.pi))
+
+
+class UndefinedAtLargeCharge(OffAtLargeCharge):
+    """the variate is NaN in fields of charge 3 and above"""
+
+    killed_by = ("variates.batch", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return np.where(np.abs(self.charge(x)) > 2.5, np.nan, super().control_variate(x))
+
+
 # --- of mean zero, and wrong in other ways ---------------------------------------------------------------------------------
 class CentredInTheBatch(ScalarVariate):
     """the mean over the batch is subtracted, which hides that there is one"""
