@@ -99,7 +99,7 @@ def divergence(subject: Subject, rng: np.random.Generator) -> Verdict:
         identity = Identity.at(at, one)
         if identity.broken:
             further = Identity.at(at, one + OFF * at.theory.scale * rng.standard_normal(one.shape))
-            identity = further if not further.broken else identity
+            identity = further if further.settled else identity
         found.append(identity)
     settled = [identity for identity in found if identity.settled]
     if not any(identity.settled for identity in found[: len(typical)]) and not any(each.broken for each in settled):

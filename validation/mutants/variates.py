@@ -164,11 +164,8 @@ class OffAtLargeCharge(GaugeVariate):
     def control_variate(self, x: Array) -> Array:
         return super().control_variate(x) + 0.3 * (np.abs(self.charge(x)) > 2.5)
 
-    def charge(self, x: Array) -> Array:
-        return np.asarray((np.remainder(self.angles(x) + np.pi, 2 * np.pi) - np.pi).sum(axis=(1, 2)) / (2 * np.pi))
 
-
-class UndefinedAtLargeCharge(OffAtLargeCharge):
+class UndefinedAtLargeCharge(GaugeVariate):
     """the variate is NaN in fields of charge 3 and above"""
 
     killed_by = ("variates.batch", "variates.divergence")
