@@ -177,7 +177,7 @@ def without_field(trial: Trial) -> str:
     seen = detectable_moment(normal, RAISED, trial.alpha / 2)
     return (
         "with it errors of f of some 1e-10 would be seen, in every kind of field; without it only variates.mean_zero sees them, "
-        f"from about {100 * seen:.2g} % of the standard deviation of f at this level"
+        f"from about {100 * seen:.2g} % of the standard deviation of f at this level, or less where the exact mean of O is known"
     )
 
 
