@@ -8,8 +8,9 @@ import pytest
 
 from refimpl.validation import check_target
 from refimpl.validation.builtin import BUILT_IN
-from refimpl.validation.checks.variates import Scale, observable, worth
+from refimpl.validation.checks.variates import Identity, Scale, observable, unusual, worth
 from refimpl.validation.contract import Subject
+from refimpl.validation.measure import charge
 from refimpl.validation.mutants.variate_clay import GaugeVariate, ScalarVariate
 from refimpl.validation.reference_phi4 import ReferencePhi4
 from refimpl.validation.verdict import FAIL, PASS, SKIP
@@ -51,6 +52,142 @@ def test_built_in_variates_pass(name):
         **dict.fromkeys(verdicts, PASS),
         "variates.divergence": PASS if name in WITH_FIELD else SKIP,
     }
+
+
+class NoiseOfTheBatch(GaugeVariate):
+    """The same again in the same batch, and another in every other one."""
+
+    def control_variate(self, x):
+        rng = np.random.default_rng(np.frombuffer(x.tobytes(), np.uint32))
+        return super().control_variate(x) + 0.01 * rng.standard_normal(len(x))
+
+
+class Remembering(GaugeVariate):
+    """The mean of everything seen so far is taken off."""
+
+    def __init__(self):
+        super().__init__()
+        self.__dict__["seen"] = []
+
+    def control_variate(self, x):
+        f = super().control_variate(x)
+        self.seen.extend(f)
+        return f - np.mean(self.seen)
+
+
+class Noisy(GaugeVariate):
+    def control_variate(self, x):
+        return super().control_variate(x) + 0.01 * np.random.default_rng().standard_normal(len(x))
+
+
+@pytest.mark.parametrize("kind", [NoiseOfTheBatch, Remembering, Noisy])
+@pytest.mark.parametrize("check", ["variates.batch", "variates.symmetry"])
+def test_what_is_no_function_of_the_configuration_fails_and_is_no_skip(kind, check):
+    verdict = judged(kind(), check)[check]
+    assert verdict.status == FAIL
+
+
+@pytest.mark.parametrize("least", [100, 1000, 1500])
+def test_centring_in_large_batches_alone_is_seen(least):
+    class Centred(GaugeVariate):
+        def control_variate(self, x):
+            f = super().control_variate(x) + 0.1
+            return f - f.mean() if len(x) > least else f
+
+    verdict = judged(Centred(), "variates.batch")["variates.batch"]
+    assert verdict.status == FAIL
+    assert "alone and in a batch of 2048" in verdict.detail
+
+
+def test_a_variate_that_is_nothing_but_rounding_is_a_function_too():
+    class Rounding(GaugeVariate):
+        def control_variate(self, x):
+            cosines = np.cos(self.angles(x)).reshape(len(x), -1)
+            return cosines.cumsum(axis=1)[:, -1] - cosines[:, ::-1].cumsum(axis=1)[:, -1]
+
+    assert [v.status for v in judged(Rounding(), "variates.[bs]*").values()] == [PASS, PASS]
+
+
+class Kinked(ScalarVariate):
+    """A right variate of a net with corners, ``g = 0.01 phi (1 + |phi - 0.1|)`` beside the rest."""
+
+    def control_variate_field(self, x):
+        return super().control_variate_field(x) + 0.01 * x * (1 + np.abs(x - 0.1))
+
+    def divergence(self, x):
+        slope = 1 + np.abs(x - 0.1) + x * np.sign(x - 0.1)
+        return super().divergence(x) + 0.01 * slope.sum(axis=(1, 2))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_corners_are_no_error_of_the_divergence(seed):
+    verdict = judged(Kinked(improvement_ratio=None), "variates.divergence", seed)["variates.divergence"]
+    assert verdict.status == PASS
+    assert "(21 of 21 fields)" in verdict.sensitivity
+
+
+BROKEN, FINE, UNSETTLED = (Identity(*each, "") for each in ((1.0, 1e-9, True), (0.0, 1e-9, True), (1.0, 1.0, False)))
+
+
+@pytest.mark.parametrize(("further", "status"), [(FINE, PASS), (BROKEN, FAIL), (UNSETTLED, FAIL)])
+def test_a_failure_must_be_one_a_little_further_on_too(monkeypatch, further, status):
+    calls = []
+
+    def once(subject, x):
+        calls.append(x)
+        return {5: BROKEN, 6: further}.get(len(calls), FINE)
+
+    monkeypatch.setattr(Identity, "at", once)
+    assert judged(ScalarVariate(), "variates.divergence")["variates.divergence"].status == status
+    assert len(calls) == 22
+    assert 0 < np.abs(calls[5] - calls[4]).max() < 1
+
+
+def test_a_field_with_noise_is_no_skip():
+    class Noisy(GaugeVariate):
+        def control_variate_field(self, x):
+            return super().control_variate_field(x) + 1e-3 * np.random.default_rng().standard_normal(x.shape)
+
+    verdict = judged(Noisy(), "variates.divergence")["variates.divergence"]
+    assert verdict.status == FAIL
+    assert "control_variate_field: two calls with one input differ" in verdict.detail
+
+
+@pytest.mark.parametrize(("target", "size"), [(ScalarVariate(), 21 - 4), (GaugeVariate(), 22 - 4)])
+def test_unusual_fields_are_large_and_of_every_kind(target, size):
+    x = unusual(Subject(target), np.random.default_rng(2))
+    assert len(x) == size
+    if isinstance(target, GaugeVariate):
+        assert {-7, -4, -3, 3, 4, 7} <= set(charge(x))
+    else:
+        largest = np.abs(x).max(axis=(1, 2))
+        assert np.abs(x.mean(axis=(1, 2))).max() > 2
+        assert abs(x[0].mean()) > 1.3
+        assert np.quantile(largest, [0.2, 0.5, 0.8]) == pytest.approx([1, 2, 4], rel=0.5)
+        assert largest.max() > 12
+
+
+def test_what_offering_the_field_would_buy_is_told():
+    class Hidden(GaugeVariate):
+        control_variate_field = None
+
+        def control_variate(self, x):
+            return GaugeVariate().control_variate(x)
+
+    verdict = judged(Hidden(), "variates.divergence")["variates.divergence"]
+    assert verdict.status == SKIP
+    assert "offers no control_variate_field: with it errors of f of some 1e-10" in verdict.detail
+    assert "from about 25 % of the standard deviation of f" in verdict.detail
+
+
+def test_a_failure_of_the_mean_tells_the_kurtosis_in_words():
+    class Off(GaugeVariate):
+        def control_variate(self, x):
+            return super().control_variate(x) + 0.2
+
+    verdict = judged(Off(), "variates.mean_zero")["variates.mean_zero"]
+    assert verdict.status == FAIL
+    assert "(the bound on the second moment holds for tails up to a kurtosis of 303)" in verdict.detail
 
 
 def test_an_exact_mean_makes_the_check_sharper():

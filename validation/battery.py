@@ -103,7 +103,8 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
     """One verdict; whatever the target, or the check itself, does wrong becomes a FAIL, never an exception."""
     start = time.perf_counter()
     if missing := check.missing(subject):
-        verdict = skipped(f"offers no {', no '.join(missing)}")
+        worth = "" if check.worth is None else f": {check.worth(trial)}"
+        verdict = skipped(f"offers no {', no '.join(missing)}{worth}")
     else:
         try:
             with np.errstate(all="ignore"):

@@ -77,7 +77,7 @@ A control variate declares its ``observable`` by name: ``correlator_T`` or ``phi
 of u1. Optional: ``improvement_ratio``, the claimed ratio of the standard deviations of O and O - f; ``variate_symmetries``, the
 moves that leave f alone (``("translation", "parity")`` of phi4, which may add ``"reflection"`` and ``"exchange"``; of u1
 ``("gauge", "translation", "conjugation")``): a variate that has fewer is valid and says so. With a fitted variate, a target is
-judged on configurations of its own, which the fit has not seen.
+judged on configurations of its own, which the fit has not seen. f depends on the configuration alone, and is finite in all.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
+from ..evidence import Trial
 from ..theories import THEORIES
 from ..verdict import Verdict
 from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript, variates
@@ -31,8 +32,8 @@ _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 class Check:
     """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
     theories and reversals it belongs to, whether only to theories with fermions, and whether to targets whose update draws
-    pseudofermions: True only to those, False not to those, None to all; and the one capability without which a target is of
-    another kind, to which the check does not belong."""
+    pseudofermions: True only to those, False not to those, None to all; the one capability without which a target is of another
+    kind, to which the check does not belong; and what meeting its needs would buy, for a target that does not."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
@@ -42,6 +43,7 @@ class Check:
     fermions: bool = False
     pseudofermions: bool | None = None
     offering: str | None = None
+    worth: Callable[[Trial], str] | None = None
 
     @property
     def id(self) -> str:
@@ -83,9 +85,14 @@ def _fermion_check(function: Callable[..., Verdict], any_of: tuple[str, ...], st
     return Check(function, (any_of,), statistical, _FERMIONS, fermions=True)
 
 
-def _variate_check(function: Callable[..., Verdict], *besides: str, statistical: bool = False) -> Check:
+def _variate_check(
+    function: Callable[..., Verdict],
+    *besides: str,
+    statistical: bool = False,
+    worth: Callable[[Trial], str] | None = None,
+) -> Check:
     needs = tuple((name,) for name in ("control_variate", *besides))
-    return Check(function, needs, statistical, ("u1", *_PHI4), offering="control_variate")
+    return Check(function, needs, statistical, ("u1", *_PHI4), offering="control_variate", worth=worth)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -122,7 +129,7 @@ CHECKS: tuple[Check, ...] = (
     _fermion_check(pseudofermions.determinant, ("pseudofermion_action",)),
     _fermion_check(pseudofermions.heat_bath, ("pseudofermion_heat_bath",), statistical=True),
     _fermion_check(estimates.determinant, ("determinant_estimate",), statistical=True),
-    _variate_check(variates.divergence, "control_variate_field"),
+    _variate_check(variates.divergence, "control_variate_field", worth=variates.without_field),
     _variate_check(variates.symmetry),
     _variate_check(variates.batch),
     _variate_check(variates.mean_zero, statistical=True),

@@ -120,6 +120,9 @@ class GaugeVariate(Variate):
     def angles(self, x: Array) -> Array:
         return x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
 
+    def charge(self, x: Array) -> Array:
+        return np.asarray((np.remainder(self.angles(x) + np.pi, 2 * np.pi) - np.pi).sum(axis=(1, 2)) / (2 * np.pi))
+
     def around(self, values: Array) -> Array:
         """The signed sum of a function of the plaquettes over the two that have a link."""
         return np.stack([values - np.roll(values, 1, axis=2), np.roll(values, 1, axis=1) - values], axis=1)

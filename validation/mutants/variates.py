@@ -6,6 +6,7 @@ Some have a mean; some have none, and take no variance, or claim more than they 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -127,6 +128,52 @@ class UncompactVariate(GaugeVariate):
         return np.ones_like(angles)
 
 
+# --- wrong in fields that are hardly ever drawn ----------------------------------------------------------------------------
+class ClippedVariate(ScalarVariate):
+    """the field is clipped at 2 on its way into the variate, which has the divergence of another field there"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(np.clip(x, -2, 2))
+
+
+class OffAtLargeMean(ScalarVariate):
+    """the variate is off by 3 in fields of a mean above 1.3, as one that was fitted to a single phase"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 3 * (np.abs(x.mean(axis=(1, 2))) > 1.3)
+
+
+class OverflowingVariate(ScalarVariate):
+    """the variate is NaN in large fields: an exponential that overflows"""
+
+    killed_by = ("variates.batch", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return np.where(np.abs(x).max(axis=(1, 2)) > 4, np.nan, super().control_variate(x))
+
+
+class OffAtLargeCharge(GaugeVariate):
+    """the variate is off by 0.3 in fields of charge 3 and above"""
+
+    killed_by = ("variates.divergence",)
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 0.3 * (np.abs(self.charge(x)) > 2.5)
+
+
+class UndefinedAtLargeCharge(GaugeVariate):
+    """the variate is NaN in fields of charge 3 and above"""
+
+    killed_by = ("variates.batch", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return np.where(np.abs(self.charge(x)) > 2.5, np.nan, super().control_variate(x))
+
+
 # --- of mean zero, and wrong in other ways ---------------------------------------------------------------------------------
 class CentredInTheBatch(ScalarVariate):
     """the mean over the batch is subtracted, which hides that there is one"""
@@ -136,6 +183,38 @@ class CentredInTheBatch(ScalarVariate):
     def control_variate(self, x: Array) -> Array:
         f = super().control_variate(x)
         return f - f.mean()
+
+
+class CentredInLargeBatches(ScalarVariate):
+    """the mean over the batch is subtracted where there are more than a thousand configurations to take it from"""
+
+    killed_by = ("variates.batch",)
+
+    def control_variate(self, x: Array) -> Array:
+        f = super().control_variate(x)
+        return f - f.mean() if len(x) > 1000 else f
+
+
+class CentredByAllBefore(ScalarVariate):
+    """the mean over everything that was ever evaluated is subtracted, which is another one in every call"""
+
+    seen: ClassVar[list[Array]] = []
+    killed_by = ("variates.batch", "variates.symmetry", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        f = super().control_variate(x) + 0.5
+        self.seen.append(np.array([f.sum(), len(f)]))
+        total, number = np.sum(self.seen, axis=0)
+        return f - total / number
+
+
+class NoisyVariate(GaugeVariate):
+    """noise of mean zero is added: dropout that is left on, say"""
+
+    killed_by = ("variates.batch", "variates.symmetry", "variates.divergence")
+
+    def control_variate(self, x: Array) -> Array:
+        return super().control_variate(x) + 1e-4 * np.random.default_rng().standard_normal(len(x))
 
 
 @dataclass(frozen=True)
