@@ -39,10 +39,18 @@ def scheduler(tmp_path_factory):
             wait_for_workers(address, 2)
             yield address
         finally:
-            for process in reversed(processes):
-                process.terminate()
-            for process in processes:
-                process.wait(timeout=300)
+            for process in reversed(processes):  # the workers while their scheduler still answers
+                stop(process)
+
+
+def stop(process):
+    """End a process of dask; one that does not mind is not what is tested here."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for_workers(address, number):
