@@ -52,8 +52,8 @@ control_variate(x)  phi4, u1: a function f of mean zero, ``(chain,)``; O - f of 
 control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
 flow_forward(z)     a normalizing flow of the field, no map of ``(x, v)``: ``(x, log |det dx/dz|)``, see below
 flow_inverse(x)     ``(z, log |det dz/dx|)``
-log_prob(x)         ``log q(x)``, ``(chain,)``, normalised: for ``d phi`` of phi4, ``d theta`` of angles (``-2 T X log 2 pi`` where q is
-                    uniform), and Haar measure of volume 1 of SU(N); finite everywhere
+log_prob(x)         ``log q(x)``, ``(chain,)``, normalised: for ``d phi`` of phi4, ``d theta`` of angles (a uniform q has
+                    ``-2 T X log 2 pi``), and Haar measure of volume 1 of SU(N); finite everywhere
 sample(n, seed)     ``(x, log q(x))`` of n independent fields; other seeds have others
 prior_log_prob(z)   ``log r(z)`` of where the flow begins, normalised in the same way
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
