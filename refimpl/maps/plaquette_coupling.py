@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..groups import wrap
-from ..lattice import check_flag, check_integer, check_links, plaquette_angles, plaquette_gradient_definition, shift, site_sum
+from ..lattice import (
+    check_flag,
+    check_integer,
+    check_links,
+    plaquette_angles,
+    plaquette_gradient_definition,
+    shift,
+    site_sum,
+)
 from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import stripes

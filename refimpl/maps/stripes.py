@@ -52,7 +52,9 @@ def check_pattern(pattern: str, shape: tuple[int, int]) -> tuple[int, int]:
     extents = check_shape(shape)
     for name, extent in zip("TX", extents, strict=True):
         if extent % SPACING:
-            raise ValueError(f"shape: got extent {name} = {extent}, expected a multiple of {SPACING} (masks repeat after it)")
+            raise ValueError(
+                f"shape: got extent {name} = {extent}, expected a multiple of {SPACING} (masks repeat after it)"
+            )
     return extents
 
 
