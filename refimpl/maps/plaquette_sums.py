@@ -159,7 +159,7 @@ class Part:
         return (slice(start, start + size) for start in range(0, n, size))
 
     def _grids(self, s: Array) -> Grids:
-        x = TWO_PI / self.points * np.arange(self.points) - np.pi
+        x: Array = TWO_PI / self.points * np.arange(self.points) - np.pi
         values = self._shifted(self.rest, s)
         values += even_series(self.first, x)
         np.exp(values, values)
@@ -245,23 +245,21 @@ def part(beta: float, a: int, b: int, kernel: str) -> Part:
 def definition(beta: float, a: int, b: int, kernel: str, x: Any, s: Any) -> tuple[Any, Any]:
     """``F(x|S)`` and ``h(x|S)`` from Fourier series, as written, for arrays of one shape, traceable by autograd.
 
-    With ``g_n = sum_k r_k^n exp(i k x)``, ``r_k = I_k(beta)/I_0(beta)`` (or ``exp(-sigma^2 k^2/2)``), the coefficient of ``exp(i m x)``
-    in ``g_a(x) g_b(S - x)`` is ``c_m = sum_l r_(m+l)^a r_l^b exp(i l S)``. Right to 1e-15 of the largest h.
+    With ``g_n = sum_k r_k^n exp(i k x)``, ``r_k = I_k(beta)/I_0(beta)`` (or ``r_1^(k^2)``), the coefficient of ``exp(i m x)`` in
+    ``g_a(x) g_b(S - x)`` is ``c_m = sum_l r_(m+l)^a r_l^b exp(i l S)``. Right to 1e-15 of the largest h.
     """
     import autograd.numpy as anp
     from scipy.special import ive
 
     top = math.ceil(9 * math.sqrt(beta)) + 9  # r_k falls as exp(-k^2/2 beta), or faster
     k, m = np.arange(-top, top + 1), np.arange(1, 2 * top + 1)
-    ratio = (
-        ive(np.arange(4 * top), beta) / ive(0, beta)
-        if kernel == "exact"
-        else np.exp(-heat_time(beta) / 2 * np.arange(4 * top) ** 2)
-    )
+    ratio = ive(np.arange(4 * top), beta) / ive(0, beta)
+    if kernel == "heat":
+        ratio = ratio[1] ** np.arange(4 * top) ** 2
     x, s = x[..., None], s[..., None]
 
-    def coefficient(order: NDArray[np.int_]) -> tuple[Any, Any]:
-        products = (ratio[np.abs(order[:, None] + k)] ** a * ratio[np.abs(k)] ** b).T
+    def coefficient(m: NDArray[np.int_]) -> tuple[Any, Any]:
+        products = (ratio[np.abs(m[:, None] + k)] ** a * ratio[np.abs(k)] ** b).T
         return anp.dot(anp.cos(k * s), products), anp.dot(anp.sin(k * s), products)
 
     c_0 = coefficient(np.array([0]))[0][..., 0]
