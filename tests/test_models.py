@@ -11,8 +11,12 @@ import pytest
 from scipy import stats
 
 from refimpl import exact, nets, observables
+from refimpl.chains.description import description
 from refimpl.maps import Chain, Inverse
 from refimpl.maps.base import check_params
+from refimpl.maps.holonomy import Holonomy
+from refimpl.maps.plaquette_coupling import PlaquetteCoupling
+from refimpl.maps.projections import ProjectionMixture
 from refimpl.models import Flow, Haar, Normal, PureGauge, UniformAngles, files, load, save
 
 from .flow_layers import Diagonal, Knobs, Squeeze
@@ -308,3 +312,17 @@ def test_damaged_and_missing_files(tmp_path, known):
         archive.writestr("header.npy", b"\x80\x04N.")  # a pickle
     with pytest.raises(ValueError, match=r"f.npz: key 'header': got 4 bytes, expected an array"):
         load(path)
+
+
+def test_layers_of_gauge_flows_survive_files(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = [
+        PlaquetteCoupling.init(rng, (4, 8), 3, pattern="tiles", hidden=(3, 4), dilations=(1, 2, 1), loops="across"),
+        Holonomy.init(rng, (4, 8), 1, index=2, neurons=5, circle=ProjectionMixture(3)),
+    ]
+    flow = Flow(PureGauge(1.5, (4, 8)), Chain(layers))
+    save(tmp_path / "f.npz", flow, {})
+    again = load(tmp_path / "f.npz")[0]
+    for one, other in zip(again.sample(rngs(3), 3), flow.sample(rngs(3), 3), strict=True):
+        assert np.array_equal(one, other)
+    assert description(again) == description(flow)

@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 
 from .. import nets
 from ..maps.base import Chain, Inverse, Map, Params, parted
+from ..maps.holonomy import Holonomy
+from ..maps.plaquette_coupling import PlaquetteCoupling
+from ..maps.projections import ProjectionMixture
+from ..maps.splines import CircularSpline, IntervalSpline
+from ..nets.convolution import ConvNet
 from .flow import Flow
 from .priors import Haar, Normal, PureGauge, UniformAngles
 
 Array = NDArray[np.float64]
 
 KIND, CLASS, PARAMS = "flow", "class", "params"
-CLASSES: dict[str, type] = {cls.__name__: cls for cls in (Normal, UniformAngles, Haar, PureGauge, Chain, Inverse)}
+PRIORS: tuple[type, ...] = (Normal, UniformAngles, Haar, PureGauge)
+MAPS: tuple[type, ...] = (Chain, Inverse, PlaquetteCoupling, Holonomy)
+PARTS: tuple[type, ...] = (ConvNet, CircularSpline, IntervalSpline, ProjectionMixture)
+CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*PRIORS, *MAPS, *PARTS)}
 
 
 def save(path: str | os.PathLike[str], flow: Flow, meta: Mapping[str, Any]) -> None:
