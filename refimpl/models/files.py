@@ -20,7 +20,9 @@ from ..maps.base import Chain, Inverse, Map, Params, parted
 from ..maps.holonomy import Holonomy
 from ..maps.plaquette_coupling import PlaquetteCoupling
 from ..maps.projections import ProjectionMixture
+from ..maps.spectral import SpectralKernel
 from ..maps.splines import CircularSpline, IntervalSpline
+from ..maps.sun_coupling import SpectralCoupling
 from ..nets.convolution import ConvNet
 from .flow import Flow
 from .priors import Haar, Normal, PureGauge, UniformAngles
@@ -29,8 +31,8 @@ Array = NDArray[np.float64]
 
 KIND, CLASS, PARAMS = "flow", "class", "params"
 PRIORS: tuple[type, ...] = (Normal, UniformAngles, Haar, PureGauge)
-MAPS: tuple[type, ...] = (Chain, Inverse, PlaquetteCoupling, Holonomy)
-PARTS: tuple[type, ...] = (ConvNet, CircularSpline, IntervalSpline, ProjectionMixture)
+MAPS: tuple[type, ...] = (Chain, Inverse, PlaquetteCoupling, Holonomy, SpectralCoupling)
+PARTS: tuple[type, ...] = (ConvNet, CircularSpline, IntervalSpline, ProjectionMixture, SpectralKernel)
 CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*PRIORS, *MAPS, *PARTS)}
 
 
