@@ -46,7 +46,7 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "flow-phi4": flows.affine,
     "flow-schwinger": flows.holonomies,
     "flow-su2": partial(flows.spectra, 2),
-    "flow-su3": partial(flows.spectra, 3),
+    "flow-su3": partial(flows.spectra, 3, beta=1.5, steps=40),
     "decimation": flows.decimation,
     "control_variate": ReferenceVariate,
     "control_variate-factorised": partial(ReferenceVariate, method="factorised"),

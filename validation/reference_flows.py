@@ -153,14 +153,13 @@ def decimation(beta: float = 2.0, shape: Shape = (4, 4)) -> ReferenceFlow:
     return ReferenceFlow(theory, lambda: Flow(UniformAngles(shape), Decimation(beta, shape)), "refimpl decimation flow")
 
 
-def spectra(n: int, beta: float | None = None, shape: Shape = (4, 4), steps: int = 0) -> ReferenceFlow:
-    """Splines of the spectra of SU(n) plaquettes, from exact pure gauge theory at a smaller beta."""
-    coupling = float(n) if beta is None else beta
+def spectra(n: int, beta: float = 1.0, shape: Shape = (4, 4), steps: int = 60) -> ReferenceFlow:
+    """Splines of the spectra of SU(n) plaquettes, from Haar-distributed links."""
 
     def made(rng: np.random.Generator) -> Flow:
-        return Flow(PureGauge(0.9 * coupling, shape, n), spectral_chain(rng, n, shape, 8, hidden=(8,), last=0.1))
+        return Flow(Haar(n, shape), spectral_chain(rng, n, shape, 8, hidden=(8,), last=0.3))
 
-    return _trained(f"su{n}", made, steps, "spectral couplings", beta=coupling, shape=shape)
+    return _trained(f"su{n}", made, steps, "spectral couplings", beta=beta, shape=shape)
 
 
 def _trained(

@@ -35,8 +35,9 @@ NUDGE = 1e-8  # of the disturbances that measure growth
 REPEATED = 1e-13  # two calls with one input, in units of the field or of its size
 STILL = 1e-9  # what moves by less does not move
 CLOSE = 1e-3  # to the cut at +-pi
-# Degrees of freedom: up to the first a dense Jacobian is that of the target itself, up to the last if there is no smaller one.
-SMALL_JACOBIAN, LARGEST_JACOBIAN = 128, 512
+# Degrees of freedom: up to the second a dense Jacobian is that of the target itself, up to the last if there is no smaller one;
+# beyond the first, at few fields and by few steps.
+CHEAP_JACOBIAN, SMALL_JACOBIAN, LARGEST_JACOBIAN = 64, 128, 512
 STEPS, FEW_STEPS = (1e-2, 1e-3, 1e-4, 1e-5), (1e-3, 1e-4)
 SHAPES = ((2, 2), (2, 3), (2, 4), (4, 4))
 FURTHER = 1e-3
@@ -149,14 +150,15 @@ def logdet_antisymmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
 def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
     """logdet of the flow, and of its inverse, against dense Jacobians by fourth-order differences; of SU(N) in Haar measure.
 
-    At the target's own parameters up to 128 degrees of freedom, else on a smaller lattice where it can be made there. Four step
-    sizes from 1e-2 to 1e-5: the two neighbours that agree best give the answer, and ten times their difference its error. What
-    fails must fail again a little further on, where no knot of a spline and no kink of a net is in the way.
+    At the target's own parameters up to 128 degrees of freedom, else on a smaller lattice where it can be made there. Of four
+    step sizes from 1e-2 to 1e-5 (beyond 64 degrees of freedom of two) the neighbours that agree best give the answer, and ten
+    times their difference its error. What fails must fail again a little further on, where no knot of a spline and no kink of a
+    net is in the way.
     """
     at = _small(subject)
     if at is None:
         return skipped(f"cannot be made at a small shape, and {subject.theory.size} degrees of freedom are too many")
-    few = at.theory.size > SMALL_JACOBIAN
+    few = at.theory.size > CHEAP_JACOBIAN
     found: list[Determinant] = []
     for way in ways(at, rng, 2):
         for point in way.start[: 1 if few else 2]:

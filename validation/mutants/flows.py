@@ -168,7 +168,7 @@ class NormalisedOverBatch(ScalarFlow):
 class PlaquetteNotWrapped(GaugeFlow):
     """the scaling acts on the plaquette angle as it is, which is no function on the circle"""
 
-    killed_by = ("flows.periodicity", *_BOTH)
+    killed_by = ("flows.periodicity", "flow_weights.normalised")
 
     def circle(self, i: int, angles: Array, context: Array, sign: int) -> tuple[Array, Array]:
         factor = 1 - 0.05 * (1 + 0.1 * i)
