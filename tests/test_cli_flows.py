@@ -6,10 +6,11 @@ import pytest
 from refimpl import chains
 from refimpl.cli import main
 from refimpl.kernels import IndependenceMetropolis, spawn_rngs
+from refimpl.maps.coupling import AffineCoupling
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.sun_coupling import SpectralCoupling
-from refimpl.models import Haar, PureGauge, UniformAngles
+from refimpl.models import Haar, Normal, PureGauge, UniformAngles
 from refimpl.theories import pure_gauge_beta
 from refimpl.training import load_flow, load_flow_checkpoint
 
@@ -102,6 +103,7 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
             Holonomy,
         ),
         ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 4 --base uniform", UniformAngles((4, 4)), Holonomy),
+        ("--theory phi4 --m2 1 --lam 1 --shape 4 6 --no-odd", Normal((4, 6)), AffineCoupling),
         ("--theory su2 --beta 1 --shape 4 4", Haar(2, (4, 4)), SpectralCoupling),
         ("--theory su3 --beta 1 --shape 4 8 --base gauge:0.5", PureGauge(0.5, (4, 8), 3), SpectralCoupling),
     ],
@@ -109,10 +111,11 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
 def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
     code, out, err = train(capsys, tmp_path / "m", f"{options} --layers 1 --hidden 2 --batch 2 --steps 2 --samples 4")
     assert (code, err) == (0, "")
-    assert "plaquette" in out
+    assert ("phi^2" if "phi4" in options else "plaquette") in out
     flow = load_flow(tmp_path / "m")[0]
     assert flow.prior == prior
     assert isinstance(flow.map.layers[0], layer)
+    assert getattr(flow.map.layers[0], "odd", False) is False
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,7 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
         ("--theory u1 --beta 1 --shape 4 4 --anneal-steps 3", "--anneal-steps: got 3 without --anneal"),
         ("--theory su2 --beta 1 --shape 4 4 --holonomies 1", "--holonomies: got 1 for su2, expected it with u1, schwinger"),
         ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --pattern tiles", "--pattern: got 'tiles' for phi4"),
+        ("--theory u1 --beta 1 --shape 4 4 --odd", "--odd: got True for u1, expected it with phi4"),
         ("--theory o2", "invalid choice: 'o2'"),
     ],
 )  # fmt: skip

@@ -27,7 +27,7 @@ from refimpl.training.flow import effective_fraction
 from .flow_layers import Diagonal, Knobs
 from .test_training_flow import FREE, same, scalar_flow
 
-IDENTITY = Chain([])
+IDENTITY = Chain(())
 
 
 @pytest.fixture
