@@ -159,7 +159,7 @@ class Part:
         return (slice(start, start + size) for start in range(0, n, size))
 
     def _grids(self, s: Array) -> Grids:
-        x: Array = TWO_PI / self.points * np.arange(self.points) - np.pi
+        x = TWO_PI / self.points * np.arange(self.points, dtype=np.float64) - np.pi
         values = self._shifted(self.rest, s)
         values += even_series(self.first, x)
         np.exp(values, values)
