@@ -15,6 +15,7 @@ from refimpl.chains.description import description
 from refimpl.maps import Chain, Inverse
 from refimpl.maps.base import check_params
 from refimpl.maps.coupling import affine_chain
+from refimpl.maps.decimation import Decimation
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.projections import ProjectionMixture
@@ -329,6 +330,7 @@ FLOWS = {
             )
         ),
     ),
+    "decimation": Flow(UniformAngles((2, 3)), Decimation(1.5, (2, 3), "heat")),
     "phi4": Flow(Normal((4, 2)), affine_chain(RNG, 2, (3,), odd=True)),
     "su3": Flow(Haar(3, (4, 4)), spectral_chain(RNG, 3, (4, 4), 2, hidden=(2,), loops=False)),
 }
