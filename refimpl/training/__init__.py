@@ -1,6 +1,7 @@
-"""Training of the generalized leapfrog: losses, optimiser, annealing, and fits that resume bit for bit."""
+"""Training of the generalized leapfrog and of flows: losses, optimiser, annealing, and fits that resume bit for bit."""
 
 from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from .flow import FlowCheckpoint, FlowRecipe, fit_flow, flow_recipe_from, reverse_kl, start_flow
 from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
@@ -16,6 +17,8 @@ __all__ = [
     "Checkpoint",
     "Decline",
     "FitError",
+    "FlowCheckpoint",
+    "FlowRecipe",
     "Neural",
     "PlaquetteNet",
     "Rate",
@@ -24,12 +27,16 @@ __all__ = [
     "Trained",
     "TrainingError",
     "fit",
+    "fit_flow",
+    "flow_recipe_from",
     "load_checkpoint",
     "load_model",
     "loss_and_gradient",
     "recipe_from",
+    "reverse_kl",
     "save_checkpoint",
     "save_model",
     "start",
+    "start_flow",
     "transferred",
 ]
