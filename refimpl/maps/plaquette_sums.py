@@ -159,7 +159,7 @@ class Part:
         return (slice(start, start + size) for start in range(0, n, size))
 
     def _grids(self, s: Array) -> Grids:
-        x: Array = TWO_PI / self.points * np.arange(self.points) - np.pi
+        x = TWO_PI / self.points * np.arange(self.points, dtype=np.float64) - np.pi
         values = self._shifted(self.rest, s)
         values += even_series(self.first, x)
         np.exp(values, values)
@@ -195,17 +195,17 @@ class Part:
 
     def _solve(self, grids: Grids, u: Array) -> Array:
         """The y with ``F(y) = u``: Newton's method within a bracket, which is halved where a step leaves it."""
-        spacing = TWO_PI / self.points
+        spacing, rows = TWO_PI / self.points, np.arange(len(u))
+        # By the trapezoidal rule, for a start: F at the points of the grid, 0 at the first of them, and 1 at the end.
         rough = np.cumsum(grids.values, axis=1)
-        rough *= 1 / (self.points * grids.mean[:, None])
-        rough -= grids.values / (2 * self.points * grids.mean[:, None])
-        cell = (rough <= u[:, None]).sum(axis=1)  # the trapezoids reach u between points cell - 1 and cell
-        low, high = np.maximum(cell - 3, 0) * spacing, np.minimum(cell + 2, self.points) * spacing
-        rows = np.arange(len(u))
-        left = np.where(cell > 0, rough[rows, cell - 1], 0.0)
+        rough -= 0.5 * (grids.values + grids.values[:, :1])
+        rough /= self.points * grids.mean[:, None]
+        cell = np.maximum((rough <= u[:, None]).sum(axis=1), 1)  # u is reached between points cell - 1 and cell
+        left = rough[rows, cell - 1]
         right = np.where(cell < self.points, rough[rows, np.minimum(cell, self.points - 1)], 1.0)
         share = np.clip((u - left) / np.maximum(right - left, 1e-300), 0, 1)
-        y = np.clip((cell - 1 + share) * spacing, low, high)
+        y = (cell - 1 + share) * spacing
+        low, high = np.zeros_like(y), np.full_like(y, TWO_PI)
         out = np.empty_like(y)
         re, im = grids.re.T.copy(), grids.im.T.copy()
         for step in range(MOST_STEPS):
@@ -213,11 +213,13 @@ class Part:
             miss = value - u
             low, high = np.where(miss < 0, y, low), np.where(miss > 0, y, high)
             with np.errstate(divide="ignore", invalid="ignore"):
-                new = y - miss / slope
-            inside = (new >= low) & (new <= high) & (step < NEWTON_STEPS or step % 2 == 0)
-            new = np.where(inside, new, 0.5 * (low + high))
-            done = (np.abs(miss) <= CLOSE) | (np.abs(new - y) <= 4e-16)
-            out[rows[done]] = new[done]
+                newton = y - miss / slope
+            inside = (newton >= low) & (newton <= high) & (step < NEWTON_STEPS or step % 2 == 0)
+            new = np.where(inside, newton, 0.5 * (low + high))
+            close = np.abs(miss) <= CLOSE
+            done = close | (np.abs(new - y) <= 4e-16)
+            # Where h is so small that rounding of F is far in y, a last step would be noise.
+            out[rows[done]] = np.where(close & ~(np.abs(newton - y) < 1e-6), y, np.where(close, newton, new))[done]
             if done.all():
                 break
             left_over = ~done
