@@ -145,6 +145,17 @@ class Calls:
     def flow_inverse(self, x: Field) -> tuple[Field, Array]:
         return self._flow("flow_inverse", x)
 
+    def flow_with_weights(
+        self, params: Mapping[str, Array], architecture: Mapping[str, Any], z: Field, d: int
+    ) -> tuple[Field, Array]:
+        """On the lattice of ``z``."""
+        copies = {key: value.copy() for key, value in params.items()}
+        x, logdet = self._pair(
+            "flow_with_weights", "(field, logdet)", copies, copy.deepcopy(dict(architecture)), z.copy(), d
+        )
+        field = checked_array("flow_with_weights: field", x, z.shape)
+        return field, checked_array("flow_with_weights: logdet", logdet, (len(z),))
+
     def log_prob(self, x: Field) -> Array:
         return self._per_chain("log_prob", x)
 

@@ -55,6 +55,8 @@ flow_inverse(x)     ``(z, log |det dz/dx|)``
 log_prob(x)         ``log q(x)``, ``(chain,)``, normalised: for ``d phi`` of phi4, ``d theta`` of angles (a uniform q has
                     ``-2 T X log 2 pi``), and Haar measure of volume 1 of SU(N); finite everywhere
 sample(n, seed)     ``(x, log q(x))`` of n independent fields; other seeds have others
+flow_with_weights(params, architecture, z, d)   the flow (its inverse for ``d = -1``) with these weights, for targets that load
+                    files: ``params`` has the keys of ``data/vectors/v1/flows``, ``architecture`` is the record of that name there
 prior_log_prob(z)   ``log r(z)`` of where the flow begins, normalised in the same way
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
@@ -145,7 +147,7 @@ __all__ = [
 __all__ += ["PhasePoint", "Subject", "TargetError", "TargetFault"]
 
 # What makes a target one of flows: any of these.
-FLOW = ("flow_forward", "flow_inverse", "log_prob", "sample", "prior_log_prob")
+FLOW = ("flow_forward", "flow_inverse", "log_prob", "sample", "prior_log_prob", "flow_with_weights")
 CAPABILITIES = (
     "action",
     "force",

@@ -17,7 +17,7 @@ from . import measure
 from .contract import Subject, TargetFault
 from .flow_claims import lattice_theory
 from .hamiltonian import Hamiltonian
-from .theories import U1, Schwinger
+from .theories import U1, Phi4, Schwinger
 from .theories.density import Density, nearest
 
 Array = NDArray[np.float64]
@@ -226,6 +226,9 @@ class Evidence:
         )
 
 
+_LOOPS = ("time links", "space links", "Polyakov loops in time", "Polyakov loops in space")
+
+
 @dataclass(frozen=True)
 class Draws:
     """Of n independent fields of one density: ``log q/p`` and bounded features ``(n, feature)``."""
@@ -248,8 +251,8 @@ class FlowEvidence:
         """Of the features."""
         named = [observable.name for observable in self.density.theory.observables]
         if isinstance(self.density.theory, U1):
-            return [*named, "charge", "cos of time links", "cos of space links"]
-        return named
+            return [*named, "charge", *(f"<cos> of {loops}" for loops in _LOOPS)]
+        return [*named, "mean field"] if isinstance(self.density.theory, Phi4) else named
 
     def known(self, n: int) -> Draws:
         """n fields of the known density, with what `log_prob` says of them."""
@@ -272,7 +275,9 @@ class FlowEvidence:
         theory = self.density.theory
         columns = [np.tanh((o.values(x) - o.mean) / o.std) for o in theory.observables]
         if isinstance(theory, U1):
-            columns += [np.tanh(theory.charge(x)), *theory.uniform_phases(x)[:2]]
+            columns += [np.tanh(theory.charge(x)), *measure.mean_phases(x)]
+        if isinstance(theory, Phi4):
+            columns.append(np.tanh(x.mean(axis=(1, 2)) / theory.scale))
         return Draws(log_q - self.density.log_prob(x), np.stack(columns, axis=1))
 
 

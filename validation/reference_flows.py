@@ -5,7 +5,7 @@ An update is the independence Metropolis step with their samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from refimpl import nets
 from refimpl.actions import Action
 from refimpl.kernels import IndependenceMetropolis, spawn_rngs
-from refimpl.maps.base import Chain, Inverse, Map
+from refimpl.maps.base import Chain, Inverse, Map, Params, parted
 from refimpl.maps.coupling import AffineCoupling, affine_chain
 from refimpl.maps.decimation import Decimation
 from refimpl.maps.holonomy import Holonomy
-from refimpl.maps.plaquette_coupling import gauge_chain
+from refimpl.maps.plaquette_coupling import PlaquetteCoupling, gauge_chain
+from refimpl.maps.projections import ProjectionMixture
+from refimpl.maps.splines import CircularSpline
 from refimpl.maps.sun_coupling import spectral_chain
 from refimpl.models import Flow, Haar, Normal, PureGauge, UniformAngles
 from refimpl.models.files import KIND as FLOW
+from refimpl.nets.convolution import ConvNet
 from refimpl.theories import Theory, by_name
 from refimpl.training import FlowRecipe, Rate, fit_flow, load_flow
 from refimpl.training.checkpoints import WEIGHTS
@@ -75,6 +78,11 @@ class ReferenceFlow(Updates):
         return self.flow.sample(spawn_rngs(seed, n), n)
 
     @property
+    def flow_with_weights(self) -> Callable[..., tuple[Field, Array]] | None:
+        """Of the theories that there are files for."""
+        return flow_with_weights if self.theory in ("phi4", "u1") else None
+
+    @property
     def flow_prior(self) -> str:
         """By the class of the prior."""
         return {Normal: "normal", UniformAngles: "uniform", Haar: "haar", PureGauge: "pure_gauge"}[
@@ -100,6 +108,23 @@ class ReferenceFlow(Updates):
         """Decimation leaves gauge and holonomies as they are, which are uniform before and after."""
         alone = all(isinstance(layer, Decimation) for layer in layers(self.flow.map))
         return "plaquettes" if alone else "links"
+
+
+def flow_with_weights(params: Params, record: Mapping[str, Any], z: Field, d: int) -> tuple[Field, Array]:
+    """The layers of a weight file (for ``d = -1`` their inverse), as the contract describes it."""
+    channels, family = tuple(record["channels"]), record["family"]
+    own = parted(params, len(record["layers"]))
+    if family == "affine":
+        net = ConvNet(channels, final="tanh")
+        made: Sequence[Any] = [AffineCoupling(p, net, False, w) for p, w in zip(record["layers"], own, strict=True)]
+    else:
+        circle = ProjectionMixture(channels[-1] - 1) if family == "projections" else CircularSpline(record["bins"])
+        made = [
+            PlaquetteCoupling(z.shape[2:], i, "stripes", circle, ConvNet(channels), "none", False, False, w)
+            for i, w in zip(record["layers"], own, strict=True)
+        ]
+    whole = Chain(tuple(made))
+    return whole.forward(z) if d > 0 else whole.inverse(z)
 
 
 def layers(of: Map) -> tuple[Any, ...]:

@@ -102,8 +102,9 @@ def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     """Samples follow the density: one Metropolis step from p to q is as probable as from q to p, whatever is looked at.
 
     For independent x of p and y of q, ``E[min(1, w(y)/w(x)) (g(y) - g(x))] = 0``, ``w = p/q``, for every function g: observables
-    bounded by a tanh about their means, for angles also charge and links, and log w itself. The bets are on bounded
-    numbers: no tail and no partition function matters. Samples of other weights, another temperature or prior, are seen.
+    bounded by a tanh about their means, for angles also charge, links and Polyakov loops, of scalars the mean field, and log w.
+    The bets are on bounded numbers: no tail and no partition function matters. Samples of other weights, another temperature or
+    prior, or of one phase alone, are seen.
     """
     flows, n = trial.evidence.flows, _size(trial)
     x, y = flows.known(n), flows.drawn(n)

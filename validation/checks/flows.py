@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import flow_claims as claims
-from .. import measure, measure_matrices
+from .. import measure, measure_matrices, vectors
 from ..contract import Subject, TargetFault
 from ..evidence import batch_size, seed_from
 from ..theories import U1, Matrices, Phi4
@@ -42,6 +42,7 @@ STEPS, FEW_STEPS = (1e-2, 1e-3, 1e-4, 1e-5), (1e-3, 1e-4)
 SHAPES = ((2, 2), (2, 3), (2, 4), (4, 4))
 FURTHER = 1e-3
 OUTSIDE = 1e-8  # of the group: what is off it by rounding may grow in a flow; single precision would be beyond
+GOLDEN = 1e-11  # rounding of three layers and of their inverses
 CHUNK = 4096  # fields of one call
 
 
@@ -258,6 +259,28 @@ def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
     detail = f"{name}: a link is off the group by {error:.3g}"
     told = f"an error of {OUTSIDE:.0e}"
     return within("max |U^dag U - 1|, |det U - 1|", error, OUTSIDE, told, 16 * len(images), detail)
+
+
+def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
+    """The flow with the weights of shipped files, forward and inverse, against answers in extended precision.
+
+    Affine couplings of phi4, moves of U(1) plaquettes by projections and splines. Every bias is different from zero, every tap of a
+    kernel has a weight of its own: what drops, transposes or flips one is seen, and what takes the layers in another order.
+    """
+    largest, detail, used = -1.0, "", 0
+    for vector in vectors.read_suite("flows"):
+        if vector.about["theory"] != subject.theory.name:
+            continue
+        params = {k.removeprefix("params/"): v for k, v in vector.expected.items() if k.startswith("params/")}
+        image, log = vector.expected["image"], vector.expected["logdet"]
+        for d, start, end in ((1, vector.x, image), (-1, image, vector.x)):
+            got, logdet = subject.flow_with_weights(params, vector.about["architecture"], start, d)
+            errors = {"field": np.abs(subject.theory.difference(got, end)), "logdet": np.abs(logdet - d * log)}
+            used += 1
+            for name, error in errors.items():
+                if not (size := float(error.max())) <= largest:
+                    largest, detail = size, f"vector {vector.name}, direction {d}: its {name} is off by {size:.3g}"
+    return within("max |flow - vector|", largest, GOLDEN, f"an error of {GOLDEN:.0e}", used, detail)
 
 
 # --- functions of the field ------------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import measure
+from ..reference_flows import flow_with_weights
 from .flow_clay import Array, Field, GaugeFlow, MatrixFlow, PureGaugeFlow, Rngs, ScalarFlow, SplineFlow, projected
 
 _BOTH = ("flow_weights.partition", "flow_weights.normalised")
@@ -302,6 +305,16 @@ class OlderWeights(ScalarFlow):
         return s, 0.3 * t
 
 
+class OnePhaseAlone(ScalarFlow):
+    """samples are turned to a positive mean, where log q has both signs"""
+
+    killed_by = ("flow_weights.exchange",)
+
+    def draw(self, rngs: Rngs) -> tuple[Array, Array]:
+        x, log_prob = super().draw(rngs)
+        return x * np.sign(x.mean(axis=(1, 2)))[:, None, None], log_prob
+
+
 class LogProbOfOtherWeights(GaugeFlow):
     """log_prob is evaluated with weights that are a little older than those of sample"""
 
@@ -382,3 +395,42 @@ class TwoProposals(ScalarFlow):
 
     def update(self, x: Field, log_weight: Array, rngs: Rngs) -> tuple[Field, Array]:
         return super().update(*super().update(x, log_weight, rngs), rngs)
+
+
+# --- loaders of weights ------------------------------------------------------------------------------------------------------
+def _after(lose: Callable[[str, Array], Array], order: int = 1) -> Any:
+    """The flow whose weights went through ``lose(key, value)``, its layers in this order."""
+
+    def mapped(params: dict[str, Array], record: dict[str, Any], z: Array, d: int) -> tuple[Array, Array]:
+        taken = record | {"layers": record["layers"][::order]}
+        return flow_with_weights({key: lose(key, value) for key, value in params.items()}, taken, z, d)
+
+    return staticmethod(mapped)
+
+
+class ConvolutionFlipped(ScalarFlow):
+    """kernels are flipped: a convolution in the sense of the word, where nets have cross-correlations"""
+
+    killed_by = ("flows.golden",)
+    flow_with_weights = _after(lambda key, value: value[..., ::-1, ::-1].copy() if value.ndim == 4 else value)
+
+
+class AxesOfKernelExchanged(GaugeFlow):
+    """kernels are loaded with time and space exchanged"""
+
+    killed_by = ("flows.golden",)
+    flow_with_weights = _after(lambda key, value: value.swapaxes(-1, -2).copy() if value.ndim == 4 else value)
+
+
+class LastBiasLost(GaugeFlow):
+    """the biases of the last convolution are zero after loading"""
+
+    killed_by = ("flows.golden",)
+    flow_with_weights = _after(lambda key, value: value * (not key.endswith("bias/1")))
+
+
+class LayersReversed(GaugeFlow):
+    """the masks of the layers are taken from the last to the first, their weights from the first to the last"""
+
+    killed_by = ("flows.golden",)
+    flow_with_weights = _after(lambda key, value: value, -1)
