@@ -72,10 +72,10 @@ class FieldTransformationHMC:
         z, momenta = chain_last(*state.x.shape, dtype=state.x.dtype), chain_last(*state.force.shape)
         x = chain_last(*state.x.shape, dtype=state.x.dtype)
         z[...], momenta[...] = self.map.inverse(state.x)[0], v
-        v_squared = momenta * momenta
-        _, logdet, pull = self.map.forward_with_pullback(z)
-        force = pulled_force(pull(state.force, -np.ones(len(z)))[0])
         with np.errstate(invalid="ignore", over="ignore"):
+            v_squared = momenta * momenta
+            _, logdet, pull = self.map.forward_with_pullback(z)
+            force = pulled_force(pull(state.force, -np.ones(len(z)))[0])
             pulled, _ = trajectory(self.pulled_back, self.integrator, self.step_size, self.n_steps, z, momenta, force)
             kinetic = np.multiply(momenta, momenta)
             kinetic -= v_squared
