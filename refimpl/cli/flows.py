@@ -47,7 +47,7 @@ def add(models: Any) -> None:
     model.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of the convolutions, such as 8,8")
     text = "uniform, or gauge:BETA for exact pure gauge configurations (links; phi4 begins with normal numbers)"
     model.add_argument("--base", metavar="BASE", help=text)
-    model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default stripes)")
+    model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
     model.add_argument("--bins", type=count, help="of the splines of gauge theories (default 8)")
     text = "whether layers are odd functions of the field (phi4; default yes)"
     model.add_argument("--odd", action=argparse.BooleanOptionalAction, default=None, help=text)
@@ -66,7 +66,9 @@ def add(models: Any) -> None:
     recipe.add_argument("--weight-decay", type=float, metavar="W", help="of AdamW (default 0)")
     recipe.add_argument("--epsilon", type=positive, help="of Adam (default 1e-8)")
     recipe.add_argument("--clip", type=positive, help="largest norm of a gradient (default 10)")
-    recipe.add_argument("--average", type=float, metavar="A", help="decay of the average of weights (default 0.99)")
+    recipe.add_argument(
+        "--average", type=float, metavar="A", help="decay of the average of weights (default 0.99; phi4: 0.98)"
+    )
     recipe.add_argument("--anneal", type=positive, metavar="FACTOR", help="factor on the action at the start")
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: half of them)")
 
