@@ -59,8 +59,7 @@ def interrupted(folder, step):
     """The folder as it was when so many steps were done."""
     from dataclasses import replace
 
-    from refimpl.training import fit_flow, save_flow, save_flow_checkpoint
-    from refimpl.training.flow_plans import flow_plan
+    from refimpl.training import fit_flow, flow_plan, save_flow, save_flow_checkpoint
 
     _, theory, recipe = load_flow(folder)
     plan = replace(flow_plan(theory, recipe.steps), layers=2, hidden=(2,), recipe=recipe, seed=recipe.seed)

@@ -13,8 +13,7 @@ from .theories import parameter_options, theory_from
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
-    from refimpl.training import FlowCheckpoint
-    from refimpl.training.flow_plans import FlowPlan
+    from refimpl.training import FlowCheckpoint, FlowPlan
 
 FLOW_THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
 SAMPLES = 4096
@@ -125,8 +124,7 @@ def _summary(arguments: argparse.Namespace, theory: Theory, done: FlowCheckpoint
 
 def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
     """The plan that is known to work for this theory, with what the command line changes."""
-    from refimpl.training import Annealing
-    from refimpl.training.flow_plans import flow_plan
+    from refimpl.training import Annealing, flow_plan
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
 
