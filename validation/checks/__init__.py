@@ -177,6 +177,7 @@ CHECKS: tuple[Check, ...] = (
     _flow_check(flows.golden, ("flow_with_weights",), theories=("u1", *_PHI4)),
     _flow_check(flow_weights.partition, ("sample",), statistical=True),
     _flow_check(flow_weights.normalised, ("log_prob",), statistical=True),
+    _flow_check(flow_weights.bridge, ("sample",), ("log_prob",), statistical=True),
     _flow_check(flow_weights.exchange, ("sample",), ("log_prob",), statistical=True),
     _flow_check(flow_weights.acceptance, ("sample",), ("log_prob",), _UPDATE, statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
