@@ -174,7 +174,7 @@ CHECKS: tuple[Check, ...] = (
     _flow_check(flows.density, _DENSITIES, *_ANY_WAY),
     _flow_check(flows.sample_log_prob, ("sample",), ("log_prob",)),
     _flow_check(flows.samples, ("sample",)),
-    _flow_check(flows.golden, ("flow_with_weights",), theories=("u1", *_PHI4)),
+    _flow_check(flows.golden, ("flow_with_weights",), theories=("u1", *_MATRICES, *_PHI4)),
     _flow_check(flow_weights.partition, ("sample",), statistical=True),
     _flow_check(flow_weights.normalised, ("log_prob",), statistical=True),
     _flow_check(flow_weights.bridge, ("sample",), ("log_prob",), statistical=True),

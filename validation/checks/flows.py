@@ -264,8 +264,9 @@ def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
 def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The flow with the weights of shipped files, forward and inverse, against answers in extended precision.
 
-    Affine couplings of phi4, moves of U(1) plaquettes by projections and splines. Every bias is different from zero, every tap of a
-    kernel has a weight of its own: what drops, transposes or flips one is seen, and what takes the layers in another order.
+    Affine couplings of phi4, moves of U(1) plaquettes by projections and splines, of SU(2) and SU(3) spectra. Every bias is
+    different from zero, every tap of a kernel has a weight of its own: what drops, transposes or flips one is seen, and what takes
+    the layers in another order.
     """
     largest, detail, used = -1.0, "", 0
     for vector in vectors.read_suite("flows"):
