@@ -28,8 +28,8 @@ class FieldTransformationHMC:
     are those of z: fresh at every step, returned by `propose`, which is reversible in (x, v). Luescher 2009, arXiv:0907.5491;
     Foreman et al. 2021, arXiv:2112.01586. `HMC` of a `PulledBack` action is the same chain with z for its field.
 
-    `Info`: ``delta_h`` is that of ``S(x) + v.v/2``, and ``logdet`` the Jacobian of ``(x, v) -> (x', v')``: ``log |det df/dz|`` at z'
-    less that at z. What the integrator keeps to its order in the step is ``delta_h - logdet``, the change of H; to the first
+    `Info`: ``delta_h`` is that of ``S(x) + v.v/2``, and ``logdet`` the Jacobian of ``(x, v) -> (x', v')``: ``log |det df/dz|`` at
+    z' less that at z. What the integrator keeps to its order in the step is ``delta_h - logdet``, the change of H; to the first
     order only where the map has kinks (a leaky ReLU, the logdet at the knots of a spline), at which the force jumps.
 
     Parameters
