@@ -84,7 +84,7 @@ def test_eight_layers_move_every_link():
         chain = spectral_chain(np.random.default_rng(2), 2, (4, 4), PERIOD, pattern=pattern, last=2.0)
         x = links(np.random.default_rng(3), 2, 1, (4, 4))
         y, _ = chain.forward(x)
-        assert np.all(np.abs(y - x).max(axis=(0, 4, 5)) > 1e-3)
+        assert np.all(np.abs(y - x).max(axis=(0, 4, 5)) > 1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 3])

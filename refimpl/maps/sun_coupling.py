@@ -45,6 +45,9 @@ Array = NDArray[np.float64]
 Matrices = NDArray[np.complex128]
 Sites = tuple[NDArray[np.intp], NDArray[np.intp]]
 
+# Between that of the papers, 0, which first layers want, whose staples are noise, and that of a heat bath, -1/2.
+EXPONENT = -0.25
+
 
 class Context(NamedTuple):
     """Of one field: links and plaquettes, component first, ``(W, A)`` of the loops seen, what the kernel moves and by which
@@ -113,14 +116,20 @@ class SpectralCoupling:
         staples: bool = True,
         last: float = 1.0,
     ) -> Self:
-        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between."""
+        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between.
+
+        Exponents begin close to `EXPONENT`.
+        """
         kernel = SpectralKernel(n) if kernel is None else kernel
         if kernel.n != n:
             raise ValueError(f"kernel: got one of n = {kernel.n}, expected n = {n}")
         check_flag("staples", staples)
         channels = (layer_channels(n, shape, index, pattern, loops), *hidden, kernel.outputs + staples)
         net = ConvNet(channels, kernel_size, dilations, activation)
-        return cls(shape, index, pattern, kernel, net, loops, staples, convolution.init(net, rng, last))
+        params = convolution.init(net, rng, last)
+        if staples:
+            params[f"bias/{net.n_layers - 1}"][-1] += EXPONENT
+        return cls(shape, index, pattern, kernel, net, loops, staples, params)
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
