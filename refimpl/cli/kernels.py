@@ -22,25 +22,27 @@ KERNELS = {
     "orbit": "HMC and a flux drawn from pure gauge theory (C1) in turn",
     "independence": "HMC and an exact pure gauge configuration as proposal in turn",
     "pseudofermion": "HMC with pseudofermions, on nested time scales",
+    "flow": "the flow of --model as proposal",
 }
-PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion")
+PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion", "flow")
 OF_THEORY = {
-    "u1": ("hmc", "l2hmc", "winding", "flux"),
-    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence"),
+    "u1": ("hmc", "l2hmc", "winding", "flux", "flow"),
+    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence", "flow"),
     "su2": SUN,
     "su3": SUN,
-    "phi4": ("hmc", "fourier", "l2hmc"),
+    "phi4": ("hmc", "fourier", "l2hmc", "flow"),
 }
+TRAINED = ("l2hmc", "flow")  # with a model, alone or with HMC
 # Options that belong to one kernel, and those of its trajectories that all with HMC have.
 OF_KERNEL = {
-    "model": "l2hmc",
-    "cycle": "l2hmc",
-    "mass2": "fourier",
-    "stiffness": "fourier",
-    "proposal_beta": "independence",
-    "even_odd": "pseudofermion",
-    "mus": "pseudofermion",
-    "inner_steps": "pseudofermion",
+    "model": TRAINED,
+    "cycle": TRAINED,
+    "mass2": ("fourier",),
+    "stiffness": ("fourier",),
+    "proposal_beta": ("independence",),
+    "even_odd": ("pseudofermion",),
+    "mus": ("pseudofermion",),
+    "inner_steps": ("pseudofermion",),
 }
 HMC_OPTIONS = ("integrator", "step_size", "steps")
 OPTIONS = ("kernel", *OF_KERNEL, *HMC_OPTIONS)
@@ -55,9 +57,11 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
     kernels = OF_THEORY.get(theory, PLAIN)
     listed = "; ".join(f"{name}: {KERNELS[name]}" for name in kernels)
     parser.add_argument("--kernel", choices=list(kernels), help=f"default hmc; {listed}")
-    if "l2hmc" in kernels:
-        parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
-        parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
+    if trained := [name for name in TRAINED if name in kernels]:
+        made = " or ".join(f"`refimpl train {name}`" for name in trained)
+        parser.add_argument("--model", metavar="DIR", help=f"folder made by {made}")
+        text = f"with {' or '.join(trained)}: N HMC updates before each of its own"
+        parser.add_argument("--cycle", type=count, metavar="N", help=text)
     parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
     parser.add_argument("--step-size", type=positive, help=f"of HMC (default {STEP_SIZES.get(theory, 0.2)})")
     parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
@@ -88,14 +92,15 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
     own["kernel"] = name = own["kernel"] or "hmc"
     if own["model"] is not None:
         own["model"] = os.path.abspath(own["model"])
-    if name == "l2hmc" and own["model"] is None:
-        raise ValueError("--model: got nothing, expected the folder of a model for --kernel l2hmc")
-    for option, kernel in OF_KERNEL.items():
-        if name != kernel and own[option] is not None:
+    if name in TRAINED and own["model"] is None:
+        raise ValueError(f"--model: got nothing, expected the folder of a model for --kernel {name}")
+    for option, kernels in OF_KERNEL.items():
+        if name not in kernels and own[option] is not None:
             raise ValueError(
-                f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with {kernel} only"
+                f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with "
+                f"{' or '.join(kernels)} only"
             )
-    hmc = name != "l2hmc" or own["cycle"] is not None
+    hmc = name not in TRAINED or own["cycle"] is not None
     defaults = HMC_DEFAULTS | ({"step_size": STEP_SIZES[theory.name]} if theory.name in STEP_SIZES else {})
     for option, default in defaults.items():
         if not hmc and own[option] is not None:
@@ -159,15 +164,26 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
     if name == "independence":
         proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
         return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
-    from refimpl.kernels.l2hmc import L2HMC
-    from refimpl.training import load_model
-
-    model, _, _ = load_model(folder, theory)
-    trained_for = dict(load_model(folder)[1].parameters)
-    if trained_for != dict(theory.parameters):
-        print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
-    kernel = L2HMC(model)
+    kernel = _trained(name, theory, folder)
     return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
+
+
+def _trained(name: str, theory: Theory, folder: Path) -> Any:
+    """The kernel of a model in a folder."""
+    from refimpl.kernels import IndependenceMetropolis
+    from refimpl.kernels.l2hmc import L2HMC
+    from refimpl.training import load_flow, load_model
+
+    kernel: Any
+    if name == "flow":
+        flow, trained, _ = load_flow(folder, theory)
+        kernel = IndependenceMetropolis(theory.action, flow)
+    else:
+        kernel, trained = L2HMC(load_model(folder, theory)[0]), load_model(folder)[1]
+    if dict(trained.parameters) != dict(theory.parameters):
+        own = dict(trained.parameters)
+        print(f"refimpl: the model was trained at {own}: exact here too, but less efficient", file=sys.stderr)
+    return kernel
 
 
 def trajectories_from(configuration: dict[str, Any], theory: Theory) -> Any:

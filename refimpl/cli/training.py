@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, counts, new_folder, non_negative, positive, seed
+from . import flows
+from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, seed
 from .theories import SMOOTH, THEORIES, parameter_options, theory_from
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def add(commands: Any) -> None:
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: 7 of 10 steps)")
     recipe.add_argument("--anneal-kind", choices=["gamma", "temperature"], help="linear in the factor or its inverse")
 
+    flows.add(models)
+
     text = "repeat an experiment of the papers; without NAME, the list of experiments"
     reproduce = command(commands, "reproduce", _reproduce, text)
     of_papers = "; ".join(f"{', '.join(names)} of {paper}" for paper, names in PAPERS.items())
@@ -106,12 +109,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     out = Path(arguments.out)
     if arguments.resume:
-        used = [
-            n for n, v in vars(arguments).items() if v is not None and n not in ("out", "resume", "seed", "command")
-        ]
-        if used:
-            option = used[0].replace("_", "-")
-            raise ValueError(f"--{option}: got it with --resume, expected only --out: the training goes on as it began")
+        nothing_else(arguments, ("out",))
         model, theory, record = training.load_model(out)
         recipe = training.recipe_from(record)
         checkpoint = training.load_checkpoint(out)

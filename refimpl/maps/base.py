@@ -55,7 +55,7 @@ class Chain:
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layers with other parameters; raises `ValueError` unless there are exactly those of the layers."""
-        parts = _parted(params, len(self.layers))
+        parts = parted(params, len(self.layers))
         return replace(
             self, layers=tuple(layer.with_params(part) for layer, part in zip(self.layers, parts, strict=True))
         )
@@ -95,7 +95,7 @@ class Chain:
     def definition(self, params: Mapping[str, Any], x: Any) -> tuple[Any, Any]:
         """The layers as written on paper, traceable by autograd."""
         logdet = np.zeros(len(x))
-        for layer, part in zip(self.layers, _parted(params, len(self.layers)), strict=True):
+        for layer, part in zip(self.layers, parted(params, len(self.layers)), strict=True):
             x, own = layer.definition(part, x)
             logdet = logdet + own
         return x, logdet
@@ -103,9 +103,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class Inverse:
-    """A map the other way round."""
+    """A map the other way round; it has the parameters of the map, and no pullback."""
 
     of: Map
+
+    @property
+    def params(self) -> Params:
+        return dict(getattr(self.of, "params", {}))
 
     def forward(self, x: Field) -> tuple[Field, Array]:
         return self.of.inverse(x)
@@ -125,7 +129,7 @@ def check_params(params: Mapping[str, Array], shapes: Mapping[str, tuple[int, ..
             raise ValueError(f"params[{key!r}]: got {got}, expected float64 of shape {shape}")
 
 
-def _parted(params: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+def parted(params: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """The parameters of each of n layers under their own keys."""
     parts: list[dict[str, Any]] = [{} for _ in range(n)]
     for key, value in params.items():
