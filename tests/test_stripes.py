@@ -74,7 +74,7 @@ def test_inputs_are_checked():
     with pytest.raises(ValueError, match="pattern: got 'squares', expected one of"):
         masks("squares", 0, (4, 4))
     for shape in [(6, 4), (4, 10), (2, 4)]:
-        with pytest.raises(ValueError, match="shape: got extent . = .*, expected a multiple of 4"):
+        with pytest.raises(ValueError, match=r"shape: got extent . = .*, expected a multiple of 4"):
             check_pattern("stripes", shape)
     with pytest.raises(ValueError, match="index: got -1"):
         masks("tiles", -1, (4, 4))

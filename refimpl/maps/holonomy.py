@@ -82,8 +82,6 @@ class Holonomy:
             check_integer("line", self.line, 0, self.shape[1 - self.mu] - 1)
         if not isinstance(self.circle, CircularSpline | ProjectionMixture):
             raise ValueError(f"circle: got {self.circle!r}, expected a CircularSpline or a ProjectionMixture")
-        check_integer("harmonics", self.harmonics, 1)
-        check_integer("neurons", self.neurons, 1)
         check_params(self.params, _shapes(self.harmonics, self.neurons, self.circle.outputs))
 
     @classmethod
@@ -229,6 +227,8 @@ class Holonomy:
 
 def _shapes(harmonics: int, neurons: int, outputs: int) -> dict[str, tuple[int, ...]]:
     """Of the parameters, by key."""
+    check_integer("harmonics", harmonics, 1)
+    check_integer("neurons", neurons, 1)
     return {
         "weight/0": (6 * harmonics, neurons),
         "bias/0": (neurons,),

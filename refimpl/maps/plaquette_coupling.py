@@ -21,8 +21,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..groups import wrap
-from ..lattice import check_flag, check_integer, check_links, plaquette_angles, plaquette_gradient_definition, shift, site_sum
+from ..groups import sincos, wrap
+from ..lattice import (
+    chain_last,
+    check_flag,
+    check_integer,
+    check_links,
+    gradient_program,
+    plaquette_angles,
+    run,
+    site_sum,
+)
 from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import stripes
@@ -113,33 +122,31 @@ class PlaquetteCoupling:
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         """Links and ``logdet``."""
-        angles, raw = self._context(x)[:2]
-        old = _active(angles, self.masks)
+        x, old, raw = self._context(x)[:3]
         new, log_slopes = self.circle.forward(old, raw)
         return self._moved(x, new - old), site_sum(log_slopes.T)
 
     def inverse(self, y: Array) -> tuple[Array, Array]:
         """Links and the logdet of the inverse; the frozen loops are the same."""
-        angles, raw = self._context(y)[:2]
-        new = _active(angles, self.masks)
+        y, new, raw = self._context(y)[:3]
         old, log_slopes = self.circle.inverse(new, raw)
         return self._moved(y, old - new), site_sum(log_slopes.T)
 
     def forward_with_pullback(self, x: Array) -> tuple[Array, Array, Pull]:
         """As `forward`, and the pullback."""
         masks = self.masks
-        angles, raw, inputs, cache = self._context(x)
-        old = _active(angles, masks)
+        x, old, raw, inputs, cache = self._context(x)
         new, log_slopes, pull_circle = self.circle.forward_with_pullback(old, raw)
 
         def pull(g_y: Array, g_logdet: Array) -> tuple[Array, Params]:
-            g_move = _sign(masks) * _active(g_y[:, masks.mu], masks)
+            g_x = _chain_fastest(g_y).copy(order="K")
+            g_move = _sign(masks) * _rows(g_x[:, masks.mu])[masks.active]
             g_old, g_raw = pull_circle(g_move, np.broadcast_to(g_logdet, old.shape))
             grads, g_inputs = convolution.pullback(self.net, self.params, cache, g_raw.transpose(2, 0, 1))
-            g_angles, g_x = self._inputs_pullback(inputs, g_inputs)
-            g_angles.reshape(len(x), -1)[:, _sites(masks)] += (g_old - g_move).T
-            g_x += g_y
-            g_x += plaquette_gradient_definition(g_angles)
+            g_angles = self._inputs_pullback(inputs, g_inputs.transpose(1, 2, 3, 0), g_x)
+            g_angles[masks.active] += g_old - g_move
+            np.negative(g_angles, g_angles)
+            run(gradient_program(g_angles.transpose(2, 0, 1), g_x))
             return g_x, grads
 
         return self._moved(x, new - old), site_sum(log_slopes.T), pull
@@ -181,60 +188,62 @@ class PlaquetteCoupling:
         masks = self.masks
         return [(None, masks.frozen), *loop_masks(masks, self.loops)]
 
-    def _context(self, x: Array) -> tuple[Array, Array, Array, Any]:
-        """Plaquette angles, the numbers ``(outputs, site, chain)`` of the circle maps, and what the pullback needs."""
+    def _context(self, x: Array) -> tuple[Array, Array, Array, Array, Any]:
+        """Links with chains fastest in memory, active plaquettes ``(site, chain)``, the numbers ``(outputs, site, chain)`` of
+        their maps, the channels of the net, and what its pullback needs.
+        """
         x = check_links(x)
         if x.shape[2:] != self.shape:
             raise ValueError(f"x: got links of shape {x.shape[1:]}, expected {(2, *self.shape)}")
-        angles = plaquette_angles(x)
+        x = _chain_fastest(x)
+        angles = _rows(plaquette_angles(x))
         inputs = self._inputs(angles, x)
-        out, cache = convolution.apply(self.net, self.params, inputs, self.masks.active)
-        return angles, np.ascontiguousarray(out.transpose(1, 2, 0)), inputs, cache
+        out, cache = convolution.apply(self.net, self.params, inputs.transpose(3, 0, 1, 2), self.masks.active)
+        return x, angles[self.masks.active], np.ascontiguousarray(out.transpose(1, 2, 0)), inputs, cache
 
     def _inputs(self, angles: Array, x: Array) -> Array:
-        """Channels of the net."""
+        """Channels ``(channel, T, X, chain)`` of the net."""
         channels = self._channels()
-        n = len(channels)
-        stacked = np.empty((self.net.channels[0] // 2, *self.shape, len(x)))
-        for i, (rho, mask) in enumerate(channels):
-            whole = angles if rho is None else angles + shift(angles, rho)
-            np.multiply(whole.transpose(1, 2, 0), mask[:, :, None], out=stacked[i])
+        n_all = self.net.channels[0] // 2
+        stacked = np.empty((n_all, *angles.shape))
+        for out, (rho, mask) in zip(stacked, channels, strict=False):
+            whole = angles if rho is None else angles + np.roll(angles, -1, axis=rho)
+            np.multiply(whole, mask[:, :, None], out=out)
         if self.polyakov:
             nu = 1 - self.masks.mu
-            stacked[n] = _line(x[:, nu], nu).transpose(1, 2, 0)
-        out = np.empty((2 * len(stacked), *stacked.shape[1:]))
-        order = _order(n, len(stacked))
-        out[order[0]], out[order[1]] = np.cos(stacked), np.sin(stacked)
+            stacked[-1] = _line(_rows(x[:, nu]), nu)
+        inputs = np.empty((2 * n_all, *angles.shape))
+        cosines, sines = _order(len(channels), n_all)
+        inputs[sines], inputs[cosines] = sincos(stacked, "tan")
         if self.masked_values:
             for i, (_, mask) in enumerate(channels):
-                for part in order:
-                    out[part[i]] *= mask[:, :, None]
-        return out.transpose(3, 0, 1, 2)
+                for part in (cosines[i], sines[i]):
+                    inputs[part] *= mask[:, :, None]
+        return inputs
 
-    def _inputs_pullback(self, inputs: Array, g_inputs: Array) -> tuple[Array, Array]:
-        """Cotangents of the plaquette angles, and of the links that Polyakov loops contain."""
+    def _inputs_pullback(self, inputs: Array, g_inputs: Array, g_x: Array) -> Array:
+        """The cotangent ``(T, X, chain)`` of the plaquettes; that of the links in Polyakov loops is added to ``g_x``."""
         channels, n_all = self._channels(), self.net.channels[0] // 2
-        cosines, sines = _order(len(channels), n_all)
-        g_stacked = g_inputs[:, sines] * inputs[:, cosines] - g_inputs[:, cosines] * inputs[:, sines]
-        g_angles = np.zeros((len(inputs), *self.shape))
-        for i, (rho, mask) in enumerate(channels):
-            g_whole = g_stacked[:, i] * mask
+        pairs = list(zip(*_order(len(channels), n_all), strict=True))
+        g_angles = np.zeros(inputs.shape[1:])
+        for (cosine, sine), (rho, mask) in zip(pairs, channels, strict=False):
+            g_whole = (g_inputs[sine] * inputs[cosine] - g_inputs[cosine] * inputs[sine]) * mask[:, :, None]
             g_angles += g_whole
             if rho is not None:
-                g_angles += shift(g_whole, rho, -1)
-        g_x = np.zeros((len(inputs), 2, *self.shape))
+                g_angles += np.roll(g_whole, 1, axis=rho)
         if self.polyakov:
-            nu = 1 - self.masks.mu
-            g_x[:, nu] = _line(g_stacked[:, -1], nu)
-        return g_angles, g_x
+            nu, (cosine, sine) = 1 - self.masks.mu, pairs[-1]
+            line = _line(g_inputs[sine] * inputs[cosine] - g_inputs[cosine] * inputs[sine], nu)
+            links = _rows(g_x[:, nu])
+            links += line
+        return g_angles
 
     def _moved(self, x: Array, move: Array) -> Array:
         """Links after the active plaquettes ``(site, chain)`` have moved."""
         masks = self.masks
-        y = x.copy(order="C")
-        links = y.reshape(len(y), 2, -1)[:, masks.mu]
-        sites = _sites(masks)
-        links[:, sites] = wrap(links[:, sites] + _sign(masks) * move.T)
+        y = x.copy(order="K")
+        links = _rows(y[:, masks.mu])
+        links[masks.active] = wrap(links[masks.active] + _sign(masks) * move)
         return y
 
 
@@ -271,24 +280,29 @@ def _order(n: int, n_all: int) -> tuple[list[int], list[int]]:
     return cosines, sines
 
 
-def _sites(masks: stripes.Masks) -> NDArray[np.intp]:
-    """Flat numbers of the active sites."""
-    return np.flatnonzero(masks.active)
-
-
-def _active(angles: Array, masks: stripes.Masks) -> Array:
-    """Angles ``(chain, T, X)`` at the active sites, ``(site, chain)``."""
-    return np.ascontiguousarray(angles.reshape(len(angles), -1)[:, _sites(masks)].T)
-
-
 def _sign(masks: stripes.Masks) -> int:
     """Of the active link in its plaquette."""
     return 1 if masks.mu == 0 else -1
 
 
-def _line(angles: Array, nu: int) -> Array:
-    """Sums along nu, at every site of the line."""
-    total = angles[:, :1] if nu == 0 else angles[:, :, :1]
-    for i in range(1, angles.shape[1 + nu]):
-        total = total + (angles[:, i : i + 1] if nu == 0 else angles[:, :, i : i + 1])
-    return np.broadcast_to(total, angles.shape)
+def _chain_fastest(x: Array) -> Array:
+    """``x``, or a copy whose chains are fastest in memory."""
+    if x.transpose(1, 2, 3, 0).flags.c_contiguous:
+        return x
+    out = chain_last(*x.shape)
+    out[...] = x
+    return out
+
+
+def _rows(field: Array) -> Array:
+    """A view ``(T, X, chain)``."""
+    return field.transpose(1, 2, 0)
+
+
+def _line(rows: Array, nu: int) -> Array:
+    """Sums ``(T, X, chain)`` along nu in a fixed order, at every site of the line."""
+    slices = np.moveaxis(rows, nu, 0)
+    total = slices[0].copy()
+    for part in slices[1:]:
+        total += part
+    return np.broadcast_to(np.expand_dims(total, nu), rows.shape)

@@ -52,7 +52,9 @@ def check_pattern(pattern: str, shape: tuple[int, int]) -> tuple[int, int]:
     extents = check_shape(shape)
     for name, extent in zip("TX", extents, strict=True):
         if extent % SPACING:
-            raise ValueError(f"shape: got extent {name} = {extent}, expected a multiple of {SPACING} (masks repeat after it)")
+            raise ValueError(
+                f"shape: got extent {name} = {extent}, expected a multiple of {SPACING} (masks repeat after it)"
+            )
     return extents
 
 
@@ -63,19 +65,14 @@ def masks(pattern: str, index: int, shape: tuple[int, int]) -> Masks:
     index = check_integer("index", index, 0) % PERIOD
     mu = index % 2 if pattern == "stripes" else index // 4
     along, across = np.indices(extents)[[mu, 1 - mu]]
-    if pattern == "stripes":
-        active = across % SPACING == index // 2
-    else:
-        active = (along - index - 2 * (across % 2)) % SPACING == 0
+    place = across - index // 2 if pattern == "stripes" else along - index - 2 * (across % 2)
+    active = place % SPACING == 0
     passive = np.roll(active, -1, axis=1 - mu)
-    moves = active.astype(int) - passive  # of plaquettes, where all active links move by 1
-    # A loop moves by a sum of its own plaquettes' moves, each an independent link's, except where two are of one link.
-    loops = []
-    for rho in (0, 1):
-        other = np.roll(moves, -1, axis=rho)
-        around_a_link = passive & np.roll(active, -1, axis=rho) if rho == 1 - mu else np.zeros(extents, bool)
-        loops.append(((moves == 0) & (other == 0)) | around_a_link)
-    found = Masks(mu, active, passive, ~(active | passive), (loops[0], loops[1]))
-    for mask in (found.active, found.passive, found.frozen, *found.loops):
+    frozen = ~(active | passive)
+    first, second = (frozen & np.roll(frozen, -1, axis=rho) for rho in (0, 1))
+    (second if mu == 0 else first)[passive] = (
+        True  # the loop of a passive plaquette and the active one behind it along nu
+    )
+    for mask in (active, passive, frozen, first, second):
         mask.flags.writeable = False
-    return found
+    return Masks(mu, active, passive, frozen, (first, second))

@@ -126,7 +126,7 @@ def apply(net: ConvNet, params: Mapping[str, Array], x: Array, sites: Mask | Non
     ``(chain, channels[-1], T, X)``; with ``sites`` only there, ``(chain, channels[-1], n)``, in the order of
     `numpy.flatnonzero`.
 
-    Raises `ValueError` or `TypeError` for other shapes and types. The parameters are taken as checked, see `check_params`.
+    Raises `ValueError` or `TypeError` for other shapes and types. The parameters are taken as those of `init`.
     """
     x = check_input(net, x)
     chains, _, n_t, n_x = x.shape
@@ -193,19 +193,6 @@ def definition(net: ConvNet, params: Mapping[str, Any], x: Any, sites: Mask | No
         h = ACTIVATIONS[net.activation](z) if i < net.n_layers - 1 else z
     h = tanh(h) if net.final == "tanh" else h
     return h if sites is None else h.reshape(*h.shape[:2], -1)[:, :, np.flatnonzero(sites)]
-
-
-def check_params(net: ConvNet, params: Mapping[str, Array]) -> None:
-    """Raises `ValueError`, naming the key, unless there are exactly the arrays of the net: float64 of its shapes."""
-    expected = net.shapes()
-    if extra := sorted(params.keys() - expected.keys()):
-        raise ValueError(f"params: got the key {extra[0]!r}, expected {sorted(expected)}")
-    for key, shape in expected.items():
-        if key not in params:
-            raise ValueError(f"params: got no key {key!r}, expected an array of shape {shape}")
-        array = np.asarray(params[key])
-        if array.dtype != np.float64 or array.shape != shape:
-            raise ValueError(f"params[{key!r}]: got {array.dtype} of shape {array.shape}, expected float64 of {shape}")
 
 
 def check_input(net: ConvNet, x: Array) -> Array:
