@@ -50,6 +50,12 @@ pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action
 control_variate(x)  phi4, u1: a function f of mean zero, ``(chain,)``; O - f of the declared ``observable`` varies less than O,
                     by ``improvement_ratio`` in the standard deviation where that is declared: f has its scale and its sign
 control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
+flow_forward(z)     a normalizing flow of the field, no map of ``(x, v)``: ``(x, log |det dx/dz|)``, see below
+flow_inverse(x)     ``(z, log |det dz/dx|)``
+log_prob(x)         ``log q(x)``, ``(chain,)``, normalised: for ``d phi`` of phi4, ``d theta`` of angles (a uniform q has
+                    ``-2 T X log 2 pi``), and Haar measure of volume 1 of SU(N); finite everywhere
+sample(n, seed)     ``(x, log q(x))`` of n independent fields; other seeds have others
+prior_log_prob(z)   ``log r(z)`` of where the flow begins, normalised in the same way
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
@@ -78,6 +84,16 @@ of u1. Optional: ``improvement_ratio``, the claimed ratio of the standard deviat
 moves that leave f alone (``("translation", "parity")`` of phi4, which may add ``"reflection"`` and ``"exchange"``; of u1
 ``("gauge", "translation", "conjugation")``): a variate that has fewer is valid and says so. With a fitted variate, a target is
 judged on configurations of its own, which the fit has not seen. f depends on the configuration alone, and is finite in all.
+
+A flow of phi4, u1, schwinger, su2 or su3 offers any of ``flow_forward, flow_inverse, log_prob, sample, prior_log_prob``; one of
+them is enough. The logdet of SU(N) is that of Haar measure: of components along the generators, on either side. Its density
+need not be that of the theory, which is where it is used: what is judged is that ``log q`` is the density of the samples, and that
+it is normalised. Optional: ``flow_prior``, the name of r (``"normal"``, N(0, 1) on every site, of phi4; ``"uniform"`` of angles;
+``"haar"`` of all links; ``"pure_gauge"``, the theory without fermions at ``flow_prior_beta``); ``flow_symmetries``, the moves that
+commute with the map and leave q alone (``("translation", "parity", "reflection", "exchange")`` of phi4, ``("gauge", "translation",
+"conjugation")`` of links; none by default), translations by ``flow_period`` sites (1; or two numbers, for time and space);
+``flow_moves = "plaquettes"`` for a map that leaves links alone which are uniform anyway, but no plaquette; ``flow_updates = True``
+where an update (``step``, ``run``, which have no ``(x, v)``) is the Metropolis step with one proposal of ``sample``.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 

@@ -5,8 +5,8 @@ Plaquettes ``P(n)`` begin and end at n, and are what everything here is written 
 
     W_rho(n) = P(n) A,   A = U_rho(n) P(n + rho^) U_rho(n)^dag.
 
-A cotangent of a matrix M is a Hermitian G, with ``tr(G X)`` the change along ``M -> e^(iX) M``; for links it is ``2 g_a T_a`` of the
-components ``g_a`` that forces have.
+A cotangent of a matrix M is a Hermitian G, with ``tr(G X)`` the change along ``M -> e^(iX) M``; for links it is ``2 g_a T_a``
+of the components ``g_a`` that forces have.
 """
 
 from __future__ import annotations

@@ -1,21 +1,25 @@
 """Maps of SU(N) that commute with conjugation: spectra are moved, eigenvectors stay (Boyda 2021, arXiv:2008.05456, sec. III).
 
-The phases ``t_1 <= ... <= t_N <= t_1 + 2 pi``, ``sum t = 0``, of ``P = V e^(it) V^dag`` lie in a simplex whose corners are the elements
-of the centre. With its gaps ``g_i = t_(i+1) - t_i`` and ``g_N = 2 pi - g_1 - ... - g_(N-1)``, and ``c_j = (g_1 + ... + g_j)/2 pi``,
+The phases ``t_1 <= ... <= t_N <= t_1 + 2 pi``, ``sum t = 0``, of ``P = V e^(it) V^dag`` lie in a simplex whose corners are the
+elements of the centre. With the gaps ``g_i = t_(i+1) - t_i``, ``g_N = 2 pi - g_1 - ... - g_(N-1)``, and
+``c_j = (g_1 + ... + g_j)/2 pi``,
 
     b_j = c_j/c_(j+1) in [0, 1], j < N,      |dc/db| = prod_j b_j^(j-1):
 
 the map is a monotone spline with fixed ends on every axis of this box, ``b -> b'``, and ``P' = V e^(it') V^dag``. With respect to
 Haar measure, by Weyl's formula,
 
-    logdet = sum_j [log db_j'/db_j + (j-1) log(b_j'/b_j)] + 2 sum_(i<j) log r_ij,   r_ij = sin(t_ij'/2)/sin(t_ij/2), t_ij = t_i - t_j.
+    logdet = sum_j [log db_j'/db_j + (j-1) log(b_j'/b_j)] + 2 sum_(i<j) log r_ij,
+    r_ij = sin(t_ij'/2)/sin(t_ij/2),   t_ij = t_i - t_j.
 
 At a wall of the cell, where eigenvalues meet, all of this stays finite: a ratio of two gaps becomes a ratio of slopes. So that
-it is exact beside a wall too, every axis is looked at from its nearer end, ``b`` or ``1 - b``, both known to full relative precision.
+it is exact beside a wall too, every axis is looked at from its nearer end: ``b`` or ``1 - b``, whichever is small, is known to
+full relative precision.
 
-Derivatives never meet those of eigenvectors (Daleckii and Krein 1965): for ``P -> e^(iX) P`` the answer ``P' -> e^(iX') P'`` is, in
-the basis V, ``X_ij' = X_ij e^(i (t_ij' - t_ij)/2) r_ij`` off the diagonal and ``X_ii' = sum_j (dt_i'/dt_j) X_jj`` on it. On a wall the map
-is continuous but has no derivative, as ``|x|`` at 0: there logdet is given the derivative 0 along what opens the gap.
+Derivatives never meet those of eigenvectors (Daleckii and Krein 1965): for ``P -> e^(iX) P`` the answer ``P' -> e^(iX') P'``
+is, in the basis V, ``X_ij' = X_ij e^(i (t_ij' - t_ij)/2) r_ij`` off the diagonal and ``X_ii' = sum_j (dt_i'/dt_j) X_jj`` on it.
+On a wall the map is continuous but has no derivative, as ``|x|`` at 0: there logdet is given the derivative 0 along what opens
+the gap.
 """
 
 from __future__ import annotations
@@ -112,7 +116,7 @@ class SpectralKernel:
     def forward_with_pullback(self, p: Matrices, raw: Array) -> tuple[Matrices, Array, Pull]:
         """As `forward`, and the pullback.
 
-        Cotangents of matrices are Hermitian G: ``tr(G X)`` is the change along ``P -> e^(iX) P``.
+        Cotangents of matrices are Hermitian G: ``tr(G X)`` is the change along ``P -> e^(iX) P``. Their traces mean nothing.
         """
         phases, vectors = spectrum(p)
         old = _cell(phases)

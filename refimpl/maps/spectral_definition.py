@@ -84,7 +84,9 @@ def spectral_map(kernel: SpectralKernel, p: Matrices, raw: Array) -> tuple[Matri
     c_new = np.append(np.cumprod(new[::-1])[::-1], 1.0)
     t_new = 2 * np.pi * np.append(0.0, c_new[:-1])
     t_new -= t_new.mean()
-    return (vectors * np.exp(1j * t_new)) @ vectors.conj().T, float(logdet + _log_vandermonde(t_new) - _log_vandermonde(t))
+    return (vectors * np.exp(1j * t_new)) @ vectors.conj().T, float(
+        logdet + _log_vandermonde(t_new) - _log_vandermonde(t)
+    )
 
 
 def _log_vandermonde(t: Array) -> float:

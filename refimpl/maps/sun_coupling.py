@@ -41,8 +41,8 @@ Matrices = NDArray[np.complex128]
 
 
 class Context(NamedTuple):
-    """Of one field: links and plaquettes, component first, ``(A, W)`` of the loops seen, active loops ``(n, n, site, chain)``, the
-    numbers of the kernel ``(outputs, site, chain)``, and the cache of the net."""
+    """Of one field: links and plaquettes, component first, ``(W, A)`` of the loops seen, active loops ``(n, n, site, chain)``,
+    the numbers of the kernel ``(outputs, site, chain)``, and the cache of the net."""
 
     links: Matrices
     plaquettes: Matrices
@@ -56,8 +56,8 @@ class Context(NamedTuple):
 class SpectralCoupling:
     """One layer, of links ``(chain, 2, T, X, n, n)``.
 
-    Channels of the net: ``Re tr P/n`` and for n > 2 ``Im tr P/n``, then with ``loops`` the same of ``W_0`` and ``W_1``, the loops around
-    the plaquettes n and ``n + rho^``. Loops with an active link are put to 0, and channels with nothing left are left out.
+    Channels of the net: ``Re tr P/n`` and for n > 2 ``Im tr P/n``, then with ``loops`` the same of ``W_0`` and ``W_1``, the loops
+    around the plaquettes n and ``n + rho^``. Loops with an active link are put to 0, and channels with nothing left are left out.
 
     Parameters
     ----------
@@ -106,7 +106,10 @@ class SpectralCoupling:
         if kernel.n != n:
             raise ValueError(f"kernel: got one of n = {kernel.n}, expected n = {n}")
         net = ConvNet(
-            (layer_channels(n, shape, index, pattern, loops), *hidden, kernel.outputs), kernel_size, dilations, activation
+            (layer_channels(n, shape, index, pattern, loops), *hidden, kernel.outputs),
+            kernel_size,
+            dilations,
+            activation,
         )
         return cls(shape, index, pattern, kernel, net, loops, convolution.init(net, rng, last))
 

@@ -29,16 +29,17 @@ from .variates import EXACTNESS, Scale
 
 Array = NDArray[np.float64]
 
+LARGEST = 300.0  # of the logarithm of a ratio: its square would overflow
 SHARE = 4  # the checks of flows look at a quarter of the chains of the level
-APART = 1024  # weights that teach the scale, at least
+APART = 512  # weights that teach the scale, at least
 
 
 def partition(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """``E_q[p/q] = 1`` over samples of the flow, with the log q that comes with them: ``E_q[w] = Z``.
 
     p is the theory with its exact partition function where that is known, else a normalised density near it (pure gauge theory, or
-    the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails; the other on too
-    small a one, with a bound on the second moment from weights set apart, where the tails allow one (as in variates.mean_zero).
+    the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails; the other, where
+    they allow one, on either side with a bound on the second moment from weights set apart (as in variates.mean_zero).
     """
     flows = trial.evidence.flows
     log_r = -flows.drawn(_size(trial)).log_ratio
@@ -63,26 +64,38 @@ def _size(trial: Trial) -> int:
 def _mean_of_one(log_r: Array, trial: Trial, name: str, side: str, density: str) -> Verdict:
     """Bets against ``E[r] = 1``; ``side`` is what log q is where r is above 1 on average."""
     n_apart = max(APART, len(log_r) // 4)
-    half, r = replace(trial, alpha=trial.alpha / 2), np.exp(np.minimum(log_r, 300.0))
-    log_mean = float(log_r.max() + np.log(np.mean(np.exp(log_r - log_r.max()))))
-    effective = float(np.exp(2 * (log_mean - log_r.max())) / np.mean(np.exp(2 * (log_r - log_r.max()))))
+    half, quarter = replace(trial, alpha=trial.alpha / 2), replace(trial, alpha=trial.alpha / 4)
+    r = np.exp(np.minimum(log_r, LARGEST))
+    detail = f"log {name} = {_log_mean(log_r):.4g}, ESS/n = {_effective(log_r):.3g} of {len(r)}; p is {density}"
+    log_r = log_r - EXACTNESS  # a perfect flow has nothing but rounding
+    seen = [detectable_excess(log_r, half.alpha), np.inf]
+    scale = Scale.learned((r - 1)[:n_apart], quarter.alpha, EXACTNESS).beside(r - 1)
+    wealths = [(above_one_wealth(log_r, half.alpha), half)]
+    if not scale.untrusted:
+        later = (r - 1)[n_apart:]
+        wealths.append((moment_wealth(later, scale.bound, quarter.alpha), quarter))
+        smallest = detectable_moment(later, scale.bound, quarter.alpha)
+        seen = [min(seen[0], np.log1p(smallest)), -np.log1p(-smallest) if smallest < 1 else np.inf]
+    told = f"log q too {side} by {seen[0]:.1e}"
     other = "large" if side == "small" else "small"
-    detail = f"log {name} = {log_mean:.4g}, effective sample size {effective:.3g} of {len(r)}; p is {density}"
-    above = above_one_wealth(log_r - EXACTNESS, half.alpha)  # a perfect flow has nothing but rounding
-    seen = f"log q too {side} by {detectable_excess(log_r, half.alpha):.1e}"
-    scale = Scale.learned((r - 1)[:n_apart], half.alpha / 2, EXACTNESS).beside(r - 1)
-    verdict = e_verdict(f"{name} <= 1", above, len(r), half, seen, detail)
-    if above.alarm_at is None and not scale.untrusted:
-        later = (1 - r)[n_apart:]
-        below = moment_wealth(later, scale.bound, half.alpha / 2, above=True)
-        smallest = detectable_moment(later, scale.bound, half.alpha / 2, above=True)
-        seen += f", too {other} by {-np.log1p(-smallest):.1e}" if smallest < 1 else ""
-        verdict = replace(verdict, sensitivity=seen)
-        if below.alarm_at is not None:
-            verdict = e_verdict(f"{name} >= 1", below, len(r), replace(trial, alpha=half.alpha / 2), seen, detail)
-    elif above.alarm_at is None:
-        verdict = replace(verdict, sensitivity=f"{seen} (tails too heavy for the other side: p - q {scale.untrusted})")
-    return replace(verdict, alpha=trial.alpha)  # what the scale may get wrong has its part
+    if seen[1] < np.inf:
+        told += f", too {other} by {seen[1]:.1e}"
+    elif scale.untrusted:
+        told += f" (none too {other}: q/p or p/q {scale.untrusted})"
+    # The bet that alarmed, or the one that came closest to it.
+    wealth, share = max(
+        wealths, key=lambda pair: (pair[0].alarm_at is not None, pair[0].log10 + np.log10(pair[1].alpha))
+    )
+    return replace(e_verdict(f"{name} = 1", wealth, len(r), share, told, detail), alpha=trial.alpha)
+
+
+def _log_mean(log_r: Array) -> float:
+    return float(log_r.max() + np.log(np.mean(np.exp(log_r - log_r.max()))))
+
+
+def _effective(log_r: Array) -> float:
+    """``(sum r)^2/(n sum r^2)``."""
+    return float(np.exp(2 * _log_mean(log_r) - _log_mean(2 * log_r)))
 
 
 def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:

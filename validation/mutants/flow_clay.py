@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.exact import u1
+
 from .. import measure
 from .. import measure_matrices as matrices
 from .clay import streams
@@ -126,7 +128,7 @@ class ScalarFlow(FlowClay):
     layers: ClassVar[int] = 4
     theory: ClassVar[str] = "phi4"
     flow_prior: ClassVar[str] = "normal"
-    flow_symmetries: ClassVar[tuple[str, ...]] = ("translation", "parity", "reflection")
+    flow_symmetries: ClassVar[tuple[str, ...]] = ("translation", "parity")
     flow_period: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -224,6 +226,30 @@ class GaugeFlow(Stripes):
 
     def prior(self, rng: np.random.Generator) -> Array:
         return rng.uniform(-np.pi, np.pi, (2, *self.shape))
+
+
+@dataclass(frozen=True)
+class PureGaugeFlow(GaugeFlow):
+    """From exact pure gauge theory at a smaller beta, which weak layers move on."""
+
+    beta: float = 1.5
+    flow_prior_beta: float = 1.4
+    flow_prior: ClassVar[str] = "pure_gauge"
+
+    def circle(self, i: int, angles: Array, context: Array, sign: int) -> tuple[Array, Array]:
+        return projected(angles, 0.02 * np.cos(context) - 0.02, 0 * context, sign)
+
+    def log_partition(self, beta: float) -> float:
+        return u1.log_partition(beta, self.shape) + 2 * math.prod(self.shape) * math.log(2 * math.pi)
+
+    def prior_log_prob(self, z: Array) -> Array:
+        energy = (1 - np.cos(measure.plaquette_angles(z))).sum(axis=(1, 2))
+        return np.asarray(-self.flow_prior_beta * energy - self.log_partition(self.flow_prior_beta))
+
+    def draw(self, rngs: Rngs) -> tuple[Array, Array]:
+        z = u1.sample(rngs, len(rngs), self.flow_prior_beta, self.shape)
+        x, logdet = self.flow_forward(z)
+        return x, self.prior_log_prob(z) - logdet
 
 
 def projected(x: Array, s: Array, t: Array, sign: int) -> tuple[Array, Array]:
