@@ -14,9 +14,12 @@ from refimpl import exact, nets, observables
 from refimpl.chains.description import description
 from refimpl.maps import Chain, Inverse
 from refimpl.maps.base import check_params
+from refimpl.maps.coupling import affine_chain
+from refimpl.maps.decimation import Decimation
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.projections import ProjectionMixture
+from refimpl.maps.sun_coupling import spectral_chain
 from refimpl.models import Flow, Haar, Normal, PureGauge, UniformAngles, files, load, save
 
 from .flow_layers import Diagonal, Knobs, Squeeze
@@ -59,7 +62,7 @@ def test_a_field_has_the_same_bits_whatever_is_drawn_with_it(prior):
 
 @pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_one_generator_per_field_or_one_for_all(prior):
-    with pytest.raises(ValueError, match="rngs?: got 3 generators"):
+    with pytest.raises(ValueError, match=r"rngs?: got 3 generators"):
         prior.sample(rngs(3), 4)
     with pytest.raises(ValueError, match="n: got 0"):
         prior.sample(np.random.default_rng(0), 0)
@@ -314,13 +317,27 @@ def test_damaged_and_missing_files(tmp_path, known):
         load(path)
 
 
-def test_layers_of_gauge_flows_survive_files(tmp_path):
-    rng = np.random.default_rng(0)
-    layers = [
-        PlaquetteCoupling.init(rng, (4, 8), 3, pattern="tiles", hidden=(3, 4), dilations=(1, 2, 1), loops="across"),
-        Holonomy.init(rng, (4, 8), 1, index=2, neurons=5, circle=ProjectionMixture(3)),
-    ]
-    flow = Flow(PureGauge(1.5, (4, 8)), Chain(layers))
+RNG = np.random.default_rng(0)
+FLOWS = {
+    "u1": Flow(
+        PureGauge(1.5, (4, 8)),
+        Chain(
+            (
+                PlaquetteCoupling.init(
+                    RNG, (4, 8), 3, pattern="tiles", hidden=(3, 4), dilations=(1, 2, 1), loops="across"
+                ),
+                Holonomy.init(RNG, (4, 8), 1, index=2, neurons=5, circle=ProjectionMixture(3)),
+            )
+        ),
+    ),
+    "decimation": Flow(UniformAngles((2, 3)), Decimation(1.5, (2, 3), "heat")),
+    "phi4": Flow(Normal((4, 2)), affine_chain(RNG, 2, (3,), odd=True)),
+    "su3": Flow(Haar(3, (4, 4)), spectral_chain(RNG, 3, (4, 4), 2, hidden=(2,), loops=False)),
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
+def test_layers_of_every_theory_survive_files(tmp_path, flow):
     save(tmp_path / "f.npz", flow, {})
     again = load(tmp_path / "f.npz")[0]
     for one, other in zip(again.sample(rngs(3), 3), flow.sample(rngs(3), 3), strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from refimpl import theories
+from refimpl.estimators.reweighting import relative_ess
 from refimpl.exact import free_scalar
 from refimpl.maps import Chain, Inverse
 from refimpl.models import Flow, Haar, Normal, UniformAngles
@@ -23,7 +24,6 @@ from refimpl.training import (
     reverse_kl,
     start_flow,
 )
-from refimpl.training.flow import effective_fraction
 from refimpl.training.optimise import joined, parted
 
 from .flow_layers import Diagonal, Squeeze
@@ -74,12 +74,6 @@ def test_loss_is_minus_the_log_weight_of_the_samples():
     np.testing.assert_allclose(reverse_kl(FREE, flow, z)[0], log_prob + FREE.action.action(x), rtol=1e-13)
 
 
-def test_the_effective_fraction_at_numbers():
-    assert effective_fraction(np.full(7, -3e4)) == 1.0
-    assert math.isclose(effective_fraction(np.log([1.0, 2.0, 3.0])), 36 / (3 * 14), rel_tol=1e-14)
-    assert math.isclose(effective_fraction(np.array([0.0, -1e9])), 0.5, rel_tol=1e-14)
-
-
 # --- optimiser --------------------------------------------------------------------------------------------------------
 def test_a_rate_warms_up():
     rate = Rate(0.8, "staircase", decay=0.5, every=4, warm_up=2)
@@ -126,7 +120,7 @@ def test_training_finds_the_closest_product_of_normals():
     assert losses.mean() > -free_scalar.log_partition(1.0, (2, 2))
 
 
-def test_history_holds_loss_spread_effective_fraction_and_norm():
+def test_history_holds_loss_spread_relative_ess_and_norm():
     flow, recipe = scalar_flow(), FlowRecipe(steps=3, batch=8, seed=9, clip=None)
     done = fit_flow(FREE, flow, recipe)
     z = flow.prior.sample(np.random.default_rng(9), 8)
@@ -134,7 +128,7 @@ def test_history_holds_loss_spread_effective_fraction_and_norm():
     row = [
         losses.mean(),
         losses.std(),
-        effective_fraction(-losses),
+        relative_ess(-losses),
         math.sqrt(sum(np.sum(g**2) for g in grads.values())),
     ]
     assert done.history.shape == (3, 4)

@@ -49,6 +49,8 @@ def add(models: Any) -> None:
     model.add_argument("--base", metavar="BASE", help=text)
     model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default stripes)")
     model.add_argument("--bins", type=count, help="of the splines of gauge theories (default 8)")
+    text = "whether layers are odd functions of the field (phi4; default yes)"
+    model.add_argument("--odd", action=argparse.BooleanOptionalAction, default=None, help=text)
     text = "two holonomy layers in front of every N couplings and at the end (u1, schwinger; 0: none)"
     model.add_argument("--holonomies", type=seed, metavar="N", help=text)
 
@@ -131,7 +133,7 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
         return replace(record, **{field: given[option] for field, option in names.items() if option in given})
 
     for option, theories in (("pattern", FLOW_THEORIES[1:]), ("bins", FLOW_THEORIES[1:]), ("base", FLOW_THEORIES[1:]),
-                             ("holonomies", ("u1", "schwinger"))):  # fmt: skip
+                             ("holonomies", ("u1", "schwinger")), ("odd", ("phi4",))):  # fmt: skip
         if option in given and theory.name not in theories:
             raise ValueError(
                 f"--{option}: got {given[option]!r} for {theory.name}, expected it with {', '.join(theories)}"
@@ -151,7 +153,7 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
         raise ValueError(f"--anneal-steps: got {given['anneal_steps']} without --anneal, expected both")
     plan = changed(
         replace(plan, recipe=recipe),
-        layers="layers", hidden="hidden", pattern="pattern", bins="bins", holonomies="holonomies", seed="seed",
+        layers="layers", hidden="hidden", pattern="pattern", bins="bins", holonomies="holonomies", odd="odd", seed="seed",
     )  # fmt: skip
     return replace(plan, base=_base(given["base"])) if "base" in given else plan
 

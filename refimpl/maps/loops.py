@@ -11,14 +11,20 @@ of the components ``g_a`` that forces have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..groups.matrices import dagger, product, trace
+from ..groups.spectrum import spectrum, with_phases
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Matrices = NDArray[np.complex128]
+
+# The least cosine in a derivative of a root: where W has eigenphases 2 pi apart its root has a cut.
+LEAST = 1e-8
 
 
 def double_loop(links: Matrices, plaquettes: Matrices, rho: int) -> tuple[Matrices, Matrices]:
@@ -67,3 +73,28 @@ def plaquettes_pullback(links: Matrices, plaquettes: Matrices, g: Matrices) -> M
     out[:, :, 0] = g - np.roll(right, 1, 3)
     out[:, :, 1] = np.roll(above, 1, 2) - behind
     return out
+
+
+def reversed_pullback(m: Matrices, g: Matrices) -> Matrices:
+    """Cotangent of ``M^dag``, from that of ``M``."""
+    return -product(product(dagger(m), g), m)
+
+
+def inverse_root(w: Matrices) -> tuple[Matrices, Callable[[Matrices], Matrices]]:
+    """``W^(-1/2)``, with half the phases of the canonical cell, and its pullback.
+
+    By Daleckii and Krein, for ``t -> -t/2``: off the diagonal ``X_ij' = -X_ij e^(-3i t_ij/4)/(2 cos(t_ij/4))``.
+    """
+    phases, vectors = spectrum(w)
+
+    def pull(g: Matrices) -> Matrices:
+        inner = product(dagger(vectors), product(g, vectors))
+        for i in range(len(phases)):
+            inner[i, i] *= -0.5
+            for j in range(i + 1, len(phases)):
+                t = phases[j] - phases[i]
+                inner[i, j] *= -0.5 * np.exp(-0.75j * t) / np.maximum(np.cos(0.25 * t), LEAST)
+                np.conj(inner[i, j], out=inner[j, i, ...])
+        return product(product(vectors, inner), dagger(vectors))
+
+    return with_phases(vectors, -0.5 * phases), pull

@@ -222,7 +222,7 @@ def _pairs(n: int) -> list[tuple[int, int]]:
 
 
 def _cell(phases: Array) -> Cell:
-    """Gaps and box of phases in the cell; where ``c_(j+1) = 0`` any ``b_j`` will do."""
+    """Gaps and box of phases in the cell; where ``c_(j+1) = 0`` any ``b_j`` will do, and 0 stays where it is."""
     gaps = np.empty_like(phases)
     np.subtract(phases[1:], phases[:-1], out=gaps[:-1])
     np.subtract(2 * np.pi, phases[-1] - phases[0], out=gaps[-1])
@@ -232,7 +232,7 @@ def _cell(phases: Array) -> Cell:
     for j, gap in enumerate(gaps[1:]):
         before, total = total, total + gap
         safe = np.where(total > 0, total, 1.0)
-        low[j], high[j] = np.where(total > 0, before / safe, 0.5), np.where(total > 0, gap / safe, 0.5)
+        low[j], high[j] = before / safe, np.where(total > 0, gap / safe, 1.0)
     return Cell(Box(low, high), gaps)
 
 
@@ -281,9 +281,9 @@ def _moved(old: Cell, box: Box, log_slopes: Array) -> Move:
     ratios = []
     for pair in _pairs(len(new.gaps)):
         (before, _), (after, _) = _distance(old.gaps, pair), _distance(new.gaps, pair)
-        # On a wall the limit: the mean growth of the gaps that are zero.
+        # On a wall the limit: the growth of the gap; where several are zero at once, of the last of them.
         near, far = _sides(pair, len(new.gaps))
-        closed = np.where(_sum(old.gaps, near) <= _sum(old.gaps, far), _mean(growth, near), _mean(growth, far))
+        closed = np.where(_sum(old.gaps, near) <= _sum(old.gaps, far), growth[near[-1]], growth[far[-1]])
         open_ = before > 0
         ratios.append(np.where(open_, np.sin(0.5 * after) / np.where(open_, np.sin(0.5 * before), 1.0), closed))
     return Move(old, new, log_slopes, shrink, ratios)
@@ -305,10 +305,6 @@ def _sum(gaps: Array, side: list[int]) -> Array:
     for k in side[1:]:
         total = total + gaps[k]
     return total
-
-
-def _mean(gaps: Array, side: list[int]) -> Array:
-    return _sum(gaps, side) / len(side)
 
 
 def _distance(gaps: Array, pair: tuple[int, int]) -> tuple[Array, NDArray[np.bool_]]:
@@ -350,7 +346,7 @@ def _phases_pullback(g_phases: Array) -> Array:
     """Cotangent of the gaps, from that of the phases."""
     n = len(g_phases)
     g_gaps = np.zeros_like(g_phases)
-    mean = _mean(g_phases, list(range(n)))
+    mean = _sum(g_phases, list(range(n))) / n
     for k in reversed(range(n - 1)):
         g_gaps[k] = g_gaps[k + 1] + (g_phases[k + 1] - mean)
     return g_gaps

@@ -23,10 +23,12 @@ def spectral_layer(layer: SpectralCoupling, params: Mapping[str, Any], x: Matric
     """The layer: loops of active plaquettes that begin with the active link, moved by `spectral_map`; the links follow."""
     masks = layer.masks
     raw = convolution.definition(layer.net, params, channels(layer, x))
-    p = plaquettes_definition(x)
+    p, outer = plaquettes_definition(x), _outer_loops(x, masks.mu)
     y, logdet = x.copy(), np.zeros(len(x))
     for chain, t, s in np.argwhere(np.broadcast_to(masks.active, (len(x), *layer.shape))):
         loop = p[chain, t, s] if masks.mu == 0 else p[chain, t, s].conj().T
+        if layer.staples:
+            loop = loop @ _inverse_root(outer[chain, t, s])
         moved, part = spectral_map(layer.kernel, loop, raw[chain, :, t, s])
         y[chain, masks.mu, t, s] = moved @ loop.conj().T @ x[chain, masks.mu, t, s]
         logdet[chain] += part
@@ -57,20 +59,44 @@ def channels(layer: SpectralCoupling, x: Matrices) -> Array:
     return np.stack(out, axis=1)
 
 
-def spectral_map(kernel: SpectralKernel, p: Matrices, raw: Array) -> tuple[Matrices, float]:
-    """``V e^(it') V^dag`` and the logdet, for one matrix whose eigenvalues differ."""
-    n, size = kernel.n, kernel.spline.outputs
+def _outer_loops(x: Matrices, mu: int) -> Matrices:
+    """The loop from n along the staple below the link ``U_mu(n)`` and back above it, nu being up: six links."""
+    u, v = x[:, mu], x[:, 1 - mu]
+    n_mu, n_nu = np.eye(2, dtype=int)[[mu, 1 - mu]]
+
+    def at(w: Matrices, step: NDArray[np.int64]) -> Matrices:
+        return np.roll(w, tuple(-step), (1, 2))
+
+    def h(w: Matrices) -> Matrices:
+        return w.conj().swapaxes(-2, -1)
+
+    below = h(at(v, -n_nu)) @ at(u, -n_nu) @ at(v, n_mu - n_nu)
+    return below @ at(v, n_mu) @ h(at(u, n_nu)) @ h(v)
+
+
+def _inverse_root(w: Matrices) -> Matrices:
+    """``W^(-1/2)`` with half the phases of the canonical cell."""
+    t, vectors = _spectrum(w)
+    return (vectors * np.exp(-0.5j * t)) @ vectors.conj().T
+
+
+def _spectrum(p: Matrices) -> tuple[Array, Matrices]:
+    """Phases in the canonical cell, sorted, and eigenvectors."""
     values, vectors = np.linalg.eig(p)
     vectors = np.linalg.qr(vectors)[0]  # orthogonal where eigenvalues are close, too
     t = np.angle(values)
     k = round(t.sum() / (2 * np.pi))
     order = np.argsort(t)
-    t, vectors = t[order], vectors[:, order]
     for i in range(abs(k)):
-        t[-1 - i if k > 0 else i] -= 2 * np.pi * np.sign(k)
+        t[order[-1 - i if k > 0 else i]] -= 2 * np.pi * np.sign(k)
     order = np.argsort(t)
-    t, vectors = t[order], vectors[:, order]
+    return t[order], vectors[:, order]
 
+
+def spectral_map(kernel: SpectralKernel, p: Matrices, raw: Array) -> tuple[Matrices, float]:
+    """``V e^(it') V^dag`` and the logdet, for one matrix whose eigenvalues differ."""
+    n, size = kernel.n, kernel.spline.outputs
+    t, vectors = _spectrum(p)
     c = np.append((t[1:] - t[0]) / (2 * np.pi), 1.0)
     b = c[:-1] / c[1:]
     new, logdet = np.empty(n - 1), 0.0

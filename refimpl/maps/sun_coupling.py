@@ -5,7 +5,8 @@ it is ``P(n)`` for mu = 0 and ``P(n)^dag`` for mu = 1; with ``L' = f(L)``, f a `
 
     U_mu'(n) = L' L^dag U_mu(n),      logdet = sum_active logdet f(L),
 
-as the rest of the loop does not move and Haar measure does not see it. The numbers of f come from a periodic convolution over
+as the rest of the loop does not move and Haar measure does not see it. With ``staples`` the map is that of ``L~ = L X``, X a
+matrix of the frozen loop around the link's two plaquettes (`refimpl.maps.frames`): the link is moved where both want it. The numbers of f come from a periodic convolution over
 traces of loops that contain no active link: of frozen plaquettes, and around two plaquettes. A gauge transformation conjugates
 L and leaves traces as they are, so the layer is gauge equivariant, and equivariant under translations that keep its masks.
 """
@@ -27,10 +28,12 @@ from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import stripes
 from .base import Chain, Params, Pull, check_params
+from .frames import Frame, frame, frame_pullback, passive_sites
 from .loops import (
     double_loop,
     double_loop_pullback,
     plaquettes_pullback,
+    reversed_pullback,
     scaled_traces,
     scaled_traces_pullback,
 )
@@ -38,16 +41,18 @@ from .spectral import SpectralKernel
 
 Array = NDArray[np.float64]
 Matrices = NDArray[np.complex128]
+Sites = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 class Context(NamedTuple):
-    """Of one field: links and plaquettes, component first, ``(W, A)`` of the loops seen, active loops ``(n, n, site, chain)``,
-    the numbers of the kernel ``(outputs, site, chain)``, and the cache of the net."""
+    """Of one field: links and plaquettes, component first, ``(W, A)`` of the loops seen, what the kernel moves and by which
+    numbers, ``(..., site, chain)``, with the frame where there is one, and the cache of the net."""
 
     links: Matrices
     plaquettes: Matrices
     carried: list[tuple[Matrices, Matrices]]
-    active: Matrices
+    moved: Matrices
+    frame: Frame | None
     raw: Array
     cache: Any
 
@@ -64,6 +69,7 @@ class SpectralCoupling:
     shape : ``(T, X)``, multiples of 4. index : of the layer in its pattern, see `refimpl.maps.stripes`.
     pattern : "stripes" or "tiles". kernel : the map of the active loops.
     net : `layer_channels` inputs, ``kernel.outputs`` outputs. loops : with those around two plaquettes.
+    staples : see above; without, the layer is that of the papers.
     """
 
     shape: tuple[int, int]
@@ -72,6 +78,7 @@ class SpectralCoupling:
     kernel: SpectralKernel
     net: ConvNet
     loops: bool = True
+    staples: bool = True
     params: Mapping[str, Array] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +89,7 @@ class SpectralCoupling:
         expected = (layer_channels(self.n, self.shape, self.index, self.pattern, self.loops), self.kernel.outputs)
         if (got := (self.net.channels[0], self.net.channels[-1])) != expected:
             raise ValueError(f"net: got {got} channels in and out, expected {expected}")
+        check_flag("staples", self.staples)
         check_params(self.params, self.net.shapes())
 
     @classmethod
@@ -99,6 +107,7 @@ class SpectralCoupling:
         dilations: int | tuple[int, ...] = 1,
         activation: str = "leaky_relu",
         loops: bool = True,
+        staples: bool = True,
         last: float = 1.0,
     ) -> Self:
         """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between."""
@@ -111,7 +120,7 @@ class SpectralCoupling:
             dilations,
             activation,
         )
-        return cls(shape, index, pattern, kernel, net, loops, convolution.init(net, rng, last))
+        return cls(shape, index, pattern, kernel, net, loops, staples, convolution.init(net, rng, last))
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
@@ -127,37 +136,40 @@ class SpectralCoupling:
         """What is active, passive and frozen."""
         return stripes.masks(self.pattern, self.index, self.shape)
 
+    @property
+    def _sites(self) -> Sites:
+        """Coordinates of the active sites."""
+        t, x = np.nonzero(self.masks.active)
+        return t, x
+
     def forward(self, x: Matrices) -> tuple[Matrices, Array]:
         """Links and ``logdet``."""
         context = self._context(x)
-        turn, logdets = self.kernel.forward(context.active, context.raw)
+        turn, logdets = self.kernel.forward(context.moved, context.raw)
         return self._turned(context, turn), site_sum(logdets.T)
 
     def inverse(self, y: Matrices) -> tuple[Matrices, Array]:
         """Links and the logdet of the inverse; the frozen loops are the same."""
         context = self._context(y)
-        turn, logdets = self.kernel.inverse(context.active, context.raw)
+        turn, logdets = self.kernel.inverse(context.moved, context.raw)
         return self._turned(context, turn), site_sum(logdets.T)
 
     def forward_with_pullback(self, x: Matrices) -> tuple[Matrices, Array, Pull]:
         """As `forward`, and the pullback."""
         context = self._context(x)
-        turn, logdets, pull_kernel = self.kernel.forward_with_pullback(context.active, context.raw)
+        turn, logdets, pull_kernel = self.kernel.forward_with_pullback(context.moved, context.raw)
 
         def pull(g_y: Array, g_logdet: Array) -> tuple[Array, Params]:
             # A link moves with its loop, and where the rest of the loop moves against it.
             g = 2 * hermitian(matrices.components(np.asarray(g_y), 1), self.n)
-            g_active = _at_sites(g[:, :, self.masks.mu], self.masks)
+            g_active = _at(g[:, :, self.masks.mu], self._sites)
             direct = product(product(dagger(turn), g_active), turn)
             g_loop, g_raw = pull_kernel(g_active, np.broadcast_to(g_logdet, logdets.shape))
             grads, g_channels = convolution.pullback(self.net, self.params, context.cache, g_raw.transpose(2, 0, 1))
             g_plaquettes, g_links = self._channels_pullback(context, g_channels.transpose(1, 2, 3, 0))
-            g_loop -= direct
-            if self.masks.mu == 1:  # seen from P, which is L^dag
-                g_loop = -product(product(dagger(context.active), g_loop), context.active)
-            _set_sites(g_plaquettes, self.masks, _at_sites(g_plaquettes, self.masks) + g_loop)
+            self._moved_pullback(context, g_loop - direct, g_plaquettes, g_links)
             g_links += g
-            _set_sites(g_links[:, :, self.masks.mu], self.masks, direct)
+            _add_at(g_links[:, :, self.masks.mu], self._sites, direct - g_active)
             g_links += plaquettes_pullback(context.links, context.plaquettes, g_plaquettes)
             return matrices.field(0.5 * coordinates(g_links), 1), grads
 
@@ -182,9 +194,11 @@ class SpectralCoupling:
             channels += [t * mask[:, :, None] for t in scaled_traces(loop)]
         inputs = np.stack(channels).transpose(3, 0, 1, 2)
         out, cache = convolution.apply(self.net, self.params, inputs, self.masks.active)
-        active = _at_sites(p, self.masks)
-        active = dagger(active) if self.masks.mu == 1 else active
-        return Context(links, p, carried, active, np.ascontiguousarray(out.transpose(1, 2, 0)), cache)
+        loop = _at(p, self._sites)
+        loop = dagger(loop) if self.masks.mu == 1 else loop
+        own = frame(links, p, loop, self.masks) if self.staples else None
+        moved = loop if own is None else product(loop, own.root)
+        return Context(links, p, carried, moved, own, np.ascontiguousarray(out.transpose(1, 2, 0)), cache)
 
     def _doubles(self) -> list[tuple[int, stripes.Mask]]:
         """Directions and masks of the loops around two plaquettes that the net sees."""
@@ -202,11 +216,23 @@ class SpectralCoupling:
             g_links[:, :, rho] += g_link
         return g_plaquettes, g_links
 
+    def _moved_pullback(self, context: Context, g: Matrices, g_plaquettes: Matrices, g_links: Matrices) -> None:
+        """Adds what plaquettes and links, other than the active, owe to the cotangent of what the kernel moves."""
+        loop = _at(context.plaquettes, self._sites)
+        if context.frame is not None:
+            sites = passive_sites(self.masks)
+            g, g_passive, g_link = frame_pullback(context.frame, self.masks, g)
+            _add_at(g_plaquettes, sites, g_passive)
+            _add_at(g_links[:, :, 1 - self.masks.mu], sites, g_link)
+        # For mu = 1 the loop is P^dag.
+        _add_at(g_plaquettes, self._sites, g if self.masks.mu == 0 else reversed_pullback(dagger(loop), g))
+
     def _turned(self, context: Context, turn: Matrices) -> Matrices:
         """The links, the active ones turned; components slowest in memory and chains fastest."""
         links = context.links.copy()
         own = links[:, :, self.masks.mu]
-        _set_sites(own, self.masks, product(turn, _at_sites(own, self.masks)))
+        t, x = self._sites
+        own[:, :, t, x] = product(turn, own[:, :, t, x])
         return matrices.field(links, 2)
 
 
@@ -230,17 +256,11 @@ def _double_masks(masks: stripes.Masks) -> list[tuple[int, stripes.Mask]]:
     return [(rho, mask) for rho, mask in enumerate(masks.loops) if mask.any()]
 
 
-def _sites(masks: stripes.Masks) -> NDArray[np.intp]:
-    """Coordinates ``(2, site)`` of the active sites."""
-    return np.stack(np.nonzero(masks.active))
+def _at(m: Matrices, sites: Sites) -> Matrices:
+    """Matrices ``(n, n, T, X, chain)`` at some sites, ``(n, n, site, chain)``."""
+    return m[:, :, sites[0], sites[1]]
 
 
-def _at_sites(m: Matrices, masks: stripes.Masks) -> Matrices:
-    """Matrices ``(n, n, T, X, chain)`` at the active sites, ``(n, n, site, chain)``."""
-    t, x = _sites(masks)
-    return m[:, :, t, x]
-
-
-def _set_sites(m: Matrices, masks: stripes.Masks, values: Matrices) -> None:
-    t, x = _sites(masks)
-    m[:, :, t, x] = values
+def _add_at(m: Matrices, sites: Sites, values: Matrices) -> None:
+    """Adds at sites, none of them twice."""
+    m[:, :, sites[0], sites[1]] += values

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from .. import nets
 from ..maps.base import Chain, Inverse, Map, Params, parted
+from ..maps.coupling import AffineCoupling
+from ..maps.decimation import Decimation
 from ..maps.holonomy import Holonomy
 from ..maps.plaquette_coupling import PlaquetteCoupling
 from ..maps.projections import ProjectionMixture
@@ -31,7 +33,7 @@ Array = NDArray[np.float64]
 
 KIND, CLASS, PARAMS = "flow", "class", "params"
 PRIORS: tuple[type, ...] = (Normal, UniformAngles, Haar, PureGauge)
-MAPS: tuple[type, ...] = (Chain, Inverse, PlaquetteCoupling, Holonomy, SpectralCoupling)
+MAPS: tuple[type, ...] = (Chain, Inverse, AffineCoupling, PlaquetteCoupling, Holonomy, Decimation, SpectralCoupling)
 PARTS: tuple[type, ...] = (ConvNet, CircularSpline, IntervalSpline, ProjectionMixture, SpectralKernel)
 CLASSES: dict[str, type] = {cls.__name__: cls for cls in (*PRIORS, *MAPS, *PARTS)}
 

@@ -2,7 +2,8 @@
 
 The loss is the mean of ``-log w``, ``E_q[w] = Z``, and an expectation of the theory is a ratio of means, ``E_q[w O]/E_q[w]``. The
 effective sample size ``(sum w)^2/(n sum w^2)`` says how much of n draws is left, if n is large enough to meet the largest weights:
-of few draws it is too large, and is printed with their number. A learned flow is as good as its tails.
+of few draws it is too large, and is printed with their number. A learned flow is as good as its tails: where their shape k
+(`refimpl.estimators.reweighting.pareto_shape`) is 1/2 or more, the errors are too small.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..estimators import reweighting
 from ..kernels.independence import pool_acceptance
 from ..lattice import check_integer
 from ..models import Flow
 from ..theories import Theory, log_partition
-from .flow import effective_fraction
 
 Array = NDArray[np.float64]
+
+LEAST = 25  # draws for the shape of a tail
+HEAVY = 0.5  # shapes from which on the weights have no variance
 
 
 class Estimate(NamedTuple):
@@ -46,13 +50,14 @@ class Evaluation:
     Attributes
     ----------
     log_weights : ``(n,)``. loss : mean of ``-log w``; its exact value is that of the perfect flow, ``-log Z``.
-    ess : effective sample size as a fraction of n. log_z : from the mean weight, with its error to leading order.
-    acceptance : of the independence Metropolis in equilibrium. observables : by reweighting; also the sector squared has its name.
+    ess : effective sample size as a fraction of n. shape : of the tail of the weights, NaN of fewer than 25 draws.
+    log_z : from the mean weight. acceptance : of the independence Metropolis in equilibrium. observables : by reweighting.
     """
 
     log_weights: Array
     loss: Estimate
     ess: float
+    shape: float
     log_z: Estimate
     acceptance: float
     observables: Mapping[str, Estimate]
@@ -63,7 +68,10 @@ class Evaluation:
         return len(self.log_weights)
 
     def __str__(self) -> str:
-        head = f"{self.n} draws: ESS/n {self.ess:.4f}, acceptance of independence Metropolis {self.acceptance:.4f}"
+        head = (
+            f"{self.n} draws: ESS/n {self.ess:.4f}, acceptance of independence Metropolis {self.acceptance:.4f}, tail of the "
+            f"weights k = {self.shape:.2f}"
+        )
         rows = [("", "value", "error", "exact", "deviation")]
         exact_loss = None if self.loss.exact is None else Estimate(self.loss.value, 0.0, self.loss.exact)
         for name, estimate in {"loss": exact_loss or self.loss, "log Z": self.log_z, **self.observables}.items():
@@ -76,7 +84,10 @@ class Evaluation:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
             for row in rows
         ]
-        return "\n".join([head, *(line.rstrip() for line in lines)])
+        note = (
+            ["! The weights have a heavy tail (k of 0.5 or more): errors are too small."] if self.shape >= HEAVY else []
+        )
+        return "\n".join([head, *(line.rstrip() for line in lines), *note])
 
 
 def evaluate(
@@ -105,15 +116,19 @@ def evaluate(
     log_w = np.concatenate(log_weights)
     if not np.isfinite(log_w).all():
         raise ValueError(f"flow: got {int((~np.isfinite(log_w)).sum())} of {n} weights that are not finite")
-    top, exact = float(log_w.max()), log_partition(theory)
-    w = np.exp(log_w - top)
+    exact = log_partition(theory)
     loss = Estimate(float(-log_w.mean()), float(log_w.std() / math.sqrt(n)), None if exact is None else -exact)
-    log_z = Estimate(top + math.log(w.mean()), float(w.std() / (w.mean() * math.sqrt(n))), exact)
-    reweighted = {name: _reweighted(w, np.concatenate(parts), theory.exact.get(name)) for name, parts in values.items()}
-    return Evaluation(log_w, loss, effective_fraction(log_w), log_z, pool_acceptance(log_w), reweighted)
+    return Evaluation(
+        log_w,
+        loss,
+        reweighting.relative_ess(log_w),
+        reweighting.pareto_shape(log_w) if n >= LEAST else math.nan,
+        Estimate(*reweighting.log_partition(log_w), exact),
+        pool_acceptance(log_w),
+        {name: _reweighted(log_w, np.concatenate(parts), theory.exact.get(name)) for name, parts in values.items()},
+    )
 
 
-def _reweighted(w: Array, values: Array, exact: float | None) -> Estimate:
-    """``sum w O / sum w``, and its error to leading order."""
-    mean = float(w @ values / w.sum())
-    return Estimate(mean, float(np.linalg.norm(w * (values - mean)) / w.sum()), exact)
+def _reweighted(log_weights: Array, values: Array, exact: float | None) -> Estimate:
+    value, error = reweighting.reweighted_mean(log_weights, values)
+    return Estimate(float(value), float(error), exact)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ..estimators.reweighting import relative_ess
 from ..lattice import check_integer, check_number
 from ..maps.base import Layer, Params
 from ..models import Flow
@@ -175,12 +176,6 @@ def reverse_kl(theory: Theory, flow: Flow, z: NDArray[Any], factor: float = 1.0)
     return flow.prior.log_prob(z) - logdet + factor * energy, grads
 
 
-def effective_fraction(log_weights: Array) -> float:
-    """``(sum w)^2 / (n sum w^2)``, from 1/n to 1: of so few draws that the largest weights may not be among them."""
-    w = np.exp(log_weights - log_weights.max())
-    return float(w.sum() ** 2 / (len(w) * (w @ w)))
-
-
 def _step(
     theory: Theory, flow: Flow, recipe: FlowRecipe, checkpoint: FlowCheckpoint, rng: np.random.Generator
 ) -> FlowCheckpoint:
@@ -201,7 +196,7 @@ def _step(
     weights = checkpoint.weights
     new, adam = checkpoint.adam.step({ALL: weights}, gradient, recipe.rate.at(n), recipe.weight_decay, recipe.epsilon)
     decay = min(recipe.average, (n + 1) / (n + 10))
-    row = [loss, float(losses.std()), effective_fraction(-losses), norm]
+    row = [loss, float(losses.std()), relative_ess(-losses), norm]
     return replace(
         checkpoint,
         step=n + 1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..lattice import check_integer, check_number, check_shape
-from ..maps import holonomy, plaquette_coupling, spectral, sun_coupling
+from ..maps import coupling, holonomy, plaquette_coupling, spectral, sun_coupling
 from ..maps.base import Chain, Layer
 from ..models import Flow, Haar, Normal, Prior, PureGauge, UniformAngles
 from ..theories import Theory, pure_gauge_beta
@@ -28,6 +28,7 @@ class FlowPlan:
     recipe : see `FlowRecipe`.
     base : coupling of the exact pure gauge theory that the flow begins with; None for uniform links (or normal numbers).
     pattern : of the masks of gauge flows, see `refimpl.maps.stripes`. bins : of their splines.
+    odd : for scalars, whether the layers are odd functions of the field, as the theory is even. activation : of their nets.
     holonomies : for angles, two holonomy layers in front of every so many couplings and at the end; 0 for none.
     last : factor on the weights of the last convolutions at the start: 0 would begin with the base itself. seed : of the weights.
     """
@@ -38,6 +39,8 @@ class FlowPlan:
     base: float | None = None
     pattern: str = PATTERN
     bins: int = 8
+    odd: bool = True
+    activation: str = "tanh"
     holonomies: int = 0
     last: float = 0.1
     seed: int = 0
@@ -50,7 +53,10 @@ class FlowPlan:
         rng = np.random.default_rng([check_integer("seed", self.seed, 0), 1])
         shape: tuple[int, int] = tuple(theory.parameters["shape"])
         if theory.name == "phi4":
-            return Flow(Normal(check_shape(shape, even=True)), self._scalar(rng, shape))
+            layers = coupling.affine_chain(
+                rng, self.layers, self.hidden, activation=self.activation, odd=self.odd, last=self.last
+            )
+            return Flow(Normal(check_shape(shape, even=True)), layers)
         if theory.colours > 1:
             kernel = replace(spectral.SPLINE, bins=self.bins)
             layers = sun_coupling.spectral_chain(
@@ -85,13 +91,6 @@ class FlowPlan:
         if self.holonomies:
             add_holonomies()
         return Chain(tuple(layers))
-
-    def _scalar(self, rng: np.random.Generator, shape: tuple[int, int]) -> Chain:
-        from ..maps.coupling import AffineCoupling
-        from ..nets.convolution import ConvNet
-
-        net = ConvNet((1, *self.hidden, 2), final="tanh")
-        return Chain(tuple(AffineCoupling.init(rng, index % 2, net, self.last) for index in range(self.layers)))
 
 
 def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
