@@ -8,10 +8,10 @@ along: `forward` adds ``-log |det df/dx|`` to one, `reverse` adds ``+log |det df
 Read from the source of bijx 1.3.2, and measured:
 
 - The inverse of ``rational_quadratic_spline`` adds ``10 eps (1 + |b|)`` to the denominator ``-b - sqrt(b^2 - 4 a c)`` of its root.
-  b is the height of a bin times a slope, and may be 1e-6: then this is 1e-9 of the denominator and no rounding error. Of 2000 splines
-  of 8 bins whose parameters are N(0, s^2), the worst ``|logdet + logdet of the inverse|`` is 4e-14, 4e-10, 2e-6 for s = 0.1, 1, 3, and
-  without that term 1e-15, 2e-12, 2e-10; round trips are 3e-15, 8e-12, 1e-7, and without it 1e-16, 3e-13, 6e-11.
-- ``MonotoneRQSpline`` keeps ``min_bin_width``, ``min_bin_height`` and ``min_slope`` and does not hand them on: they are 1e-3 always.
+  b is the height of a bin times a slope, and may be 1e-6: then this is 1e-9 of the denominator and no rounding error. Of 2000
+  splines of 8 bins whose parameters are N(0, s^2), the worst ``|logdet + logdet of the inverse|`` is 4e-14, 4e-10, 2e-6 for
+  s = 0.1, 1, 3, and without that term 1e-15, 2e-12, 2e-10; round trips are 3e-15, 8e-12, 1e-7, and without it 1e-16, 3e-13, 6e-11.
+- ``MonotoneRQSpline`` keeps ``min_bin_width``, ``min_bin_height``, ``min_slope`` and does not hand them on: they are 1e-3 always.
 - The spline is the identity outside [0, 1], where half of the angles in [-pi, pi) are, over 2 pi: they must be reduced first.
   Its slopes at both ends are 1, so that it is smooth on the circle, with one parameter less than a circular spline.
 - SU(1): ``sample_haar`` with n = 1 returns links 1, and ``lie.grad`` of a function of U(1) links is 0 unless generators are given.
@@ -178,12 +178,12 @@ def phi4_coupling(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> B
 
 
 def phi4_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
-    """Splines of 8 bins, the identity outside [0, 1], with dense nets whose outputs are some 0.3: `bijx.coupling_flow`, 4 layers."""
+    """Splines of 8 bins, the identity outside [0, 1], with dense nets: `bijx.coupling_flow`, 4 layers."""
     return BijxScalars(m2, lam, tuple(shape), partial(_dense, _spline, bias_mode="zeros"))
 
 
 def phi4_sharp_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
-    """The same with outputs of some 3, as trained nets have them."""
+    """The same with thirty times the weights: bins of very different sizes, as trained nets may make them."""
     return BijxScalars(m2, lam, tuple(shape), partial(_dense, _spline, width=1.0, bias_mode="zeros"))
 
 
@@ -322,6 +322,63 @@ def _turns(x: Any) -> Any:
     """``x`` modulo 1 in [0, 1); rounding can leave 1."""
     x = x - jnp.floor(x)
     return jnp.where(x >= 1, 0.0, x)
+
+
+# --- SU(2) -------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class BijxSU2(BijxFlow):
+    """SU(2) from Haar measure by a continuous flow, up the gradient of ``-S/12``: to first order in beta it is the theory.
+
+    The integrator and the density both are of third order in the step and no more: neither is the inverse that of the map, nor the
+    log-determinant that of its Jacobian, but as the step goes to 0.
+    """
+
+    beta: float
+    shape: Shape
+    n_steps: int
+
+    theory: ClassVar[str] = "su2"
+    flow_prior: ClassVar[str] = "haar"
+    flow_symmetries: ClassVar[tuple[str, ...]] = ("gauge", "translation", "conjugation")
+
+    def log_weight(self, x: Any) -> Any:
+        """``(beta/2) sum Re tr P``."""
+        return bijx.lattice.gauge.wilson_log_prob(x, self.beta)
+
+    @staticmethod
+    def inward(x: Any) -> Any:
+        return jnp.moveaxis(x, 1, 3)
+
+    @staticmethod
+    def outward(x: Any) -> Any:
+        return jnp.moveaxis(x, 3, 1)
+
+    def force(self, x: Any) -> Array:
+        """Along half the Pauli matrices; bijx's generators are i times the Pauli matrices."""
+        return _in_turns(self._gradient, x)
+
+    @cached_property
+    def _gradient(self) -> Callable[..., Any]:
+        def gradient(x: Any) -> Any:
+            return bijx.lie.path_grad(lambda y: -self.log_weight(y), bijx.lie.SU2_GEN / 2, x)[1]
+
+        return jax.jit(lambda x: jnp.moveaxis(jax.vmap(gradient)(self.inward(x)), 3, 1))
+
+    @cached_property
+    def model(self) -> Any:
+        def velocity(t: Any, x: Any) -> Any:
+            _, first, second = bijx.lie.path_grad2(self.log_weight, bijx.lie.SU2_GEN, x)
+            return jnp.einsum("...a,aij->...ij", first, bijx.lie.SU2_GEN) / 12, -second.sum() / 12
+
+        flow = bijx.ContFlowCG(
+            lambda t, x: jax.vmap(velocity, (None, 0))(t, x), steps=self.n_steps, tableau=bijx.cg.CG3
+        )
+        return bijx.Transformed(bijx.lie.HaarDistribution.periodic_gauge_lattice(2, self.shape), flow)
+
+
+def su2_flow(beta: float = 1.0, shape: Shape = (2, 2), n_steps: int = 10) -> BijxSU2:
+    """`bijx.ContFlowCG` with the derivatives of `bijx.lie` and the tableau CG3."""
+    return BijxSU2(beta, tuple(shape), n_steps)
 
 
 target = phi4_coupling
