@@ -127,7 +127,7 @@ NOTES = (
     "slices, are half of those of refimpl.actions.Phi4 at m2 = -4, lam = 48. u1: beta = 2.",
     "tutorial: 16 affine couplings, nets 1-8-8-2; 16 plaquette couplings in stripes, mixtures of 2 projections, nets 2-8-8-3; "
     "Adam, 1e-3, batches of 64. The number of steps is ours.",
-    "ours: what refimpl train flow does (couplings odd in phi; splines, loops, Polyakov loops) in the same time; decimation: exact.",
+    "ours: as refimpl train flow does it (couplings odd in phi; splines, loops, Polyakov loops), in the same time.",
     "ESS/n is of these n draws, and falls with n where the tail is heavy; k is the shape of the tail of the weights: from 0.5 on "
     "they have no variance, and errors of reweighted means, log Z and Metropolis are too small.",
     "The tutorial's own trained model of u1 has an ESS of 0.10; its weights are not at hand, and what is here is trained anew.",

@@ -37,6 +37,7 @@ try:
     import bijx  # type: ignore[import-untyped]
     import jax.numpy as jnp
     from flax import nnx  # type: ignore[import-untyped]
+    from jax_autovmap import autovmap  # type: ignore[import-untyped]
 except ImportError as error:
     raise ImportError(f"bijx cannot be imported ({error}): pip install 'refimpl[bijx]'") from error
 
@@ -287,7 +288,6 @@ class PlaquetteCoupling(bijx.Bijection):
             raise ValueError(f"shape: got {shape}, expected multiples of 4")
         line = np.indices(shape)[1 - mu] % 4
         spline = bijx.ModuleReconstructor(bijx.MonotoneRQSpline(8, (), rngs=rngs))
-        # extremely small final kernels are the default of ConvNet: 0.5 is far from the identity
         net = bijx.nn.nets.ConvNet(
             2,
             spline.params_total_size,
@@ -366,13 +366,12 @@ class BijxSU2(BijxFlow):
 
     @cached_property
     def model(self) -> Any:
+        @autovmap(0, 5)
         def velocity(t: Any, x: Any) -> Any:
             _, first, second = bijx.lie.path_grad2(self.log_weight, bijx.lie.SU2_GEN, x)
             return jnp.einsum("...a,aij->...ij", first, bijx.lie.SU2_GEN) / 12, -second.sum() / 12
 
-        flow = bijx.ContFlowCG(
-            lambda t, x: jax.vmap(velocity, (None, 0))(t, x), steps=self.n_steps, tableau=bijx.cg.CG3
-        )
+        flow = bijx.ContFlowCG(velocity, steps=self.n_steps, tableau=bijx.cg.CG3)
         return bijx.Transformed(bijx.lie.HaarDistribution.periodic_gauge_lattice(2, self.shape), flow)
 
 
