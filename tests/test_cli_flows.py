@@ -59,8 +59,7 @@ def interrupted(folder, step):
     """The folder as it was when so many steps were done."""
     from dataclasses import replace
 
-    from refimpl.training import fit_flow, save_flow, save_flow_checkpoint
-    from refimpl.training.flow_plans import flow_plan
+    from refimpl.training import fit_flow, flow_plan, save_flow, save_flow_checkpoint
 
     _, theory, recipe = load_flow(folder)
     plan = replace(flow_plan(theory, recipe.steps), layers=2, hidden=(2,), recipe=recipe, seed=recipe.seed)
@@ -239,6 +238,35 @@ def test_a_flow_and_hmc_in_turn(capsys, tmp_path, model):
     ]  # fmt: skip
 
 
+def test_hmc_through_a_flow(capsys, tmp_path, model):
+    argv = [
+        "sample",
+        "u1",
+        "--beta",
+        "1",
+        "--shape",
+        "4",
+        "4",
+        "--kernel",
+        "flow-hmc",
+        "--chains",
+        "3",
+        "--executor",
+        "thread",
+    ]
+    sizes = ["--model", str(model), "--steps", "2", "--trajectories"]
+    assert run(capsys, *argv, *sizes, "2", "--out", str(tmp_path / "run"))[0] == 0
+    manifest = chains.read_manifest(tmp_path / "run")
+    assert (manifest["kernel"]["class"], manifest["configuration"]["step_size"]) == ("FieldTransformationHMC", 0.05)
+    assert (
+        run(capsys, "sample", "--resume", str(tmp_path / "run"), "--trajectories", "4", "--executor", "thread")[0] == 0
+    )
+    assert run(capsys, *argv, *sizes, "4", "--out", str(tmp_path / "whole"))[0] == 0
+    assert np.array_equal(chains.load(tmp_path / "run")["plaquette"], chains.load(tmp_path / "whole")["plaquette"])
+    _, _, err = run(capsys, *argv, *sizes, "4", "--cycle", "2", "--out", str(tmp_path / "x"))
+    assert "--cycle: got 2 with --kernel flow-hmc, expected it with l2hmc or flow only" in err
+
+
 def test_a_flow_of_another_lattice_or_theory_is_refused(capsys, tmp_path, model):
     for argv, message in [
         ("u1 --beta 1 --shape 4 8", "expected u1 with (2, 4, 8)"),
@@ -255,7 +283,10 @@ def test_a_flow_of_another_lattice_or_theory_is_refused(capsys, tmp_path, model)
     code, _, err = run(capsys, *SAMPLE.split(), "--out", str(tmp_path / "run"), "--model", str(model), "--steps", "3")
     assert "--steps: got it without HMC, expected --cycle N with it" in err
     words = ["sample", "u1", "--beta", "1", "--shape", "4", "4", "--kernel", "hmc", "--out", str(tmp_path / "run")]
-    assert "with --kernel hmc, expected it with l2hmc or flow only" in run(capsys, *words, "--model", str(model))[2]
+    assert (
+        "with --kernel hmc, expected it with l2hmc or flow or flow-hmc only"
+        in run(capsys, *words, "--model", str(model))[2]
+    )
 
 
 def test_the_help_names_the_options(capsys):

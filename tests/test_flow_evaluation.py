@@ -75,6 +75,7 @@ def test_a_perfect_flow_has_equal_weights():
     assert found.acceptance == pytest.approx(1, abs=1e-12)
     assert found.log_z.value == pytest.approx(log_partition(theory), rel=1e-13)
     assert found.loss.value == pytest.approx(-log_partition(theory), rel=1e-13)
+    assert (found.loss.exact, found.log_z.exact) == (-log_partition(theory), log_partition(theory))
     assert abs(found.observables["plaquette"].deviation) < 4
     assert found.observables["charge^2"].exact == theory.exact["charge^2"]
 

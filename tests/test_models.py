@@ -343,3 +343,15 @@ def test_layers_of_every_theory_survive_files(tmp_path, flow):
     for one, other in zip(again.sample(rngs(3), 3), flow.sample(rngs(3), 3), strict=True):
         assert np.array_equal(one, other)
     assert description(again) == description(flow)
+
+
+@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
+def test_a_proposal_has_the_same_bits_whatever_is_drawn_with_it(flow):
+    together, s_q = flow.draw(rngs(5))
+    back = flow.action(together)
+    for i in (0, 4):
+        alone, own = flow.draw(rngs(5)[i : i + 1])
+        assert np.array_equal(alone[0], together[i])
+        assert own[0] == s_q[i]
+        assert flow.action(together[i : i + 1])[0] == back[i]
+    np.testing.assert_allclose(back, s_q, rtol=0, atol=1e-10)

@@ -13,8 +13,7 @@ from .theories import parameter_options, theory_from
 
 if TYPE_CHECKING:
     from refimpl.theories import Theory
-    from refimpl.training import FlowCheckpoint
-    from refimpl.training.flow_plans import FlowPlan
+    from refimpl.training import FlowCheckpoint, FlowPlan
 
 FLOW_THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
 SAMPLES = 4096
@@ -47,7 +46,7 @@ def add(models: Any) -> None:
     model.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of the convolutions, such as 8,8")
     text = "uniform, or gauge:BETA for exact pure gauge configurations (links; phi4 begins with normal numbers)"
     model.add_argument("--base", metavar="BASE", help=text)
-    model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default stripes)")
+    model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
     model.add_argument("--bins", type=count, help="of the splines of gauge theories (default 8)")
     text = "whether layers are odd functions of the field (phi4; default yes)"
     model.add_argument("--odd", action=argparse.BooleanOptionalAction, default=None, help=text)
@@ -66,7 +65,9 @@ def add(models: Any) -> None:
     recipe.add_argument("--weight-decay", type=float, metavar="W", help="of AdamW (default 0)")
     recipe.add_argument("--epsilon", type=positive, help="of Adam (default 1e-8)")
     recipe.add_argument("--clip", type=positive, help="largest norm of a gradient (default 10)")
-    recipe.add_argument("--average", type=float, metavar="A", help="decay of the average of weights (default 0.99)")
+    recipe.add_argument(
+        "--average", type=float, metavar="A", help="decay of the average of weights (default 0.99; phi4: 0.98)"
+    )
     recipe.add_argument("--anneal", type=positive, metavar="FACTOR", help="factor on the action at the start")
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: half of them)")
 
@@ -123,8 +124,7 @@ def _summary(arguments: argparse.Namespace, theory: Theory, done: FlowCheckpoint
 
 def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
     """The plan that is known to work for this theory, with what the command line changes."""
-    from refimpl.training import Annealing
-    from refimpl.training.flow_plans import flow_plan
+    from refimpl.training import Annealing, flow_plan
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
 

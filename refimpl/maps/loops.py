@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Matrices = NDArray[np.complex128]
 
-# The least cosine in a derivative of a root: where W has eigenphases 2 pi apart its root has a cut.
+# The least divisor in a derivative of a power: where W has eigenphases 2 pi apart, powers have a cut.
 LEAST = 1e-8
 
 
@@ -80,21 +80,24 @@ def reversed_pullback(m: Matrices, g: Matrices) -> Matrices:
     return -product(product(dagger(m), g), m)
 
 
-def inverse_root(w: Matrices) -> tuple[Matrices, Callable[[Matrices], Matrices]]:
-    """``W^(-1/2)``, with half the phases of the canonical cell, and its pullback.
+def power(w: Matrices, exponent: Array) -> tuple[Matrices, Callable[[Matrices], tuple[Matrices, Array]]]:
+    """``W^a``, with phases of the canonical cell, for exponents ``(*sites)``, and its pullback to W and a.
 
-    By Daleckii and Krein, for ``t -> -t/2``: off the diagonal ``X_ij' = -X_ij e^(-3i t_ij/4)/(2 cos(t_ij/4))``.
+    By Daleckii and Krein, for ``t -> a t``: off the diagonal ``X_ij' = X_ij e^(i (a - 1) t_ij/2) sin(a t_ij/2)/sin(t_ij/2)``.
     """
     phases, vectors = spectrum(w)
 
-    def pull(g: Matrices) -> Matrices:
+    def pull(g: Matrices) -> tuple[Matrices, Array]:
         inner = product(dagger(vectors), product(g, vectors))
+        g_exponent = np.zeros(exponent.shape)
         for i in range(len(phases)):
-            inner[i, i] *= -0.5
+            g_exponent += inner[i, i].real * phases[i]
+            inner[i, i] *= exponent
             for j in range(i + 1, len(phases)):
                 t = phases[j] - phases[i]
-                inner[i, j] *= -0.5 * np.exp(-0.75j * t) / np.maximum(np.cos(0.25 * t), LEAST)
+                ratio = exponent * np.sinc(exponent * t / (2 * np.pi)) / np.maximum(np.sinc(t / (2 * np.pi)), LEAST)
+                inner[i, j] *= np.exp(0.5j * (exponent - 1) * t) * ratio
                 np.conj(inner[i, j], out=inner[j, i, ...])
-        return product(product(vectors, inner), dagger(vectors))
+        return product(product(vectors, inner), dagger(vectors)), g_exponent
 
-    return with_phases(vectors, -0.5 * phases), pull
+    return with_phases(vectors, exponent * phases), pull

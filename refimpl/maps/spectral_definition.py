@@ -28,8 +28,8 @@ def spectral_layer(layer: SpectralCoupling, params: Mapping[str, Any], x: Matric
     for chain, t, s in np.argwhere(np.broadcast_to(masks.active, (len(x), *layer.shape))):
         loop = p[chain, t, s] if masks.mu == 0 else p[chain, t, s].conj().T
         if layer.staples:
-            loop = loop @ _inverse_root(outer[chain, t, s])
-        moved, part = spectral_map(layer.kernel, loop, raw[chain, :, t, s])
+            loop = loop @ _power(outer[chain, t, s], raw[chain, -1, t, s])
+        moved, part = spectral_map(layer.kernel, loop, raw[chain, : layer.kernel.outputs, t, s])
         y[chain, masks.mu, t, s] = moved @ loop.conj().T @ x[chain, masks.mu, t, s]
         logdet[chain] += part
     return y, logdet
@@ -74,10 +74,10 @@ def _outer_loops(x: Matrices, mu: int) -> Matrices:
     return below @ at(v, n_mu) @ h(at(u, n_nu)) @ h(v)
 
 
-def _inverse_root(w: Matrices) -> Matrices:
-    """``W^(-1/2)`` with half the phases of the canonical cell."""
+def _power(w: Matrices, exponent: float) -> Matrices:
+    """``W^a`` with phases of the canonical cell."""
     t, vectors = _spectrum(w)
-    return (vectors * np.exp(-0.5j * t)) @ vectors.conj().T
+    return (vectors * np.exp(1j * exponent * t)) @ vectors.conj().T
 
 
 def _spectrum(p: Matrices) -> tuple[Array, Matrices]:

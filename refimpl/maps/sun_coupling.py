@@ -5,10 +5,12 @@ it is ``P(n)`` for mu = 0 and ``P(n)^dag`` for mu = 1; with ``L' = f(L)``, f a `
 
     U_mu'(n) = L' L^dag U_mu(n),      logdet = sum_active logdet f(L),
 
-as the rest of the loop does not move and Haar measure does not see it. With ``staples`` the map is that of ``L~ = L X``, X a
-matrix of the frozen loop around the link's two plaquettes (`refimpl.maps.frames`): the link is moved where both want it. The numbers of f come from a periodic convolution over
-traces of loops that contain no active link: of frozen plaquettes, and around two plaquettes. A gauge transformation conjugates
-L and leaves traces as they are, so the layer is gauge equivariant, and equivariant under translations that keep its masks.
+as the rest of the loop does not move and Haar measure does not see it. With ``staples`` it is ``L W^a`` that f moves, W the loop
+around the link's two plaquettes, which does not contain it (`refimpl.maps.frames`): the link goes where both want it.
+
+The numbers of f, and a, come from a periodic convolution over traces of loops that contain no active link: of frozen
+plaquettes, and around two plaquettes. A gauge transformation conjugates L and W and leaves traces as they are, so the layer is
+gauge equivariant, and equivariant under translations that keep its masks.
 """
 
 from __future__ import annotations
@@ -43,6 +45,9 @@ Array = NDArray[np.float64]
 Matrices = NDArray[np.complex128]
 Sites = tuple[NDArray[np.intp], NDArray[np.intp]]
 
+# Between that of the papers, 0, which first layers want, whose staples are noise, and that of a heat bath, -1/2.
+EXPONENT = -0.25
+
 
 class Context(NamedTuple):
     """Of one field: links and plaquettes, component first, ``(W, A)`` of the loops seen, what the kernel moves and by which
@@ -69,7 +74,7 @@ class SpectralCoupling:
     shape : ``(T, X)``, multiples of 4. index : of the layer in its pattern, see `refimpl.maps.stripes`.
     pattern : "stripes" or "tiles". kernel : the map of the active loops.
     net : `layer_channels` inputs, ``kernel.outputs`` outputs. loops : with those around two plaquettes.
-    staples : see above; without, the layer is that of the papers.
+    staples : see above; the net has one more output, the exponent a. Without, or where a is 0, the layer is that of the papers.
     """
 
     shape: tuple[int, int]
@@ -86,10 +91,11 @@ class SpectralCoupling:
         check_integer("index", self.index, 0)
         if not isinstance(self.kernel, SpectralKernel):
             raise ValueError(f"kernel: got {self.kernel!r}, expected a SpectralKernel")
-        expected = (layer_channels(self.n, self.shape, self.index, self.pattern, self.loops), self.kernel.outputs)
+        check_flag("staples", self.staples)
+        inputs = layer_channels(self.n, self.shape, self.index, self.pattern, self.loops)
+        expected = (inputs, self.kernel.outputs + self.staples)
         if (got := (self.net.channels[0], self.net.channels[-1])) != expected:
             raise ValueError(f"net: got {got} channels in and out, expected {expected}")
-        check_flag("staples", self.staples)
         check_params(self.params, self.net.shapes())
 
     @classmethod
@@ -110,17 +116,20 @@ class SpectralCoupling:
         staples: bool = True,
         last: float = 1.0,
     ) -> Self:
-        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between."""
+        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between.
+
+        Exponents begin close to `EXPONENT`.
+        """
         kernel = SpectralKernel(n) if kernel is None else kernel
         if kernel.n != n:
             raise ValueError(f"kernel: got one of n = {kernel.n}, expected n = {n}")
-        net = ConvNet(
-            (layer_channels(n, shape, index, pattern, loops), *hidden, kernel.outputs),
-            kernel_size,
-            dilations,
-            activation,
-        )
-        return cls(shape, index, pattern, kernel, net, loops, staples, convolution.init(net, rng, last))
+        check_flag("staples", staples)
+        channels = (layer_channels(n, shape, index, pattern, loops), *hidden, kernel.outputs + staples)
+        net = ConvNet(channels, kernel_size, dilations, activation)
+        params = convolution.init(net, rng, last)
+        if staples:
+            params[f"bias/{net.n_layers - 1}"][-1] += EXPONENT
+        return cls(shape, index, pattern, kernel, net, loops, staples, params)
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
@@ -165,11 +174,12 @@ class SpectralCoupling:
             g_active = _at(g[:, :, self.masks.mu], self._sites)
             direct = product(product(dagger(turn), g_active), turn)
             g_loop, g_raw = pull_kernel(g_active, np.broadcast_to(g_logdet, logdets.shape))
-            grads, g_channels = convolution.pullback(self.net, self.params, context.cache, g_raw.transpose(2, 0, 1))
-            g_plaquettes, g_links = self._channels_pullback(context, g_channels.transpose(1, 2, 3, 0))
-            self._moved_pullback(context, g_loop - direct, g_plaquettes, g_links)
-            g_links += g
+            g_plaquettes, g_links = np.zeros_like(context.plaquettes), g
             _add_at(g_links[:, :, self.masks.mu], self._sites, direct - g_active)
+            g_exponent = self._moved_pullback(context, g_loop - direct, g_plaquettes, g_links)
+            g_out = np.concatenate([g_raw, *g_exponent]).transpose(2, 0, 1)
+            grads, g_channels = convolution.pullback(self.net, self.params, context.cache, g_out)
+            self._channels_pullback(context, g_channels.transpose(1, 2, 3, 0), g_plaquettes, g_links)
             g_links += plaquettes_pullback(context.links, context.plaquettes, g_plaquettes)
             return matrices.field(0.5 * coordinates(g_links), 1), grads
 
@@ -196,36 +206,40 @@ class SpectralCoupling:
         out, cache = convolution.apply(self.net, self.params, inputs, self.masks.active)
         loop = _at(p, self._sites)
         loop = dagger(loop) if self.masks.mu == 1 else loop
-        own = frame(links, p, loop, self.masks) if self.staples else None
-        moved = loop if own is None else product(loop, own.root)
-        return Context(links, p, carried, moved, own, np.ascontiguousarray(out.transpose(1, 2, 0)), cache)
+        raw = np.ascontiguousarray(out.transpose(1, 2, 0))
+        own = frame(links, p, loop, raw[-1], self.masks) if self.staples else None
+        moved = loop if own is None else product(loop, own.turn)
+        return Context(links, p, carried, moved, own, raw[: self.kernel.outputs], cache)
 
     def _doubles(self) -> list[tuple[int, stripes.Mask]]:
         """Directions and masks of the loops around two plaquettes that the net sees."""
         return _double_masks(self.masks) if self.loops else []
 
-    def _channels_pullback(self, context: Context, g: Array) -> tuple[Matrices, Matrices]:
-        """Cotangents of plaquettes and links, from those of the channels ``(channel, T, X, chain)``."""
+    def _channels_pullback(self, context: Context, g: Array, g_plaquettes: Matrices, g_links: Matrices) -> None:
+        """Adds to the cotangents of plaquettes and links what the channels ``(channel, T, X, chain)`` owe."""
         parts = 1 if self.n == 2 else 2
-        g_plaquettes = scaled_traces_pullback(context.plaquettes, list(g[:parts] * self.masks.frozen[:, :, None]))
-        g_links = np.zeros_like(context.links)
+        g_plaquettes += scaled_traces_pullback(context.plaquettes, list(g[:parts] * self.masks.frozen[:, :, None]))
         for i, ((rho, mask), (loop, carried)) in enumerate(zip(self._doubles(), context.carried, strict=True), start=1):
             g_loop = scaled_traces_pullback(loop, list(g[i * parts : (i + 1) * parts] * mask[:, :, None]))
             more, g_link = double_loop_pullback(context.links, context.plaquettes, carried, rho, g_loop)
             g_plaquettes += more
             g_links[:, :, rho] += g_link
-        return g_plaquettes, g_links
 
-    def _moved_pullback(self, context: Context, g: Matrices, g_plaquettes: Matrices, g_links: Matrices) -> None:
-        """Adds what plaquettes and links, other than the active, owe to the cotangent of what the kernel moves."""
-        loop = _at(context.plaquettes, self._sites)
+    def _moved_pullback(self, context: Context, g: Matrices, g_plaquettes: Matrices, g_links: Matrices) -> list[Array]:
+        """Adds to the cotangents of plaquettes and links what g, that of what the kernel moves at fixed active links, owes.
+
+        Returns the cotangent of the exponents, where there are some, ``(1, site, chain)``.
+        """
+        loop, exponent = _at(context.plaquettes, self._sites), []
         if context.frame is not None:
             sites = passive_sites(self.masks)
-            g, g_passive, g_link = frame_pullback(context.frame, self.masks, g)
+            g, g_passive, g_link, g_exponent = frame_pullback(context.frame, self.masks, g)
+            exponent = [g_exponent[None]]
             _add_at(g_plaquettes, sites, g_passive)
             _add_at(g_links[:, :, 1 - self.masks.mu], sites, g_link)
         # For mu = 1 the loop is P^dag.
         _add_at(g_plaquettes, self._sites, g if self.masks.mu == 0 else reversed_pullback(dagger(loop), g))
+        return exponent
 
     def _turned(self, context: Context, turn: Matrices) -> Matrices:
         """The links, the active ones turned; components slowest in memory and chains fastest."""

@@ -4,6 +4,7 @@ from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoin
 from .evaluation import Evaluation, evaluate
 from .flow import FlowCheckpoint, FlowRecipe, fit_flow, flow_recipe_from, reverse_kl, start_flow
 from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_checkpoint
+from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
@@ -21,6 +22,7 @@ __all__ = [
     "Evaluation",
     "FitError",
     "FlowCheckpoint",
+    "FlowPlan",
     "FlowRecipe",
     "Neural",
     "PlaquetteNet",
@@ -32,6 +34,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_flow",
+    "flow_plan",
     "flow_recipe_from",
     "load_checkpoint",
     "load_flow",

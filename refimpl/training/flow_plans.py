@@ -15,7 +15,7 @@ from .flow import FlowRecipe
 from .optimise import Rate
 
 THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
-PATTERN = "stripes"
+PATTERN = "tiles"  # trains faster than stripes: U(1), 8 x 8, beta = 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FlowPlan:
     recipe : see `FlowRecipe`.
     base : coupling of the exact pure gauge theory that the flow begins with; None for uniform links (or normal numbers).
     pattern : of the masks of gauge flows, see `refimpl.maps.stripes`. bins : of their splines.
-    odd : for scalars, whether the layers are odd functions of the field, as the theory is even. activation : of their nets.
+    odd : for scalars, whether the layers are odd functions of the field, as the theory is even.
     holonomies : for angles, two holonomy layers in front of every so many couplings and at the end; 0 for none.
     last : factor on the weights of the last convolutions at the start: 0 would begin with the base itself. seed : of the weights.
     """
@@ -40,7 +40,6 @@ class FlowPlan:
     pattern: str = PATTERN
     bins: int = 8
     odd: bool = True
-    activation: str = "tanh"
     holonomies: int = 0
     last: float = 0.1
     seed: int = 0
@@ -53,9 +52,7 @@ class FlowPlan:
         rng = np.random.default_rng([check_integer("seed", self.seed, 0), 1])
         shape: tuple[int, int] = tuple(theory.parameters["shape"])
         if theory.name == "phi4":
-            layers = coupling.affine_chain(
-                rng, self.layers, self.hidden, activation=self.activation, odd=self.odd, last=self.last
-            )
+            layers = coupling.affine_chain(rng, self.layers, self.hidden, odd=self.odd, last=self.last)
             return Flow(Normal(check_shape(shape, even=True)), layers)
         if theory.colours > 1:
             kernel = replace(spectral.SPLINE, bins=self.bins)
@@ -98,15 +95,16 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
     if theory.name not in THEORIES:
         raise ValueError(f"theory: got {theory.name!r}, expected one of {', '.join(THEORIES)}")
     if theory.name == "phi4":
-        return FlowPlan(16, (8, 8), _recipe(steps or 3000, 2e-3, 64), last=1.0)
+        recipe = _recipe(steps or 2000, 8e-3)
+        return FlowPlan(8, (8, 8), replace(recipe, rate=replace(recipe.rate, warm_up=20), average=0.98), last=0.3)
     if theory.colours > 1:
-        return FlowPlan(16, (8,), _recipe(steps or 500, 5e-3, 64))
+        return FlowPlan(8, (8,), _recipe(steps or 500, 5e-3))
     if theory.name == "schwinger":
         p = theory.parameters
         base = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]))
-        return FlowPlan(8, (16,), _recipe(steps or 1500, 2e-3, 64), base=base, holonomies=8)
-    return FlowPlan(16, (16,), _recipe(steps or 2000, 2e-3, 64))
+        return FlowPlan(8, (16,), _recipe(steps or 2000, 2e-3), base=base, holonomies=4)
+    return FlowPlan(16, (16,), _recipe(steps or 1500, 2e-3))
 
 
-def _recipe(steps: int, rate: float, batch: int) -> FlowRecipe:
-    return FlowRecipe(steps=steps, batch=batch, rate=Rate(rate, "cosine", every=steps))
+def _recipe(steps: int, rate: float) -> FlowRecipe:
+    return FlowRecipe(steps=steps, rate=Rate(rate, "cosine", every=steps))
