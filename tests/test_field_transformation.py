@@ -59,6 +59,11 @@ def kernel_of(name, step_size=0.1, n_steps=5, **options):
     return FieldTransformationHMC(action, layer, step_size, n_steps, **options)
 
 
+def change(info):
+    """Of the energy of (z, v), which a trajectory keeps."""
+    return info.delta_h - info.logdet
+
+
 @dataclass(frozen=True, eq=False)
 class Stretch:
     """``x = c z``: the layer whose numbers can be seen at once."""
@@ -135,7 +140,7 @@ def test_it_is_hmc_of_the_pulled_back_action(name):
         state, info = kernel.step(spawn_rngs(seed, 6), state)
         hidden, hidden_info = inner.step(spawn_rngs(seed, 6), hidden)
         # Rounding of the inverse map, grown by a trajectory.
-        np.testing.assert_allclose(info.delta_h, hidden_info.delta_h, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(change(info), hidden_info.delta_h, rtol=0, atol=1e-8)
         np.testing.assert_array_equal(info.accepted, hidden_info.accepted)
         image = kernel.map.forward(hidden.x)[0]
         difference = wrap(state.x - image) if kernel.action.angular else state.x - image
@@ -159,7 +164,13 @@ def test_a_trajectory_is_reversible_and_keeps_its_inputs(name):
     np.testing.assert_allclose(difference, 0, rtol=0, atol=1e-8)
     np.testing.assert_allclose(returned, -v, rtol=0, atol=1e-8)
     np.testing.assert_allclose(info_back.delta_h, -info.delta_h, rtol=0, atol=1e-8)
-    np.testing.assert_array_equal(info.logdet, np.zeros(6))
+    np.testing.assert_allclose(info_back.logdet, -info.logdet, rtol=0, atol=1e-8)
+    # H of the physical field, and the Jacobian of (x, v) -> (x', v').
+    kinetic = site_sum(momenta**2 - v**2) / 2
+    np.testing.assert_allclose(info.delta_h, there.action - state.action + kinetic, rtol=0, atol=1e-10)
+    jacobian = kernel.map.inverse(x)[1] - kernel.map.inverse(np.asarray(there.x))[1]
+    np.testing.assert_allclose(info.logdet, jacobian, rtol=0, atol=1e-8)
+    assert np.abs(jacobian).min() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["phi4", "u1"])
@@ -169,7 +180,7 @@ def test_energy_is_kept_to_the_second_order(name):
     for n_steps in (20, 40):
         kernel = kernel_of(name, 0.4 / n_steps, n_steps)
         v, u = kernel.noise(spawn_rngs(8, 40), x.shape)
-        errors.append(np.abs(kernel.propose(kernel.init(x), v, u)[2].delta_h).mean())
+        errors.append(np.abs(change(kernel.propose(kernel.init(x), v, u)[2])).mean())
     print(f"{name}: mean |dH| {errors[0]:.2e}, {errors[1]:.2e}")
     assert errors[0] > 1e-6  # above rounding
     assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.3)
@@ -185,7 +196,7 @@ def test_exact_moments_are_kept(name, step_size):
         state, info = kernel.step(rngs, state)
         if i == 0:
             # In equilibrium <1{dH > 0} exp(-dH)> = <1{dH < 0}>: Creutz' identity in a form that is bounded.
-            creutz = np.where(info.delta_h > 0, np.exp(-np.maximum(info.delta_h, 0)), -1)
+            creutz = np.where(change(info) > 0, np.exp(-np.maximum(change(info), 0)), -1)
             assert abs(creutz.mean()) < SIGMAS * creutz.std() / math.sqrt(n)
             print(f"{name}: acceptance {info.acceptance.mean():.2f}")
             assert 0.2 < info.acceptance.mean() < 0.97  # so coarse that a wrong decision would show
@@ -235,7 +246,7 @@ def test_a_perfect_flow_leaves_no_force():
     x = u1.sample(np.random.default_rng(2), n, beta, (4, 4))
     state, info = kernel.step(spawn_rngs(3, n), kernel.init(x))
     assert info.accepted.all()
-    assert np.abs(info.delta_h).max() < 1e-6
+    assert np.abs(change(info)).max() < 1e-6
     # Momenta of size 1 twice: as good as new, topology included.
     assert np.mean(charge(np.asarray(state.x)) != charge(x)) > 0.05
     overlap = site_sum(np.exp(1j * (np.asarray(state.x) - x)).real) / 32

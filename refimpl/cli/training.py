@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 # Of refimpl.reproduce, which takes long to import: for the help.
 EXPERIMENTS = (
     "gmm", "freezing", "length", "trajectory", "net-weights", "reversibility", "tunnelling", "step-size", "transfer", "plaquette",
-    "pion-mass", "schwinger-topology", "condition-numbers",
+    "pion-mass", "schwinger-topology", "condition-numbers", "notebook",
 )  # fmt: skip
+LONG = ("notebook",)
 PAPERS = {"bedaque2023": ("fig1", "fig2", "fig3", "table2")}
 
 
@@ -100,7 +101,9 @@ def add(commands: Any) -> None:
     effort = reproduce.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
     effort.add_argument(
-        "--full", action="store_true", help="with --paper: the numbers of the paper, which may take hours"
+        "--full",
+        action="store_true",
+        help=f"with --paper, or of {', '.join(LONG)}: the numbers of the paper, which may take hours",
     )
 
 
@@ -166,8 +169,10 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         for name, text in lines.items():
             print(f"{name:<{width}}{text}")
         return 0
-    if arguments.full and paper is None:
-        raise ValueError("--full: got it without --paper, expected the figure or table of a paper")
+    if arguments.full and paper is None and arguments.name not in reproduce.LONG:
+        raise ValueError(
+            f"--full: got it without --paper, expected the figure or table of a paper, or {', '.join(LONG)}"
+        )
     experiments = reproduce.EXPERIMENTS if paper is None else reproduce.PAPERS[paper]
     if arguments.name not in experiments:
         others = [of for of, names in reproduce.PAPERS.items() if paper is None and arguments.name in names]

@@ -96,7 +96,7 @@ def pareto_shape(log_weights: ArrayLike) -> float:
 
     Fitted to the ``min(n/5, 3 sqrt n)`` largest by the posterior mean of Zhang and Stephens (2009, Technometrics 51, 316), as in
     Vehtari et al. (2024, arXiv:1507.02646, with their weak prior at 1/2). Negative or zero for tails that end or fall
-    exponentially; ``-inf`` where the largest are equal. Needs n of at least 25.
+    exponentially; ``-inf`` where the largest are equal. Needs n of at least 21.
     """
     w = np.sort(_relative(log_weights)[0])
     n = len(w)

@@ -28,7 +28,9 @@ class FieldTransformationHMC:
     are those of z: fresh at every step, returned by `propose`, which is reversible in (x, v). Luescher 2009, arXiv:0907.5491;
     Foreman et al. 2021, arXiv:2112.01586. `HMC` of a `PulledBack` action is the same chain with z for its field.
 
-    `Info`: ``delta_h`` is that of H, so that ``logdet`` is 0: the trajectory keeps the volume ``dz dv``.
+    `Info`: ``delta_h`` is that of ``S(x) + v.v/2``, and ``logdet`` the Jacobian of ``(x, v) -> (x', v')``: ``log |det df/dz|`` at
+    z' less that at z. What the integrator keeps to its order in the step is ``delta_h - logdet``, the change of H; to the first
+    order only where the map has kinks (a leaky ReLU, the logdet at the knots of a spline), at which the force jumps.
 
     Parameters
     ----------
@@ -76,10 +78,11 @@ class FieldTransformationHMC:
             v_squared = momenta * momenta
             _, logdet, pull = self.map.forward_with_pullback(z)
             force = pulled_force(pull(state.force, -np.ones(len(z)))[0])
-            pulled, _ = trajectory(self.pulled_back, self.integrator, self.step_size, self.n_steps, z, momenta, force)
+            trajectory(self.pulled_back, self.integrator, self.step_size, self.n_steps, z, momenta, force)
             kinetic = np.multiply(momenta, momenta)
             kinetic -= v_squared
-            delta_h = (pulled - (state.action - logdet)) + 0.5 * site_sum(kinetic)
-            x[...] = representative(self.map.forward(representative(z, self.action.angular))[0], self.action.angular)
+            image, new_logdet = self.map.forward(representative(z, self.action.angular))
+            x[...] = representative(image, self.action.angular)
             action, force = self.action.action_and_force(x)
-        return State(x, action, force), momenta, metropolis(delta_h, np.zeros(len(x)), u)
+            delta_h = (action - state.action) + 0.5 * site_sum(kinetic)
+        return State(x, action, force), momenta, metropolis(delta_h, new_logdet - logdet, u)

@@ -23,7 +23,7 @@ from ..lattice import CACHE_LINE
 Array = NDArray[np.float64]
 
 # Numbers in a row of a product: long enough for BLAS, short enough for windows to stay in the first two caches.
-ROW = 128
+ROW = 256
 # Rows of windows a power of two apart would fall into few sets of the cache.
 PAD = CACHE_LINE // 8
 
