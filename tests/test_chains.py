@@ -30,7 +30,7 @@ from refimpl.kernels import (
 )
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.training import recipes
-from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
+from tests.runs import KERNEL, N_CHAINS, THEORY, DiesElsewhere, Trap, by_hand, run
 
 STEPS = 60
 
@@ -421,15 +421,6 @@ def test_a_worker_that_dies_is_replaced(tmp_path, expected):
     run(out, STEPS, executor="process", workers=2, observables=parent, resume=True)
     assert not (tmp_path / "die once").exists()
     same(chains.load(out, list(expected)), expected)
-
-
-class DiesElsewhere(Trap):
-    """A trap for worker processes only."""
-
-    def __call__(self, x):
-        import multiprocessing
-
-        return np.zeros(len(x)) if multiprocessing.parent_process() is None else super().__call__(x)
 
 
 def test_workers_that_always_die_end_the_run_with_advice(tmp_path, monkeypatch):

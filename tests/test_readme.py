@@ -1,5 +1,6 @@
 """What the README says is so: its code runs, its numbers are those of the code, its failure is what is printed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,8 +20,10 @@ PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.D
 
 
 def python(folder, *argv):
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    environment = {"PYTHONPATH": str(ROOT), **threads}
     return subprocess.run(
-        [sys.executable, *argv], capture_output=True, text=True, cwd=folder, check=False, env={"PYTHONPATH": str(ROOT)}
+        [sys.executable, *argv], capture_output=True, text=True, cwd=folder, check=False, env=environment
     )
 
 
