@@ -487,6 +487,23 @@ def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
     same(chains.load(tmp_path / "run", steps=slice(0, 5)), by_hand(5)[0])
 
 
+def test_a_ctrl_c_right_behind_a_segment_leaves_it_there(tmp_path, monkeypatch, expected):
+    """The index names it already, but the run has not noted it: what no index names is removed, and not this."""
+    original = folder.write_segment
+
+    def interrupted(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "write_segment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", STEPS, executor="process", workers=1)
+    monkeypatch.undo()
+    assert chains.load(tmp_path / "run")["charge"].shape[0] == chains.read_manifest(tmp_path / "run")["done"] > 0
+    run(tmp_path / "run", STEPS, resume=True)
+    same(chains.load(tmp_path / "run"), expected)
+
+
 def test_a_folder_in_use_is_left_alone(tmp_path):
     pytest.importorskip("fcntl", reason="this system has no such locks")
     out = run(tmp_path / "run", 4)
