@@ -164,7 +164,7 @@ def settle(workers, seconds=60):
         time.sleep(1.0)
 
 
-LARGE = 6000  # three segments or more of 16 MB for each of two workers
+LARGE = 4000  # two segments or more of 16 MB for each of two workers
 
 
 def test_a_worker_killed_while_it_sends_does_not_hang_the_run(tmp_path):
