@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 from autograd import value_and_grad
 
+from refimpl import theories
 from refimpl.actions import Phi4, WilsonU1, log_determinant, wilson_dirac
 from refimpl.exact import phi4, sun, u1
 from refimpl.groups import SUN
 from refimpl.kernels import HMC, spawn_rngs
 from refimpl.maps.architecture import Architecture
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
+from refimpl.maps.plaquette_coupling import gauge_chain
+from refimpl.maps.splines import CircularSpline
+from refimpl.models import Flow, Normal, UniformAngles
 from refimpl.nets import Net
 from refimpl.observables import mean_plaquette
+from refimpl.training.flow import reverse_kl
 from refimpl.training.losses import LOSSES, acceptance, expected_loss
 from refimpl.validation import bench, check_target
-from refimpl.validation.bench import chains, l2hmc
+from refimpl.validation.bench import chains, flow, l2hmc
 from refimpl.validation.bench import phi4 as bench_phi4
 from refimpl.validation.bench.u1 import roll_hmc_stepper
 
@@ -204,6 +209,66 @@ def test_trajectories_of_the_items_move(item, case):
         before, after = np.array(step()), np.array(step())
         assert before.shape == after.shape
         assert np.any(before != after)
+
+
+@pytest.mark.parametrize("kind", ["affine", "projections", "splines", "tiles"])
+def test_flows_and_their_gradients_are_those_of_torch(kind):
+    torch = pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import flow_torch
+
+    if kind == "tiles":
+        spline = CircularSpline(5)
+        options = {"pattern": "tiles", "circle": spline, "hidden": (3,), "dilations": (1, 2), "loops": "across"}
+        chain = gauge_chain(np.random.default_rng(1), (8, 4), 8, polyakov=False, masked_values=True, **options)
+        model = Flow(UniformAngles((8, 4)), chain)
+    else:
+        model = flow.model(kind)
+    shape = model.field_shape[-2:]
+    theory = (
+        theories.by_name("phi4", m2=-4.0, lam=48.0, shape=shape)
+        if kind == "affine"
+        else theories.by_name("u1", beta=2.0, shape=shape)
+    )
+    z = model.prior.sample(np.random.default_rng(3), 5)
+    x, logdet = model.map.forward(z)
+    losses, grads = reverse_kl(theory, model, z)
+    peer = flow_torch.Flow(model.map, shape)
+    their_x, their_logdet = peer.forward(torch.from_numpy(z))
+    # Rounding of 8 layers of numbers of order 1 to 10.
+    difference = their_x.detach().numpy() - x
+    assert np.max(np.abs(difference if kind == "affine" else np.sin(difference))) < 1e-12
+    assert np.max(np.abs(their_logdet.detach().numpy() - logdet)) < 1e-12 * x[0].size
+    action = flow_torch.phi4(-4.0, 48.0) if kind == "affine" else flow_torch.wilson(2.0)
+    their_losses = torch.from_numpy(model.prior.log_prob(z)) - their_logdet + action(their_x)
+    their_losses.mean().backward()
+    assert np.max(np.abs(their_losses.detach().numpy() - losses)) < 1e-11 * np.max(np.abs(losses))
+    largest = max(np.abs(g).max() for g in grads.values())
+    for key, g in grads.items():
+        assert np.max(np.abs(peer.params[key].grad.numpy() - g)) < 1e-10 * largest, key
+
+
+def test_priors_of_flows_in_torch_are_normalised():
+    torch = pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import flow_torch
+
+    for peer, prior in ((flow_torch.normal, Normal((4, 6))), (flow_torch.uniform_angles, UniformAngles((4, 6)))):
+        z, log_prob = peer(7, (4, 6))(torch.Generator().manual_seed(1))
+        assert np.max(np.abs(log_prob.numpy() - prior.log_prob(z.numpy()))) < 1e-12
+
+
+@pytest.mark.parametrize("kind", ["affine", "projections", "splines"])
+@pytest.mark.parametrize("setup", [flow.flow_sample, flow.flow_train])
+def test_items_of_flows_move(setup, kind):
+    competitors = setup(kind, 4)
+    assert len(competitors) == (2 if importlib.util.find_spec("torch") else 1)
+    for step in competitors.values():
+        first, second = step(), step()
+        if setup is flow.flow_train:
+            assert np.isfinite(first)
+            assert first != second
+        else:
+            assert np.any(first[0] != second[0])
+            assert first[0].shape[0] == len(first[1]) == 4
 
 
 def test_items_are_selected_by_their_beginning():

@@ -24,6 +24,7 @@ LEVELS = {
     "maps": 2,
     "estimators": 3,
     "kernels": 3,
+    "models": 3,
     "theories": 3,
     "analysis": 4,
     "training": 4,

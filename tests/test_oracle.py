@@ -345,6 +345,8 @@ def test_check_ids_are_unique_and_named_by_file():
             "estimates",
             "maps",
             "transcript",
+            "flows",
+            "flow_weights",
             "driver",
             "exact_start",
         )

@@ -12,6 +12,7 @@ from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.theories import Theory, by_name
 from refimpl.training import load_model
 
+from . import reference_flows as flows
 from .contract import TargetError
 from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
 from .reference_chains import ReferenceChains
@@ -41,6 +42,12 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "su3": partial(ReferenceSUN, 3),
     "phi4": ReferencePhi4,
     "fourier": ReferenceFourierHMC,
+    "flow": flows.plaquettes,
+    "flow-phi4": flows.affine,
+    "flow-schwinger": flows.holonomies,
+    "flow-su2": partial(flows.spectra, 2),
+    "flow-su3": partial(flows.spectra, 3, beta=1.5, steps=40),
+    "decimation": flows.decimation,
     "control_variate": ReferenceVariate,
     "control_variate-factorised": partial(ReferenceVariate, method="factorised"),
     "control_variate-linear": partial(ReferenceVariate, method="linear"),
@@ -80,11 +87,14 @@ class TrainedModel(KernelTarget):
         return self._model.architecture.affine_kicks and not self._model.architecture.winding
 
 
-def trained(folder: str) -> Callable[..., TrainedModel]:
+def trained(folder: str) -> Callable[..., TrainedModel | flows.ReferenceFlow]:
     """A factory of the model in a folder as a target, at its own parameters or others; raises `TargetError` without one."""
     if not folder:
         raise TargetError("TARGET: got model: without a folder, expected model:DIR")
     try:
+        if flows.is_flow(Path(folder)):
+            flows.trained_flow(Path(folder))
+            return partial(flows.trained_flow, Path(folder))
         own = load_model(Path(folder))[1]
     except (ValueError, OSError) as error:
         raise TargetError(f"TARGET: {error}") from error

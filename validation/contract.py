@@ -50,6 +50,14 @@ pseudofermion_heat_bath(x, seed)   fields drawn from ``exp(-pseudofermion_action
 control_variate(x)  phi4, u1: a function f of mean zero, ``(chain,)``; O - f of the declared ``observable`` varies less than O,
                     by ``improvement_ratio`` in the standard deviation where that is declared: f has its scale and its sign
 control_variate_field(x)   the field g of which that is the divergence, ``div g - g . force``, the shape of ``x``
+flow_forward(z)     a normalizing flow of the field, no map of ``(x, v)``: ``(x, log |det dx/dz|)``, see below
+flow_inverse(x)     ``(z, log |det dz/dx|)``
+log_prob(x)         ``log q(x)``, ``(chain,)``, normalised: for ``d phi`` of phi4, ``d theta`` of angles (a uniform q has
+                    ``-2 T X log 2 pi``), and Haar measure of volume 1 of SU(N); finite everywhere
+sample(n, seed)     ``(x, log q(x))`` of n independent fields; other seeds have others
+flow_with_weights(params, architecture, z, d)   the flow (its inverse for ``d = -1``) with these weights, for targets that load
+                    files: ``params`` has the keys of ``data/vectors/v1/flows``, ``architecture`` is the record of that name there
+prior_log_prob(z)   ``log r(z)`` of where the flow begins, normalised in the same way
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
@@ -78,6 +86,16 @@ of u1. Optional: ``improvement_ratio``, the claimed ratio of the standard deviat
 moves that leave f alone (``("translation", "parity")`` of phi4, which may add ``"reflection"`` and ``"exchange"``; of u1
 ``("gauge", "translation", "conjugation")``): a variate that has fewer is valid and says so. With a fitted variate, a target is
 judged on configurations of its own, which the fit has not seen. f depends on the configuration alone, and is finite in all.
+
+A flow of phi4, u1, schwinger, su2 or su3 offers any of ``flow_forward, flow_inverse, log_prob, sample, prior_log_prob``; one of
+them is enough. The logdet of SU(N) is that of Haar measure: of components along the generators, on either side. Its density
+need not be that of the theory, which is where it is used: what is judged is that ``log q`` is the density of the samples, and that
+it is normalised. Optional: ``flow_prior``, the name of r (``"normal"``, N(0, 1) on every site, of phi4; ``"uniform"`` of angles;
+``"haar"`` of all links; ``"pure_gauge"``, the theory without fermions at ``flow_prior_beta``); ``flow_symmetries``, the moves that
+commute with the map and leave q alone (``("translation", "parity", "reflection", "exchange")`` of phi4, ``("gauge", "translation",
+"conjugation")`` of links; none by default), translations by ``flow_period`` sites (1; or two numbers, for time and space);
+``flow_moves = "plaquettes"`` for a map that leaves links alone which are uniform anyway, but no plaquette; ``flow_updates = True``
+where an update (``step``, ``run``, which have no ``(x, v)``) is the Metropolis step with one proposal of ``sample``.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
@@ -108,16 +126,28 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .conversion import Misdeclared, TargetError, TargetFault, checked_array, converted, kind_of, transition_record
+from .calls import TRANSITION_FIELDS, Array, Calls, Field, PhasePoint
+from .conversion import Misdeclared, TargetError, TargetFault
 from .loading import accepts, made
 from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Phi4, Theory, flavours
 
-Array = NDArray[np.float64]
-Field = NDArray[Any]  # angles, or links as complex matrices
-PhasePoint = tuple[Field, Array]
+__all__ = [
+    "CAPABILITIES",
+    "DEADLINE",
+    "DIRECTION",
+    "FLIP",
+    "FLOW",
+    "INVOLUTION",
+    "REVERSALS",
+    "TRANSITION_FIELDS",
+    "Array",
+    "Field",
+]
+__all__ += ["PhasePoint", "Subject", "TargetError", "TargetFault"]
 
+# What makes a target one of flows: any of these.
+FLOW = ("flow_forward", "flow_inverse", "log_prob", "sample", "prior_log_prob", "flow_with_weights")
 CAPABILITIES = (
     "action",
     "force",
@@ -145,15 +175,15 @@ CAPABILITIES = (
     "determinant_estimate",
     "control_variate",
     "control_variate_field",
+    *FLOW,
 )
-TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
 # Seconds one call of a target may take before it is taken to hang.
 DEADLINE = 120.0
 
 
-class Subject:
+class Subject(Calls):
     """A target as the checks see it: every call gets copies, has a deadline, and returns checked float64 arrays."""
 
     def __init__(self, target: Any, *, deadline: float = DEADLINE, parameters: Mapping[str, Any] | None = None) -> None:
@@ -336,164 +366,3 @@ class Subject:
         """A declared number such as ``step_size``, or None."""
         value = getattr(self.target, name, None)
         return value if isinstance(value, int | float) else None
-
-    # --- the capabilities -------------------------------------------------------------------------------------------
-    def action(self, x: Field) -> Array:
-        return self._per_chain("action", x)
-
-    def force(self, x: Field) -> Array:
-        return checked_array("force", self._call("force", x), self._tangent(x))
-
-    def plaquette(self, x: Field) -> Array:
-        return self._per_chain("plaquette", x)
-
-    def charge(self, x: Field) -> Array:
-        return self._per_chain("charge", x)
-
-    def sine_charge(self, x: Field) -> Array:
-        return self._per_chain("sine_charge", x)
-
-    def wilson_loop(self, x: Field, extent_t: int, extent_x: int) -> Array:
-        return self._per_chain("wilson_loop", x, extent_t, extent_x)
-
-    def correlator(self, x: Field, t: int) -> Array:
-        return self._per_chain("correlator", x, t)
-
-    def field_moment(self, x: Field, k: int) -> Array:
-        return self._per_chain("field_moment", x, k)
-
-    def forward(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
-        return self._map("forward", z)
-
-    def inverse(self, z: PhasePoint) -> tuple[PhasePoint, Array]:
-        return self._map("inverse", z)
-
-    def map_with_weights(
-        self, params: Mapping[str, Array], architecture: Mapping[str, Any], z: PhasePoint, d: int
-    ) -> tuple[PhasePoint, Array]:
-        copies = {key: value.copy() for key, value in params.items()}
-        return self._map("map_with_weights", z, copies, copy.deepcopy(dict(architecture)), after=(d,))
-
-    def transition(
-        self, x: Field, v: Array, u: Array, d: Array | None = None, phi: Field | None = None
-    ) -> dict[str, Array]:
-        """The direction ``d`` is handed on to a target whose reversal asks for it (+1 where none is given), as ``phi`` is."""
-        noise: tuple[Any, ...] = (v, u)
-        if self.directed:
-            noise = (v, u, np.ones(len(x)) if d is None else d)
-        if self.pseudofermions:
-            noise = (v, u, self._phi if phi is None else phi)
-        result = self._call("transition", x, *noise)
-        return transition_record("transition", result, x, self._tangent(x), TRANSITION_FIELDS)
-
-    def transcript(self, x: Field, seed: int) -> dict[str, Array]:
-        fields = (*TRANSITION_FIELDS, "v", "u", *(("d",) if self.directed else ()))
-        result = self._call("transcript", x, seed)
-        record = transition_record("transcript", result, x, self._tangent(x), fields)
-        if self.pseudofermions:
-            if "phi" not in result:
-                raise TargetFault("transcript: got no phi, expected it where pseudofermions = True is declared")
-            shape = self.pseudofermion_shape(x)
-            record["phi"] = checked_array("transcript: phi", result["phi"], shape, dtype=np.complex128)
-        return record
-
-    def step(self, x: Field, seed: int) -> Array:
-        return checked_array("step", self._call("step", x, seed), x.shape, dtype=x.dtype)
-
-    def run(self, x: Field, n_steps: int, seed: int) -> tuple[Array, Any]:
-        """The configurations may have any number of steps: a check counts them."""
-        return self._configurations("run", x, x, n_steps, seed)
-
-    def resume(self, state: Any, n_steps: int, like: Array) -> tuple[Array, Any]:
-        """Configurations like this one."""
-        return self._configurations("resume", like, state, n_steps)
-
-    def integrated_autocorrelation_time(self, series: Array) -> float:
-        result = self._call("integrated_autocorrelation_time", series)
-        return float(checked_array("integrated_autocorrelation_time", result, ()))
-
-    def dirac_dense(self, x: Field) -> Field:
-        size = 2 * x[0, 0, :, :, 0].size if np.iscomplexobj(x) else 2 * x[0, 0].size
-        return self._complex("dirac_dense", (len(x), size, size), x)
-
-    def dirac_apply(self, x: Field, psi: Field) -> Field:
-        return self._complex("dirac_apply", psi.shape, x, psi)
-
-    def logdet_dirac(self, x: Field) -> Array:
-        return self._per_chain("logdet_dirac", x)
-
-    def pseudofermion_action(self, x: Field, phi: Field) -> Array:
-        return self._per_chain("pseudofermion_action", x, phi)
-
-    def pseudofermion_force(self, x: Field, phi: Field) -> Array:
-        result = self._call("pseudofermion_force", x, phi)
-        return checked_array("pseudofermion_force", result, self._tangent(x))
-
-    def pseudofermion_heat_bath(self, x: Field, seed: int) -> Field:
-        return self._complex("pseudofermion_heat_bath", self.pseudofermion_shape(x), x, seed)
-
-    def determinant_estimate(self, x: Field, n: int, seed: int) -> Array:
-        return checked_array("determinant_estimate", self._call("determinant_estimate", x, n, seed), (len(x), n))
-
-    def control_variate(self, x: Field) -> Array:
-        return self._per_chain("control_variate", x)
-
-    def control_variate_field(self, x: Field) -> Array:
-        return checked_array("control_variate_field", self._call("control_variate_field", x), x.shape)
-
-    # --- calling ----------------------------------------------------------------------------------------------------
-    def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
-        return checked_array(name, self._call(name, x, *args), (len(x),))
-
-    def _complex(self, name: str, shape: tuple[int, ...], *args: Any) -> Field:
-        return checked_array(name, self._call(name, *args), shape, dtype=np.complex128)
-
-    def _tangent(self, x: Field) -> tuple[int, ...]:
-        """The shape of forces and momenta of ``x``."""
-        return (*x.shape[:4], x.shape[-1] ** 2 - 1) if np.iscomplexobj(x) else x.shape
-
-    def _map(self, name: str, z: PhasePoint, *before: Any, after: tuple[Any, ...] = ()) -> tuple[PhasePoint, Array]:
-        result = self._call(name, *before, (z[0].copy(), z[1].copy()), *after)
-        try:
-            (x, v), logdet = result
-        except (TypeError, ValueError) as error:
-            raise TargetFault(f"{name}: got {kind_of(result)}, expected ((x, v), logdet)") from error
-        image = (
-            checked_array(f"{name}: x", x, z[0].shape, dtype=z[0].dtype),
-            checked_array(f"{name}: v", v, z[1].shape),
-        )
-        return image, checked_array(f"{name}: logdet", logdet, z[0].shape[:1])
-
-    def _configurations(self, name: str, like: Array, *args: Any) -> tuple[Array, Any]:
-        result = self._call(name, *args)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TargetFault(f"{name}: got {kind_of(result)}, expected (configurations, state)")
-        configurations = converted(name, result[0], like.dtype)
-        if configurations.shape[1:] != like.shape or configurations.ndim != like.ndim + 1:
-            expected = ", ".join(map(str, like.shape))
-            raise TargetFault(f"{name}: got configurations of shape {configurations.shape}, expected (n, {expected})")
-        return configurations, result[1]
-
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the target on copies of the arrays in a thread of its own, so that one that hangs can be left behind."""
-        if self._hung is not None:
-            raise TargetFault(f"not called: {self._hung} did not return before")
-        outcome: dict[str, Any] = {}
-
-        def call() -> None:
-            try:
-                copies = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args]
-                outcome["result"] = getattr(self.target, name)(*copies, **kwargs)
-            except BaseException as error:  # noqa: BLE001 (whatever a stranger raises is a finding, not our crash)
-                outcome["error"] = error
-
-        thread = threading.Thread(target=call, daemon=True)
-        thread.start()
-        thread.join(self.deadline)
-        if thread.is_alive():
-            self._hung = name
-            raise TargetFault(f"{name}: did not return within {self.deadline:g} s (--deadline)")
-        if "error" in outcome:
-            error = outcome["error"]
-            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}") from error
-        return outcome["result"]

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from . import measure
 from .contract import Subject, TargetFault
+from .flow_claims import lattice_theory
 from .hamiltonian import Hamiltonian
-from .theories import U1, Schwinger
+from .theories import U1, Phi4, Schwinger
+from .theories.density import Density, nearest
 
 Array = NDArray[np.float64]
 
@@ -150,6 +152,7 @@ class Evidence:
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng, self._theory = subject, rng, subject.theory
+        self._flows: FlowEvidence | None = None
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
@@ -159,6 +162,13 @@ class Evidence:
         if isinstance(self._theory, U1):
             shape = self._theory.shape
             self.sides = [side for side in (2, 3, 4) if side <= min(shape) and side**2 < self._theory.volume]
+
+    @property
+    def flows(self) -> FlowEvidence:
+        """The draws that the checks of flows share, from a stream of their own."""
+        if self._flows is None:
+            self._flows = FlowEvidence(self._subject, self._rng.spawn(1)[0])
+        return self._flows
 
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
@@ -214,6 +224,67 @@ class Evidence:
             defect,
             phases,
         )
+
+
+_LOOPS = ("time links", "space links", "Polyakov loops in time", "Polyakov loops in space")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Of n independent fields of one density: ``log q/p`` and bounded features ``(n, feature)``."""
+
+    log_ratio: Array
+    features: Array
+
+
+class FlowEvidence:
+    """Draws of either density, made when first asked for. The known density is that of the theory, or one near it."""
+
+    def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
+        self._subject, self._rng = subject, rng
+        self.density: Density = nearest(lattice_theory(subject))
+        self._known: list[Draws] = []
+        self._drawn: list[Draws] = []
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the features."""
+        named = [observable.name for observable in self.density.theory.observables]
+        if isinstance(self.density.theory, U1):
+            return [*named, "charge", *(f"<cos> of {loops}" for loops in _LOOPS)]
+        return [*named, "mean field"] if isinstance(self.density.theory, Phi4) else named
+
+    def known(self, n: int) -> Draws:
+        """n fields of the known density, with what `log_prob` says of them."""
+        while (missing := n - sum(len(part.log_ratio) for part in self._known)) > 0:
+            x = self.density.sample(self._rng, min(self._size, missing))
+            self._known.append(self._seen(x, self._subject.log_prob(x)))
+        return _joined(self._known, n)
+
+    def drawn(self, n: int) -> Draws:
+        """n samples of the flow, with what `sample` says of them."""
+        while (missing := n - sum(len(part.log_ratio) for part in self._drawn)) > 0:
+            self._drawn.append(self._seen(*self._subject.sample(min(self._size, missing), seed_from(self._rng))))
+        return _joined(self._drawn, n)
+
+    @property
+    def _size(self) -> int:
+        return batch_size(self.density.theory.volume)
+
+    def _seen(self, x: NDArray[Any], log_q: Array) -> Draws:
+        theory = self.density.theory
+        columns = [np.tanh((o.values(x) - o.mean) / o.std) for o in theory.observables]
+        if isinstance(theory, U1):
+            columns += [np.tanh(theory.charge(x)), *measure.mean_phases(x)]
+        if isinstance(theory, Phi4):
+            columns.append(np.tanh(x.mean(axis=(1, 2)) / theory.scale))
+        return Draws(log_q - self.density.log_prob(x), np.stack(columns, axis=1))
+
+
+def _joined(parts: list[Draws], n: int) -> Draws:
+    return Draws(
+        np.concatenate([part.log_ratio for part in parts])[:n], np.concatenate([part.features for part in parts])[:n]
+    )
 
 
 def schwinger_dyson_defect(x: Array, beta: float) -> Array:

@@ -184,6 +184,36 @@ def detectable_factor(r: Array, variance: Array, alpha: float) -> float:
     return next((float(e) for e in errors if seen(1 + e) and seen(1 - e)), 1.0)
 
 
+def above_one_wealth(log_r: Array, alpha: float) -> Wealth:
+    """Bet against ``E[r] <= 1`` for independent ``r = exp(log_r) >= 0``, whatever their tails: ``1 + lambda (r - 1)``."""
+    gains = _excess_gains(log_r)
+    paths = np.cumsum(gains, axis=0)
+    peak = paths.max(axis=1)
+    log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+
+
+def detectable_excess(log_r: Array, alpha: float) -> float:
+    """Smallest c for which `above_one_wealth` finds ``r exp(c)`` with probability `POWER`, for data that scatter like these."""
+    target, n = math.log(len(RATIO_BETS) / alpha), len(log_r)
+    log_r = log_r[:: max(1, n // 4000)]
+    log_r = log_r - float(np.log(np.mean(np.exp(np.minimum(log_r, LARGEST_LOG)))))
+    for shift in np.geomspace(1e-3, 30, 60):
+        gains = _excess_gains(log_r + shift)
+        mean, std = n * gains.mean(axis=0), math.sqrt(n) * gains.std(axis=0)
+        if np.max(mean - POWER_QUANTILE * std) >= target:
+            return float(shift)
+    return math.inf
+
+
+LARGEST_LOG = 600.0  # of a ratio: the rest would overflow
+
+
+def _excess_gains(log_r: Array) -> Array:
+    return np.asarray(np.log1p(np.outer(np.expm1(np.minimum(log_r, LARGEST_LOG)), RATIO_BETS)))
+
+
 # Bets on a value of unbounded size, in units of the bound on its root mean square.
 MOMENT_BETS = np.array([0.01, 0.03, 0.1, 0.3, 1.0])
 # By how much a measured second moment is raised to make a bound, see `trusted_kurtosis`.

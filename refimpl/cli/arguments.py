@@ -131,3 +131,12 @@ def new_folder(out: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise ValueError(f"--out: got {out!r}, expected a folder inside one that exists")
     return path
+
+
+def nothing_else(arguments: argparse.Namespace, expected: tuple[str, ...]) -> None:
+    """Refuse, with --resume, options of what was begun: `ValueError` unless only the ``expected`` ones are given."""
+    own = (*expected, "resume", "seed", "command")
+    used = [name for name, value in vars(arguments).items() if value is not None and name not in own]
+    if used:
+        option = used[0].replace("_", "-")
+        raise ValueError(f"--{option}: got it with --resume, expected only --out: the training goes on as it began")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import count, non_negative, positive
 
 if TYPE_CHECKING:
+    from refimpl.models import Flow
     from refimpl.theories import Theory
 
 KERNELS = {
@@ -22,31 +23,38 @@ KERNELS = {
     "orbit": "HMC and a flux drawn from pure gauge theory (C1) in turn",
     "independence": "HMC and an exact pure gauge configuration as proposal in turn",
     "pseudofermion": "HMC with pseudofermions, on nested time scales",
+    "flow": "the flow of --model as proposal",
+    "flow-hmc": "HMC of the field that the flow of --model maps to the physical one",
 }
-PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion")
+FLOWS = ("flow", "flow-hmc")
+PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion", *FLOWS)
 OF_THEORY = {
-    "u1": ("hmc", "l2hmc", "winding", "flux"),
-    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence"),
+    "u1": ("hmc", "l2hmc", "winding", "flux", *FLOWS),
+    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence", *FLOWS),
     "su2": SUN,
     "su3": SUN,
-    "phi4": ("hmc", "fourier", "l2hmc"),
+    "phi4": ("hmc", "fourier", "l2hmc", *FLOWS),
 }
+ALONE = ("l2hmc", "flow")  # without HMC, but for --cycle
+TRAINED = (*ALONE, "flow-hmc")  # with a model
 # Options that belong to one kernel, and those of its trajectories that all with HMC have.
 OF_KERNEL = {
-    "model": "l2hmc",
-    "cycle": "l2hmc",
-    "mass2": "fourier",
-    "stiffness": "fourier",
-    "proposal_beta": "independence",
-    "even_odd": "pseudofermion",
-    "mus": "pseudofermion",
-    "inner_steps": "pseudofermion",
+    "model": TRAINED,
+    "cycle": ALONE,
+    "mass2": ("fourier",),
+    "stiffness": ("fourier",),
+    "proposal_beta": ("independence",),
+    "even_odd": ("pseudofermion",),
+    "mus": ("pseudofermion",),
+    "inner_steps": ("pseudofermion",),
 }
 HMC_OPTIONS = ("integrator", "step_size", "steps")
 OPTIONS = ("kernel", *OF_KERNEL, *HMC_OPTIONS)
 HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 # At 0.2 the zero mode of phi^4 at m2 = 0.1, lam = 24 turns by almost pi in a trajectory, and keeps its size.
 STEP_SIZES = {"phi4": 0.15}
+# Forces through splines and nets with kinks vary over small distances.
+FLOW_STEP_SIZE = 0.05
 GAUGE_STEPS = 4  # of the gauge action in a step of the pseudofermions, whose force is smaller and costs far more
 
 
@@ -55,11 +63,14 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
     kernels = OF_THEORY.get(theory, PLAIN)
     listed = "; ".join(f"{name}: {KERNELS[name]}" for name in kernels)
     parser.add_argument("--kernel", choices=list(kernels), help=f"default hmc; {listed}")
-    if "l2hmc" in kernels:
-        parser.add_argument("--model", metavar="DIR", help="folder made by `refimpl train l2hmc`")
-        parser.add_argument("--cycle", type=count, metavar="N", help="with l2hmc: N HMC updates before each of its own")
+    if trained := [name for name in TRAINED if name in kernels]:
+        made = " or ".join(f"`refimpl train {name}`" for name in ("l2hmc", "flow") if name in trained)
+        parser.add_argument("--model", metavar="DIR", help=f"folder made by {made}")
+        text = f"with {' or '.join(name for name in ALONE if name in kernels)}: N HMC updates before each of its own"
+        parser.add_argument("--cycle", type=count, metavar="N", help=text)
     parser.add_argument("--integrator", choices=["leapfrog", "omelyan"], help="of HMC (default leapfrog)")
-    parser.add_argument("--step-size", type=positive, help=f"of HMC (default {STEP_SIZES.get(theory, 0.2)})")
+    own_size = f"; {FLOW_STEP_SIZE} with flow-hmc" if "flow-hmc" in kernels else ""
+    parser.add_argument("--step-size", type=positive, help=f"of HMC (default {STEP_SIZES.get(theory, 0.2)}{own_size})")
     parser.add_argument("--steps", type=count, help="integrator steps of HMC (default 10)")
     if "fourier" in kernels:
         own = parser.add_argument_group("fourier", "momenta have the covariance stiffness k^2 + mass2")
@@ -88,15 +99,18 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
     own["kernel"] = name = own["kernel"] or "hmc"
     if own["model"] is not None:
         own["model"] = os.path.abspath(own["model"])
-    if name == "l2hmc" and own["model"] is None:
-        raise ValueError("--model: got nothing, expected the folder of a model for --kernel l2hmc")
-    for option, kernel in OF_KERNEL.items():
-        if name != kernel and own[option] is not None:
+    if name in TRAINED and own["model"] is None:
+        raise ValueError(f"--model: got nothing, expected the folder of a model for --kernel {name}")
+    for option, kernels in OF_KERNEL.items():
+        if name not in kernels and own[option] is not None:
             raise ValueError(
-                f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with {kernel} only"
+                f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with "
+                f"{' or '.join(kernels)} only"
             )
-    hmc = name != "l2hmc" or own["cycle"] is not None
+    hmc = name not in ALONE or own["cycle"] is not None
     defaults = HMC_DEFAULTS | ({"step_size": STEP_SIZES[theory.name]} if theory.name in STEP_SIZES else {})
+    if name == "flow-hmc":
+        defaults["step_size"] = FLOW_STEP_SIZE
     for option, default in defaults.items():
         if not hmc and own[option] is not None:
             raise ValueError(f"--{option.replace('_', '-')}: got it without HMC, expected --cycle N with it")
@@ -147,8 +161,8 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
     from refimpl.kernels import Cycle, FluxHeatBath, IndependenceMetropolis, Kernel, OrbitMetropolis, PureGauge, Winding
 
     name, action = configuration["kernel"], theory.action
-    hmc: list[Kernel] = [trajectories_from(configuration, theory)] if "step_size" in configuration else []
-    if name in ("hmc", "fourier", "pseudofermion"):
+    hmc: list[Kernel] = [trajectories_from(configuration, theory, folder)] if "step_size" in configuration else []
+    if name in ("hmc", "fourier", "pseudofermion", "flow-hmc"):
         return hmc[0]
     if name == "winding":
         return Cycle([*hmc, Winding(action)])
@@ -159,31 +173,54 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
     if name == "independence":
         proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
         return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
-    from refimpl.kernels.l2hmc import L2HMC
-    from refimpl.training import load_model
-
-    model, _, _ = load_model(folder, theory)
-    trained_for = dict(load_model(folder)[1].parameters)
-    if trained_for != dict(theory.parameters):
-        print(f"refimpl: the model was trained at {trained_for}: exact here too, but less efficient", file=sys.stderr)
-    kernel = L2HMC(model)
+    kernel = _trained(name, theory, folder)
     return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
 
 
-def trajectories_from(configuration: dict[str, Any], theory: Theory) -> Any:
-    """The HMC of a kernel."""
-    from refimpl.kernels import HMC, FourierHMC
+def _trained(name: str, theory: Theory, folder: Path) -> Any:
+    """The kernel of a model in a folder."""
+    from refimpl.kernels import IndependenceMetropolis
+    from refimpl.kernels.l2hmc import L2HMC
+    from refimpl.training import load_model
+
+    if name == "flow":
+        return IndependenceMetropolis(theory.action, _flow(theory, folder))
+    _tell_other(load_model(folder)[1], theory)
+    return L2HMC(load_model(folder, theory)[0])
+
+
+def _flow(theory: Theory, folder: Path) -> Flow:
+    from refimpl.training import load_flow
+
+    flow, trained, _ = load_flow(folder, theory)
+    _tell_other(trained, theory)
+    return flow
+
+
+def _tell_other(trained: Theory, theory: Theory) -> None:
+    """Say so where a model is used at other parameters than it was trained at."""
+    if dict(trained.parameters) != dict(theory.parameters):
+        own = dict(trained.parameters)
+        print(f"refimpl: the model was trained at {own}: exact here too, but less efficient", file=sys.stderr)
+
+
+def trajectories_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
+    """The HMC of a kernel, with the flow in a folder where it has one."""
+    from refimpl.kernels import HMC, FieldTransformationHMC, FourierHMC
     from refimpl.maps import INTEGRATORS
 
-    if configuration["kernel"] == "pseudofermion":
+    name = configuration["kernel"]
+    if name == "pseudofermion":
         return _nested(configuration, theory)
-    integrator = INTEGRATORS[configuration["integrator"]]
-    if configuration["kernel"] == "fourier":
+    integrator, action = INTEGRATORS[configuration["integrator"]], theory.action
+    step_size, steps = configuration["step_size"], configuration["steps"]
+    if name == "fourier":
         own = {name: configuration[name] for name in ("mass2", "stiffness")}
-        return FourierHMC(
-            theory.action, configuration["step_size"], configuration["steps"], integrator=integrator, **own
-        )
-    return HMC(theory.action, configuration["step_size"], configuration["steps"], integrator)
+        return FourierHMC(action, step_size, steps, integrator=integrator, **own)
+    if name == "flow-hmc":
+        layers: Any = _flow(theory, folder).map
+        return FieldTransformationHMC(action, layers, step_size, steps, integrator)
+    return HMC(action, step_size, steps, integrator)
 
 
 def _nested(configuration: dict[str, Any], theory: Theory) -> Any:

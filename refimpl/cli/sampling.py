@@ -180,7 +180,12 @@ def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
     seed, start = arguments.seed or 0, configuration["start"]
     n_chains = TUNING_CHAINS_WITH_FERMIONS if theory.parameters.get("kappa") else TUNING_CHAINS
     tuned = tune(
-        [trajectories_from(configuration | {"step_size": 0.1, "steps": n}, theory) for n in TUNING_STEPS],
+        [
+            trajectories_from(
+                configuration | {"step_size": 0.1, "steps": n}, theory, Path(configuration.get("model", ""))
+            )
+            for n in TUNING_STEPS
+        ],
         _start(start, theory)(np.random.default_rng([seed, 2]), n_chains),
         np.random.SeedSequence([seed, 3]),
         largest_tau({name: theory.observables[name] for name in names}),

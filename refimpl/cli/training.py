@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, counts, new_folder, non_negative, positive, seed
+from . import flows
+from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, seed
 from .theories import SMOOTH, THEORIES, parameter_options, theory_from
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 # Of refimpl.reproduce, which takes long to import: for the help.
 EXPERIMENTS = (
     "gmm", "freezing", "length", "trajectory", "net-weights", "reversibility", "tunnelling", "step-size", "transfer", "plaquette",
-    "pion-mass", "schwinger-topology", "condition-numbers",
+    "pion-mass", "schwinger-topology", "condition-numbers", "notebook",
 )  # fmt: skip
+LONG = ("notebook",)
 PAPERS = {"bedaque2023": ("fig1", "fig2", "fig3", "table2")}
 
 
@@ -85,6 +87,8 @@ def add(commands: Any) -> None:
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: 7 of 10 steps)")
     recipe.add_argument("--anneal-kind", choices=["gamma", "temperature"], help="linear in the factor or its inverse")
 
+    flows.add(models)
+
     text = "repeat an experiment of the papers; without NAME, the list of experiments"
     reproduce = command(commands, "reproduce", _reproduce, text)
     of_papers = "; ".join(f"{', '.join(names)} of {paper}" for paper, names in PAPERS.items())
@@ -97,7 +101,9 @@ def add(commands: Any) -> None:
     effort = reproduce.add_mutually_exclusive_group()
     effort.add_argument("--quick", action="store_true", help="seconds instead of minutes: shows that it runs")
     effort.add_argument(
-        "--full", action="store_true", help="with --paper: the numbers of the paper, which may take hours"
+        "--full",
+        action="store_true",
+        help=f"with --paper, or of {', '.join(LONG)}: the numbers of the paper, which may take hours",
     )
 
 
@@ -106,12 +112,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     out = Path(arguments.out)
     if arguments.resume:
-        used = [
-            n for n, v in vars(arguments).items() if v is not None and n not in ("out", "resume", "seed", "command")
-        ]
-        if used:
-            option = used[0].replace("_", "-")
-            raise ValueError(f"--{option}: got it with --resume, expected only --out: the training goes on as it began")
+        nothing_else(arguments, ("out",))
         model, theory, record = training.load_model(out)
         recipe = training.recipe_from(record)
         checkpoint = training.load_checkpoint(out)
@@ -168,8 +169,10 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         for name, text in lines.items():
             print(f"{name:<{width}}{text}")
         return 0
-    if arguments.full and paper is None:
-        raise ValueError("--full: got it without --paper, expected the figure or table of a paper")
+    if arguments.full and paper is None and arguments.name not in reproduce.LONG:
+        raise ValueError(
+            f"--full: got it without --paper, expected the figure or table of a paper, or {', '.join(LONG)}"
+        )
     experiments = reproduce.EXPERIMENTS if paper is None else reproduce.PAPERS[paper]
     if arguments.name not in experiments:
         others = [of for of, names in reproduce.PAPERS.items() if paper is None and arguments.name in names]

@@ -3,8 +3,8 @@
 `Group` is what they share; ``U1()`` and ``SUN(n)`` are the groups.
 """
 
-from .angles import SINCOS_SWITCH, TWO_PI, sincos, wrap
+from .angles import SINCOS_SWITCH, TWO_PI, fold, sincos, wrap
 from .base import U1, Group, drift, representative
 from .sun import SUN
 
-__all__ = ["SINCOS_SWITCH", "SUN", "TWO_PI", "U1", "Group", "drift", "representative", "sincos", "wrap"]
+__all__ = ["SINCOS_SWITCH", "SUN", "TWO_PI", "U1", "Group", "drift", "fold", "representative", "sincos", "wrap"]

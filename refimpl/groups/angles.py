@@ -1,4 +1,4 @@
-"""The group U(1) as angles: wrapping to [-pi, pi), and sine and cosine at SIMD speed."""
+"""The group U(1) as angles: wrapping to [-pi, pi) or [0, 2 pi), and sine and cosine at SIMD speed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def wrap(theta: Array) -> Array:
     np.maximum(wrapped, -np.pi, out=wrapped)
     wrapped[wrapped >= np.pi] = -np.pi
     return wrapped
+
+
+def fold(theta: Array) -> Array:
+    """The representative of an angle in [0, 2 pi): what rounds to 2 pi (a small negative angle does) goes to 0."""
+    folded: Array = np.asarray(np.remainder(theta, TWO_PI))
+    folded[folded >= TWO_PI] = 0.0
+    return folded
 
 
 def sincos(x: Array, method: str = "auto") -> tuple[Array, Array]:

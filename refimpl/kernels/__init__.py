@@ -1,6 +1,7 @@
 """Markov kernels: ``init(x) -> State``, ``step(rngs, state) -> (State, Info)``."""
 
 from .cycle import Cycle, Kernel
+from .field_transformation import FieldTransformationHMC
 from .fourier import FourierHMC
 from .hmc import HMC
 from .independence import IndependenceMetropolis, Proposal, PureGauge, matched_beta
@@ -12,6 +13,7 @@ from .topology import FluxHeatBath, Winding, wind
 __all__ = [
     "HMC",
     "Cycle",
+    "FieldTransformationHMC",
     "FluxHeatBath",
     "FourierHMC",
     "IndependenceMetropolis",

@@ -1,5 +1,6 @@
-"""Maps ``forward(z) -> (z', logdet)`` with exact inverses: symplectic integrators, and the generalized leapfrog."""
+"""Maps ``forward(z) -> (z', logdet)`` with exact inverses: integrators, the generalized leapfrog, and layers of flows."""
 
+from .base import Chain, Inverse, Layer, Map
 from .md import (
     INTEGRATORS,
     LEAPFROG,
@@ -16,7 +17,11 @@ __all__ = [
     "LEAPFROG",
     "OMELYAN",
     "OMELYAN_LAMBDA",
+    "Chain",
     "Integrator",
+    "Inverse",
+    "Layer",
+    "Map",
     "MolecularDynamics",
     "PhasePoint",
     "trajectory",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import dense, formulas, local
+from . import dense, local
 from .compression import compress, explained_variance
 from .files import load, save
 from .net import KINDS, Net, Outputs, Params, checked_inputs, init
@@ -87,6 +87,8 @@ def pullback(net: Net, params: Mapping[str, Array], cache: Any, cotangents: Outp
 
 def definition(net: Net, params: Mapping[str, Any], inputs: Mapping[str, Any], time: Any) -> Outputs:
     """`apply` without the cache as written on paper, traceable by autograd; statistics count as constants."""
+    from . import formulas  # loads autograd
+
     return formulas.outputs(net, params, inputs, time)
 
 

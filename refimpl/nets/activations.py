@@ -55,7 +55,10 @@ def _relu_slope(y: Array, kept: Array | None) -> Array:
 
 
 def _leaky_relu_slope(y: Array, kept: Array | None) -> Array:
-    return _relu_slope(y, kept) * (1 - LEAK) + LEAK
+    slope = _relu_slope(y, kept)
+    slope *= 1 - LEAK
+    slope += LEAK
+    return slope
 
 
 def _tanh_slope(y: Array, kept: Array | None) -> Array:

@@ -65,6 +65,9 @@ def load(
     except Exception as error:  # a damaged archive makes zipfile and NumPy raise all sorts of things
         what = str(error) if isinstance(error, OSError) else "not such an archive, or a damaged one"
         raise ValueError(f"{path}: got a file that cannot be read ({what}), expected an .npz of parameters") from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives the bytes of members that are no arrays
+            raise ValueError(f"{path}: key {key!r}: got {len(array)} bytes, expected an array")
     header = _header(path, arrays.pop(HEADER, None))
     _check(path, arrays, {key: tuple(shape) for key, shape in header["shapes"].items()}, "its header")
     if shapes is not None:

@@ -2,9 +2,9 @@
 
 Each is ``run(seed=0, out=None, progress=False, effort="full") -> Table``; with ``out`` the table is saved there as
 ``NAME.json`` and ``NAME.txt`` and, with matplotlib, the figure as ``NAME.png``. ``effort="quick"`` takes seconds and shows
-that an experiment runs, not what it finds. Those of `PAPERS`, named as in their paper, have a third: ``"paper"``, with the numbers
-of the paper, which may take hours. Foreman 2020 are the L2HMC notes, Foreman 2021 is LeapfrogLayers, Abbott 2022 the flows,
-Bedaque 2023 the control variates.
+that an experiment runs, not what it finds. Those of `PAPERS`, named as in their paper, and of `LONG` have a third: ``"paper"``,
+with the numbers of the paper, or as long, which may take hours. Foreman 2020 are the L2HMC notes, Foreman 2021 is
+LeapfrogLayers, Abbott 2022 the flows, Bedaque 2023 the control variates.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from . import (
     condition_numbers,
     freezing,
     gmm,
+    notebook,
     pion_mass,
     schwinger_topology,
     trajectory,
@@ -43,7 +44,11 @@ EXPERIMENTS: dict[str, Callable[..., Table]] = {
     "pion-mass": pion_mass.run,
     "schwinger-topology": schwinger_topology.run,
     "condition-numbers": condition_numbers.run,
+    "notebook": notebook.run,
 }
+
+# Experiments that have the effort "paper" too.
+LONG = ("notebook",)
 
 DESCRIPTIONS: dict[str, str] = {
     "gmm": "two Gaussians that HMC cannot connect: annealed, un-annealed, in a cycle (2020, Figs. 5, 6)",
@@ -59,6 +64,7 @@ DESCRIPTIONS: dict[str, str] = {
     "plaquette": "plaquette and susceptibility of trained samplers against exact values",
     "schwinger-topology": "charge with two flavours: HMC, winding and orbit moves, independence Metropolis",
     "condition-numbers": "of D D^dag: plain, even-odd, Hasenbusch; Schwinger and SU(3) (Abbott 2022, sec. IV.A.2)",
+    "notebook": "the tutorial on flows, arXiv:2101.08176: phi^4 and U(1), its recipe and ours, against exact values and HMC",
 }
 
 

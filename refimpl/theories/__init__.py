@@ -8,6 +8,7 @@ from typing import Any
 from .base import Squared, Theory
 from .gauge import schwinger, su2, su3, u1
 from .matching import pure_gauge_beta
+from .partition import log_partition
 from .plain import Coordinate, Nearest, gaussian, gmm, o2
 from .scalars import Correlator, phi4
 
@@ -20,6 +21,7 @@ __all__ = [
     "by_name",
     "gaussian",
     "gmm",
+    "log_partition",
     "o2",
     "phi4",
     "pure_gauge_beta",

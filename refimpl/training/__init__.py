@@ -1,6 +1,10 @@
-"""Training of the generalized leapfrog: losses, optimiser, annealing, and fits that resume bit for bit."""
+"""Training of the generalized leapfrog and of flows: losses, optimiser, annealing, and fits that resume bit for bit."""
 
 from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from .evaluation import Evaluation, evaluate
+from .flow import FlowCheckpoint, FlowRecipe, fit_flow, flow_recipe_from, reverse_kl, start_flow
+from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_checkpoint
+from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
@@ -15,7 +19,11 @@ __all__ = [
     "Annealing",
     "Checkpoint",
     "Decline",
+    "Evaluation",
     "FitError",
+    "FlowCheckpoint",
+    "FlowPlan",
+    "FlowRecipe",
     "Neural",
     "PlaquetteNet",
     "Rate",
@@ -23,13 +31,23 @@ __all__ = [
     "Term",
     "Trained",
     "TrainingError",
+    "evaluate",
     "fit",
+    "fit_flow",
+    "flow_plan",
+    "flow_recipe_from",
     "load_checkpoint",
+    "load_flow",
+    "load_flow_checkpoint",
     "load_model",
     "loss_and_gradient",
     "recipe_from",
+    "reverse_kl",
     "save_checkpoint",
+    "save_flow",
+    "save_flow_checkpoint",
     "save_model",
     "start",
+    "start_flow",
     "transferred",
 ]

@@ -10,6 +10,7 @@ import importlib.util
 
 from .chains import chains_recording, chains_workers
 from .fermions import dirac
+from .flow import flow_sample, flow_train
 from .l2hmc import l2hmc_sample, l2hmc_train
 from .matrices import su3
 from .phi4 import phi4_hmc
@@ -22,6 +23,10 @@ __all__ = ["ITEMS", "PEERS", "Item", "Timing", "missing_peers", "run", "selected
 _L2HMC_CASES = {
     f"{kind}, {chains} chains": (kind, chains)
     for kind, chains in (("dense", 128), ("conv", 64), ("scalars", 64), ("scalars", 256))
+}
+
+_FLOW_CASES = {
+    f"{kind}, {batch} fields": (kind, batch) for kind in ("affine", "projections", "splines") for batch in (64,)
 }
 
 _CHAINS_CASES = {"8x8, 256 chains": (256, 8, 1000), "16x16, 64 chains": (64, 16, 1000)}
@@ -71,6 +76,8 @@ ITEMS: dict[str, Item] = {
             for layers, neurons, n_t, n_x in ((5, 4, 20, 20), (0, 1, 20, 20), (1, 16, 40, 10), (5, 32, 40, 40))
         },
     ),
+    "flow-sample": Item(flow_sample, _FLOW_CASES),
+    "flow-train": Item(flow_train, _FLOW_CASES),
     "chains-workers": Item(chains_workers, _CHAINS_CASES, parallel=True),
     "chains-recording": Item(chains_recording, _CHAINS_CASES),
 }

@@ -10,11 +10,24 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..contract import DIRECTION, INVOLUTION, REVERSALS, Subject
+from ..contract import DIRECTION, FLOW, INVOLUTION, REVERSALS, Subject
 from ..evidence import Trial
 from ..theories import THEORIES
 from ..verdict import Verdict
-from . import driver, estimates, exact_start, fermions, maps, pseudofermions, scalars, static, transcript, variates
+from . import (
+    driver,
+    estimates,
+    exact_start,
+    fermions,
+    flow_weights,
+    flows,
+    maps,
+    pseudofermions,
+    scalars,
+    static,
+    transcript,
+    variates,
+)
 
 _EVERY = tuple(THEORIES)
 _U1 = ("u1",)
@@ -32,8 +45,8 @@ _OTHERS = ("o2", "gaussian", "gmm", "schwinger", *_MATRICES, *_PHI4)
 class Check:
     """A check function, the capabilities it needs (each entry: any one of the alternatives), whether it spends alpha, the
     theories and reversals it belongs to, whether only to theories with fermions, and whether to targets whose update draws
-    pseudofermions: True only to those, False not to those, None to all; the one capability without which a target is of another
-    kind, to which the check does not belong; and what meeting its needs would buy, for a target that does not."""
+    pseudofermions: True only to those, False not to those, None to all; the capabilities without any of which a target is of
+    another kind, to which the check does not belong; and what meeting its needs would buy, for a target that does not."""
 
     function: Callable[..., Verdict]
     needs: tuple[tuple[str, ...], ...]
@@ -42,7 +55,7 @@ class Check:
     reversals: tuple[str, ...] = REVERSALS
     fermions: bool = False
     pseudofermions: bool | None = None
-    offering: str | None = None
+    offering: tuple[str, ...] = ()
     worth: Callable[[Trial], str] | None = None
 
     @property
@@ -61,7 +74,7 @@ class Check:
         """Whether the check belongs to the theory, and to how the proposal is reversed; what does not is not counted."""
         if self.fermions and subject.flavours is None:
             return False
-        if self.offering is not None and not subject.has(self.offering):
+        if self.offering and not any(subject.has(name) for name in self.offering):
             return False
         if self.pseudofermions is not None and self.pseudofermions != subject.pseudofermions:
             return False
@@ -92,7 +105,22 @@ def _variate_check(
     worth: Callable[[Trial], str] | None = None,
 ) -> Check:
     needs = tuple((name,) for name in ("control_variate", *besides))
-    return Check(function, needs, statistical, ("u1", *_PHI4), offering="control_variate", worth=worth)
+    return Check(function, needs, statistical, ("u1", *_PHI4), offering=("control_variate",), worth=worth)
+
+
+_BOTH_WAYS = (("flow_forward",), ("flow_inverse",))
+_ANY_WAY = (("flow_forward", "flow_inverse"),)
+_DENSITIES = ("log_prob", "sample")
+_FLOWING = (*_GAUGE, *_PHI4)
+
+
+def _flow_check(
+    function: Callable[..., Verdict],
+    *needs: tuple[str, ...],
+    statistical: bool = False,
+    theories: tuple[str, ...] = _FLOWING,
+) -> Check:
+    return Check(function, needs, statistical, theories, offering=FLOW)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -134,6 +162,23 @@ CHECKS: tuple[Check, ...] = (
     _variate_check(variates.batch),
     _variate_check(variates.mean_zero, statistical=True),
     _variate_check(variates.improvement, statistical=True),
+    _flow_check(flows.round_trip, *_BOTH_WAYS),
+    _flow_check(flows.logdet_antisymmetry, *_BOTH_WAYS),
+    _flow_check(flows.jacobian, *_ANY_WAY),
+    _flow_check(flows.moves_every_link, *_ANY_WAY),
+    _flow_check(flows.stays_in_group, ("flow_forward", "flow_inverse", "sample"), theories=_MATRICES),
+    _flow_check(flows.periodicity, ("flow_forward", "flow_inverse", "log_prob"), theories=_ABELIAN),
+    _flow_check(flows.equivariance, ("flow_forward", "flow_inverse", "log_prob")),
+    _flow_check(flows.batch, ("flow_forward", "flow_inverse", "log_prob")),
+    _flow_check(flows.prior, ("prior_log_prob",)),
+    _flow_check(flows.density, _DENSITIES, *_ANY_WAY),
+    _flow_check(flows.sample_log_prob, ("sample",), ("log_prob",)),
+    _flow_check(flows.samples, ("sample",)),
+    _flow_check(flows.golden, ("flow_with_weights",), theories=("u1", *_PHI4)),
+    _flow_check(flow_weights.partition, ("sample",), statistical=True),
+    _flow_check(flow_weights.normalised, ("log_prob",), statistical=True),
+    _flow_check(flow_weights.exchange, ("sample",), ("log_prob",), statistical=True),
+    _flow_check(flow_weights.acceptance, ("sample",), ("log_prob",), _UPDATE, statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,), pseudofermions=False),
     Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),

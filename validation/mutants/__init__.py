@@ -15,19 +15,20 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Effort, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import fermions, l2hmc, matrices, scalars, toys, u1, u1_updates, variates, weights
+from . import fermions, flows, l2hmc, matrices, scalars, toys, u1, u1_updates, variates, weights
 from .clay import Clay
+from .flow_clay import FlowClay
 from .l2hmc_clay import L2HMC
 from .toy_clay import Toy
 from .variate_clay import Variate
 
-Mutant = type[Clay] | type[L2HMC] | type[Toy] | type[Variate]
+Mutant = type[Clay] | type[FlowClay] | type[L2HMC] | type[Toy] | type[Variate]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices, scalars, variates)
+    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices, scalars, variates, flows)
     for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, Clay | L2HMC | Toy | Variate) and value.killed_by
+    if isinstance(value, type) and issubclass(value, Clay | FlowClay | L2HMC | Toy | Variate) and value.killed_by
 )
 BY_NAME: dict[str, Mutant] = {mutant.__name__: mutant for mutant in MUTANTS}
 

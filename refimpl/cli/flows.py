@@ -1,0 +1,171 @@
+"""The command ``train flow``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import command, count, counts, new_folder, nothing_else, positive, seed
+from .theories import parameter_options, theory_from
+
+if TYPE_CHECKING:
+    from refimpl.theories import Theory
+    from refimpl.training import FlowCheckpoint, FlowPlan
+
+FLOW_THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
+SAMPLES = 4096
+
+
+def add(models: Any) -> None:
+    """Add ``flow`` to the models that can be trained."""
+    train = command(
+        models,
+        "flow",
+        _train,
+        "train a normalizing flow; the folder then holds weights.npz (the averaged parameters) and checkpoint.npz",
+        "Without options a flow that is known to work is trained. phi4: affine couplings from normal numbers; u1: plaquette "
+        "couplings from uniform links; schwinger: these and holonomy layers, from exact pure gauge configurations; su2, su3: "
+        "spectral couplings from Haar matrices. The lattice must suit the masks: extents even for phi4, multiples of 4 for links. "
+        "The loss is mean (log q + S), at least -log Z. Interrupted? `refimpl train flow --resume "
+        "--out DIR` goes on, bit for bit. `refimpl sample THEORY --kernel flow --model DIR` draws exactly with the flow.",
+    )
+    train.add_argument(
+        "--theory", choices=list(FLOW_THEORIES), help="the target distribution (needed without --resume)"
+    )
+    parameter_options(train, *FLOW_THEORIES)
+    train.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist yet")
+    train.add_argument("--resume", action="store_true", help="go on with the training in DIR, under the options it has")
+    train.add_argument("--seed", type=seed, default=0, help="of weights and batches (default 0)")
+    train.add_argument("--samples", type=count, metavar="N", help=f"draws of the evaluation (default {SAMPLES})")
+
+    model = train.add_argument_group("model")
+    model.add_argument("--layers", type=count, help="coupling layers")
+    model.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of the convolutions, such as 8,8")
+    text = "uniform, or gauge:BETA for exact pure gauge configurations (links; phi4 begins with normal numbers)"
+    model.add_argument("--base", metavar="BASE", help=text)
+    model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
+    model.add_argument("--bins", type=count, help="of the splines of gauge theories (default 8)")
+    text = "whether layers are odd functions of the field (phi4; default yes)"
+    model.add_argument("--odd", action=argparse.BooleanOptionalAction, default=None, help=text)
+    text = "two holonomy layers in front of every N couplings and at the end (u1, schwinger; 0: none)"
+    model.add_argument("--holonomies", type=seed, metavar="N", help=text)
+
+    recipe = train.add_argument_group("recipe")
+    recipe.add_argument("--steps", type=count, help="training steps")
+    recipe.add_argument("--batch", type=count, help="fields in a step")
+    recipe.add_argument("--rate", type=positive, help="learning rate of Adam")
+    kinds = ["constant", "exponential", "staircase", "cosine"]
+    recipe.add_argument("--schedule", choices=kinds, help="of the rate (default cosine, to zero)")
+    recipe.add_argument("--decay", type=positive, help="factor of a staircase or exponential decay, such as 0.5")
+    recipe.add_argument("--rate-every", type=count, help="steps of a staircase or exponential decay")
+    recipe.add_argument("--warm-up", type=seed, metavar="N", help="first steps, in which the rate grows (default 0)")
+    recipe.add_argument("--weight-decay", type=float, metavar="W", help="of AdamW (default 0)")
+    recipe.add_argument("--epsilon", type=positive, help="of Adam (default 1e-8)")
+    recipe.add_argument("--clip", type=positive, help="largest norm of a gradient (default 10)")
+    recipe.add_argument(
+        "--average", type=float, metavar="A", help="decay of the average of weights (default 0.99; phi4: 0.98)"
+    )
+    recipe.add_argument("--anneal", type=positive, metavar="FACTOR", help="factor on the action at the start")
+    recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: half of them)")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from refimpl import training
+
+    out = Path(arguments.out)
+    if arguments.resume:
+        nothing_else(arguments, ("out", "samples"))
+        flow, theory, recipe = training.load_flow(out)
+        checkpoint = training.load_flow_checkpoint(out)
+    else:
+        new_folder(arguments.out)
+        if arguments.theory is None:
+            raise ValueError(f"--theory: got nothing, expected one of {', '.join(FLOW_THEORIES)}")
+        theory = theory_from(arguments, arguments.theory)
+        plan = _plan(arguments, theory)
+        flow, recipe = plan.flow(theory), plan.recipe
+        checkpoint = training.start_flow(flow, recipe)
+        out.mkdir()
+
+    def save(state: FlowCheckpoint) -> None:
+        training.save_flow(out, state.flow(flow), theory, recipe)
+        training.save_flow_checkpoint(out, state)
+
+    save(checkpoint)
+    try:
+        done = training.fit_flow(theory, flow, recipe, checkpoint, save=save, progress=True)
+    except training.TrainingError as error:
+        print(f"refimpl: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"refimpl: interrupted; refimpl train flow --resume --out {out} goes on", file=sys.stderr)
+        return 130
+    save(done)
+    print(_summary(arguments, theory, done, flow, recipe.batch))
+    return 0
+
+
+def _summary(arguments: argparse.Namespace, theory: Theory, done: FlowCheckpoint, flow: Any, batch: int) -> str:
+    """The last steps, and the flow of the averaged weights against its theory."""
+    import numpy as np
+
+    from refimpl import training
+
+    last = done.history[-50:]
+    loss, _, ess, _ = last.mean(axis=0)
+    head = f"{done.step} steps; of the last {len(last)}: loss {loss:.6g}, ESS/n {ess:.3f} of n = {batch}; in {arguments.out}"
+    rng = np.random.default_rng([arguments.seed, 2])
+    samples = arguments.samples or SAMPLES
+    return f"{head}\n{training.evaluate(done.flow(flow), theory, rng, samples, progress=True)}"
+
+
+def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
+    """The plan that is known to work for this theory, with what the command line changes."""
+    from refimpl.training import Annealing, flow_plan
+
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+
+    def changed(record: Any, **names: str) -> Any:
+        """The dataclass with the options that were given, by the names of its fields."""
+        return replace(record, **{field: given[option] for field, option in names.items() if option in given})
+
+    for option, theories in (("pattern", FLOW_THEORIES[1:]), ("bins", FLOW_THEORIES[1:]), ("base", FLOW_THEORIES[1:]),
+                             ("holonomies", ("u1", "schwinger")), ("odd", ("phi4",))):  # fmt: skip
+        if option in given and theory.name not in theories:
+            raise ValueError(
+                f"--{option}: got {given[option]!r} for {theory.name}, expected it with {', '.join(theories)}"
+            )
+    plan = flow_plan(theory, given.get("steps"))
+    rate = changed(
+        plan.recipe.rate, initial="rate", schedule="schedule", decay="decay", every="rate_every", warm_up="warm_up"
+    )
+    recipe = changed(
+        replace(plan.recipe, rate=rate),
+        batch="batch", clip="clip", average="average", weight_decay="weight_decay", epsilon="epsilon", seed="seed",
+    )  # fmt: skip
+    if "anneal" in given:
+        usual = Annealing(given["anneal"], max(1, recipe.steps // 2), "gamma")
+        recipe = replace(recipe, annealing=changed(usual, steps="anneal_steps"))
+    elif "anneal_steps" in given:
+        raise ValueError(f"--anneal-steps: got {given['anneal_steps']} without --anneal, expected both")
+    plan = changed(
+        replace(plan, recipe=recipe),
+        layers="layers", hidden="hidden", pattern="pattern", bins="bins", holonomies="holonomies", odd="odd", seed="seed",
+    )  # fmt: skip
+    return replace(plan, base=_base(given["base"])) if "base" in given else plan
+
+
+def _base(text: str) -> float | None:
+    """The coupling of ``gauge:BETA``, None for ``uniform``."""
+    if text == "uniform":
+        return None
+    kind, _, beta = text.partition(":")
+    try:
+        if kind != "gauge":
+            raise ValueError
+        return float(beta)
+    except ValueError:
+        raise ValueError(f"--base: got {text!r}, expected uniform or gauge:BETA, such as gauge:2.4") from None

@@ -1,0 +1,134 @@
+"""What a flow is worth: importance weights ``w = exp(-S)/q`` of many independent draws, pooled.
+
+The loss is the mean of ``-log w``, ``E_q[w] = Z``, and an expectation of the theory is a ratio of means, ``E_q[w O]/E_q[w]``. The
+effective sample size ``(sum w)^2/(n sum w^2)`` says how much of n draws is left, if n is large enough to meet the largest weights:
+of few draws it is too large, and is printed with their number. A learned flow is as good as its tails: where their shape k
+(`refimpl.estimators.reweighting.pareto_shape`) is 1/2 or more, the errors are too small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..estimators import reweighting
+from ..kernels.independence import pool_acceptance
+from ..lattice import check_integer
+from ..models import Flow
+from ..theories import Theory, log_partition
+
+Array = NDArray[np.float64]
+
+LEAST = 25  # draws for the shape of a tail
+HEAVY = 0.5  # shapes from which on the weights have no variance
+
+
+class Estimate(NamedTuple):
+    """A value, its standard error, and the exact value, None where it is not known."""
+
+    value: float
+    error: float
+    exact: float | None = None
+
+    @property
+    def deviation(self) -> float | None:
+        """From the exact value, in errors."""
+        if self.exact is None or self.error == 0:
+            return None
+        return (self.value - self.exact) / self.error
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A flow against its theory.
+
+    Attributes
+    ----------
+    log_weights : ``(n,)``. loss : mean of ``-log w``; its exact value is that of the perfect flow, ``-log Z``.
+    ess : effective sample size as a fraction of n. shape : of the tail of the weights, NaN of fewer than 25 draws.
+    log_z : from the mean weight. acceptance : of the independence Metropolis in equilibrium. observables : by reweighting.
+    """
+
+    log_weights: Array
+    loss: Estimate
+    ess: float
+    shape: float
+    log_z: Estimate
+    acceptance: float
+    observables: Mapping[str, Estimate]
+
+    @property
+    def n(self) -> int:
+        """Draws."""
+        return len(self.log_weights)
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.n} draws: ESS/n {self.ess:.4f}, acceptance of independence Metropolis {self.acceptance:.4f}, tail of the "
+            f"weights k = {self.shape:.2f}"
+        )
+        rows = [("", "value", "error", "exact", "deviation")]
+        exact_loss = None if self.loss.exact is None else Estimate(self.loss.value, 0.0, self.loss.exact)
+        for name, estimate in {"loss": exact_loss or self.loss, "log Z": self.log_z, **self.observables}.items():
+            error = self.loss.error if name == "loss" else estimate.error
+            exact = "" if estimate.exact is None else f"{estimate.exact:.8g}"
+            deviation = "" if estimate.deviation is None else f"{estimate.deviation:+.2f}"
+            rows.append((name, f"{estimate.value:.6g}", f"{error:.2g}", exact, deviation))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+            for row in rows
+        ]
+        note = (
+            ["! The weights have a heavy tail (k of 0.5 or more): errors are too small."] if self.shape >= HEAVY else []
+        )
+        return "\n".join([head, *(line.rstrip() for line in lines), *note])
+
+
+def evaluate(
+    flow: Flow, theory: Theory, rng: np.random.Generator, n: int = 4096, *, chunk: int = 512, progress: bool = False
+) -> Evaluation:
+    """``n`` independent draws of the flow, ``chunk`` at a time, as estimates of the theory.
+
+    Raises `ValueError` for a flow of other fields, and where the weights are not finite numbers.
+    """
+    import sys
+
+    from tqdm import tqdm
+
+    if theory.field_shape != flow.field_shape:
+        raise ValueError(f"theory: got fields {theory.field_shape}, expected those of the flow, {flow.field_shape}")
+    check_integer("n", n, 2)
+    check_integer("chunk", chunk, 1)
+    log_weights: list[Array] = []
+    values: dict[str, list[Array]] = {name: [] for name in theory.observables}
+    starts = range(0, n, chunk)
+    for start in tqdm(starts, desc="evaluation", disable=None if progress else True, file=sys.stderr):
+        x, log_prob = flow.sample(rng, min(chunk, n - start))
+        log_weights.append(-theory.action.action(x) - log_prob)
+        for name, observable in theory.observables.items():
+            values[name].append(np.asarray(observable(x), np.float64))
+    log_w = np.concatenate(log_weights)
+    if not np.isfinite(log_w).all():
+        raise ValueError(f"flow: got {int((~np.isfinite(log_w)).sum())} of {n} weights that are not finite")
+    exact = log_partition(theory)
+    loss = Estimate(float(-log_w.mean()), float(log_w.std() / math.sqrt(n)), None if exact is None else -exact)
+    return Evaluation(
+        log_w,
+        loss,
+        reweighting.relative_ess(log_w),
+        reweighting.pareto_shape(log_w) if n >= LEAST else math.nan,
+        Estimate(*reweighting.log_partition(log_w), exact),
+        pool_acceptance(log_w),
+        {name: _reweighted(log_w, np.concatenate(parts), theory.exact.get(name)) for name, parts in values.items()},
+    )
+
+
+def _reweighted(log_weights: Array, values: Array, exact: float | None) -> Estimate:
+    value, error = reweighting.reweighted_mean(log_weights, values)
+    return Estimate(float(value), float(error), exact)

@@ -1,0 +1,160 @@
+"""The density of a flow and its samples belong together, and to the measure: statistics of importance weights.
+
+Weights have heavy tails, so that no mean of them is judged by its scatter. Bets ``1 + lambda (w - 1)`` need nothing but ``w >= 0``
+and ``E w <= 1``; of samples of the flow they see a density that is too small, of exact samples one that is too large. The decisions
+of a Metropolis step between the two are bounded, and need no partition function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import flow_claims as claims
+from ..contract import Subject
+from ..evidence import Trial, batch_size, equilibrium, seed_from
+from ..sequential import (
+    above_one_wealth,
+    detectable_excess,
+    detectable_mean,
+    detectable_moment,
+    mean_zero_wealth,
+    moment_wealth,
+)
+from ..verdict import Verdict, skipped
+from .exact_start import e_verdict, shift_of
+from .variates import EXACTNESS, Scale
+
+Array = NDArray[np.float64]
+
+LARGEST = 300.0  # of the logarithm of a ratio: its square would overflow
+SHARE = 4  # the checks of flows look at a quarter of the chains of the level
+APART = 512  # weights that teach the scale, at least
+
+
+def partition(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """``E_q[p/q] = 1`` over samples of the flow, with the log q that comes with them: ``E_q[w] = Z``.
+
+    p is the theory with its exact partition function where that is known, else a normalised density near it (pure gauge theory, or
+    the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails; the other, where
+    they allow one, on either side with a bound on the second moment from weights set apart (as in variates.mean_zero).
+    """
+    flows = trial.evidence.flows
+    log_r = -flows.drawn(_size(trial)).log_ratio
+    return _mean_of_one(log_r, trial, "E_q[p/q]", "small", flows.density.name)
+
+
+def normalised(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """``E_p[q/p] = 1`` over exact samples of p, with the log q of `log_prob`: the density is normalised.
+
+    p as in flow_weights.partition, and the same two bets. Constants of 2 pi, Haar measure taken for that of angles, a Jacobian
+    whose sign is wrong in both directions, are all seen without one call of `sample`.
+    """
+    flows = trial.evidence.flows
+    log_r = flows.known(_size(trial)).log_ratio
+    return _mean_of_one(log_r, trial, "E_p[q/p]", "large", flows.density.name)
+
+
+def _size(trial: Trial) -> int:
+    return max(2 * APART, trial.effort.chains // SHARE)
+
+
+def _mean_of_one(log_r: Array, trial: Trial, name: str, side: str, density: str) -> Verdict:
+    """Bets against ``E[r] = 1``; ``side`` is what log q is where r is above 1 on average."""
+    n_apart = max(APART, len(log_r) // 4)
+    half, quarter = replace(trial, alpha=trial.alpha / 2), replace(trial, alpha=trial.alpha / 4)
+    r = np.exp(np.minimum(log_r, LARGEST))
+    detail = f"log {name} = {_log_mean(log_r):.4g}, ESS/n = {_effective(log_r):.3g} of {len(r)}; p is {density}"
+    log_r = log_r - EXACTNESS  # a perfect flow has nothing but rounding
+    seen = [detectable_excess(log_r, half.alpha), np.inf]
+    scale = Scale.learned((r - 1)[:n_apart], quarter.alpha, EXACTNESS).beside(r - 1)
+    wealths = [(above_one_wealth(log_r, half.alpha), half)]
+    if not scale.untrusted:
+        later = (r - 1)[n_apart:]
+        wealths.append((moment_wealth(later, scale.bound, quarter.alpha), quarter))
+        smallest = detectable_moment(later, scale.bound, quarter.alpha)
+        seen = [min(seen[0], np.log1p(smallest)), -np.log1p(-smallest) if smallest < 1 else np.inf]
+    told = f"log q too {side} by {seen[0]:.1e}"
+    other = "large" if side == "small" else "small"
+    if seen[1] < np.inf:
+        told += f", too {other} by {seen[1]:.1e}"
+    elif scale.untrusted:
+        told += f" (none too {other}: q/p or p/q {scale.untrusted})"
+    # The bet that alarmed, or the one that came closest to it.
+    wealth, share = max(
+        wealths, key=lambda pair: (pair[0].alarm_at is not None, pair[0].log10 + np.log10(pair[1].alpha))
+    )
+    return replace(e_verdict(f"{name} = 1", wealth, len(r), share, told, detail), alpha=trial.alpha)
+
+
+def _log_mean(log_r: Array) -> float:
+    return float(log_r.max() + np.log(np.mean(np.exp(log_r - log_r.max()))))
+
+
+def _effective(log_r: Array) -> float:
+    """``(sum r)^2/(n sum r^2)``."""
+    return float(np.exp(2 * _log_mean(log_r) - _log_mean(2 * log_r)))
+
+
+def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Samples follow the density: one Metropolis step from p to q is as probable as from q to p, whatever is looked at.
+
+    For independent x of p and y of q, ``E[min(1, w(y)/w(x)) (g(y) - g(x))] = 0``, ``w = p/q``, for every function g: observables
+    bounded by a tanh about their means, for angles also charge, links and Polyakov loops, of scalars the mean field, and log w.
+    The bets are on bounded numbers: no tail and no partition function matters. Samples of other weights, another temperature or
+    prior, or of one phase alone, are seen.
+    """
+    flows, n = trial.evidence.flows, _size(trial)
+    x, y = flows.known(n), flows.drawn(n)
+    gain = x.log_ratio - y.log_ratio  # log w(y)/w(x)
+    accepted = np.exp(np.minimum(gain, 0.0))
+    columns = np.column_stack([accepted[:, None] * (y.features - x.features) / 2, accepted * np.tanh(gain)])
+    rate, k = float(accepted.mean()), columns.shape[1]
+    seen = [detectable_mean(column, trial.alpha / k) / max(rate, 1e-300) for column in columns.T]
+    first = flows.density.theory.observables[0]
+    shift = shift_of(seen[0], y.features[:, 0], first.std)
+    labels = [*flows.labels, "log w"]
+    off = columns.mean(axis=0) / np.maximum(columns.std(axis=0) / np.sqrt(n), 1e-300)
+    most = int(np.argmax(np.abs(off)))
+    detail = f"{labels[most]} is off by {off[most]:.2g} of its errors; acceptance {rate:.3g}; p is {flows.density.name}"
+    told = f"samples whose {first.name} is off by {shift:.1e}, log w by {seen[-1]:.1e} (acceptance {rate:.2g})"
+    return e_verdict(
+        f"exchange of p and q in {k} functions", mean_zero_wealth(columns, trial.alpha), n, trial, told, detail
+    )
+
+
+def acceptance(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The update accepts as often as a Metropolis step of the density: ``E min(1, w(y)/w(x))`` over x of p and y of q.
+
+    The first update of chains in exact equilibrium, one step each, against independent pairs: the indicator that the field moved
+    less that minimum has mean zero, in [-1, 1]. The same number follows from a batch of the flow alone, ``E min(w, w')/E w``,
+    which is shown. For targets that declare ``flow_updates = True``: an update is one proposal of `sample`, and one decision.
+    """
+    if not claims.proposes_updates(subject):
+        return skipped("does not declare flow_updates, that an update is one proposal of sample and one decision")
+    n = _size(trial)
+    logs: list[tuple[Array, Array]] = []
+    size = batch_size(claims.lattice_theory(subject).volume)
+    for start in range(0, n, size):
+        x = equilibrium(subject, rng, min(size, n - start))
+        y, log_q = subject.sample(len(x), seed_from(rng))
+        logs.append((-subject.theory.action(x) - subject.log_prob(x), -subject.theory.action(y) - log_q))
+    old, new = (np.concatenate(part) for part in zip(*logs, strict=True))
+    moved = trial.evidence.features(0, n).moved[0]
+    expected = np.exp(np.minimum(new - old, 0.0))
+    y_ = moved - expected
+    detail = (
+        f"{moved.mean():.4f} of the chains move, expected {expected.mean():.4f} +- {expected.std() / np.sqrt(n):.1e}; "
+        f"from the batch of the flow alone {_closed(new):.4f}"
+    )
+    told = f"an acceptance off by {detectable_mean(y_, trial.alpha):.1e}"
+    return e_verdict("moved - min(1, w(y)/w(x))", mean_zero_wealth(y_, trial.alpha), n, trial, told, detail)
+
+
+def _closed(log_w: Array) -> float:
+    """``sum_{i < j} min(w_i, w_j)`` over pairs of draws, by the mean weight."""
+    w = np.sort(np.exp(log_w - log_w.max()))
+    n = len(w)
+    return float(2 * (w * np.arange(n - 1, -1, -1)).sum() / ((n - 1) * w.sum()))
