@@ -290,6 +290,10 @@ def test_a_flow_of_another_lattice_or_theory_is_refused(capsys, tmp_path, model)
 
 
 def test_the_help_names_the_options(capsys):
+    from refimpl.cli.flows import FLOW_THEORIES
+    from refimpl.training.flow_plans import THEORIES
+
+    assert FLOW_THEORIES == THEORIES
     text = " ".join(run(capsys, "train", "flow", "--help")[1].split())
     for shown in ("multiples of 4 for links", "uniform, or gauge:BETA", "--holonomies N", "goes on, bit for bit"):
         assert shown in text
