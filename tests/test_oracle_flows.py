@@ -35,12 +35,13 @@ def statuses(verdicts):
 
 
 def all_pass(verdicts):
-    return statuses(verdicts) == dict.fromkeys(verdicts, PASS)
+    """But for the golden vectors, of weight files that few load."""
+    return all(v.status == PASS or (check == "flows.golden" and v.status == SKIP) for check, v in verdicts.items())
 
 
 # --- right flows ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("target", "n"), [(ScalarFlow(), 14), (OlderWeights(), 14), (GaugeFlow(), 15), (PureGaugeFlow(), 15)]
+    ("target", "n"), [(ScalarFlow(), 16), (OlderWeights(), 16), (GaugeFlow(), 17), (PureGaugeFlow(), 17)]
 )
 def test_the_clay_of_the_mutants_passes(target, n):
     verdicts = judged(target)
@@ -79,6 +80,28 @@ def test_flows_of_the_package_pass(target, select):
     # Dense Jacobians of these are in the tests of the layers; many fields at once take a second.
     verdicts = judged(target, select)
     assert all_pass(verdicts), verdicts
+
+
+@pytest.mark.parametrize(
+    ("name", "theory"),
+    [
+        ("affine-4x4", "phi4"),
+        ("projections-4x4", "u1"),
+        ("spline-4x4", "u1"),
+        ("spectral-su2-4x4", "su2"),
+        ("spectral-su3-4x4", "su3"),
+    ],
+)
+def test_the_flows_of_the_vectors_are_those_of_the_package(name, theory):
+    from refimpl.validation import vectors
+
+    (vector,) = [each for each in vectors.read_suite("flows") if each.name == name]
+    assert vector.about["theory"] == theory
+    params = {k.removeprefix("params/"): v for k, v in vector.expected.items() if k.startswith("params/")}
+    assert all(np.all(value != 0) for value in params.values())
+    x, logdet = reference_flows.flow_with_weights(params, vector.about["architecture"], vector.x, 1)
+    np.testing.assert_allclose(x, vector.expected["image"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(logdet, vector.expected["logdet"], rtol=0, atol=1e-12)
 
 
 def test_a_short_training_passes_the_statistics():
@@ -124,6 +147,7 @@ def offering(flow, *names):
                 "flows.samples",
                 "flow_weights.partition",
                 "flow_weights.normalised",
+                "flow_weights.bridge",
                 "flow_weights.exchange",
             },
         ),
@@ -280,7 +304,7 @@ def test_bets_find_the_excess_that_they_say():
     assert found == [True, True, True, False, False]
 
 
-@pytest.mark.parametrize(("shift", "killed"), [(0.5, {"partition"}), (-0.5, {"normalised"})])
+@pytest.mark.parametrize(("shift", "killed"), [(0.5, {"partition", "bridge"}), (-0.5, {"normalised", "bridge"})])
 def test_a_wrong_constant_is_seen_on_the_side_where_tails_do_not_matter(shift, killed):
     class Off(ScalarFlow):
         def prior_log_prob(self, z):

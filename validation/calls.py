@@ -153,7 +153,7 @@ class Calls:
         x, logdet = self._pair(
             "flow_with_weights", "(field, logdet)", copies, copy.deepcopy(dict(architecture)), z.copy(), d
         )
-        field = checked_array("flow_with_weights: field", x, z.shape)
+        field = checked_array("flow_with_weights: field", x, z.shape, dtype=z.dtype)
         return field, checked_array("flow_with_weights: logdet", logdet, (len(z),))
 
     def log_prob(self, x: Field) -> Array:

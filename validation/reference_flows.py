@@ -22,8 +22,9 @@ from refimpl.maps.decimation import Decimation
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling, gauge_chain
 from refimpl.maps.projections import ProjectionMixture
-from refimpl.maps.splines import CircularSpline
-from refimpl.maps.sun_coupling import spectral_chain
+from refimpl.maps.spectral import SpectralKernel
+from refimpl.maps.splines import CircularSpline, IntervalSpline
+from refimpl.maps.sun_coupling import SpectralCoupling, spectral_chain
 from refimpl.models import Flow, Haar, Normal, PureGauge, UniformAngles
 from refimpl.models.files import KIND as FLOW
 from refimpl.nets.convolution import ConvNet
@@ -80,7 +81,7 @@ class ReferenceFlow(Updates):
     @property
     def flow_with_weights(self) -> Callable[..., tuple[Field, Array]] | None:
         """Of the theories that there are files for."""
-        return flow_with_weights if self.theory in ("phi4", "u1") else None
+        return None if self.theory == "schwinger" else flow_with_weights
 
     @property
     def flow_prior(self) -> str:
@@ -117,6 +118,12 @@ def flow_with_weights(params: Params, record: Mapping[str, Any], z: Field, d: in
     if family == "affine":
         net = ConvNet(channels, final="tanh")
         made: Sequence[Any] = [AffineCoupling(p, net, False, w) for p, w in zip(record["layers"], own, strict=True)]
+    elif family == "spectral":
+        kernel = SpectralKernel(z.shape[-1], IntervalSpline(record["bins"]), conditioned=False)
+        made = [
+            SpectralCoupling(z.shape[2:4], i, "stripes", kernel, ConvNet(channels), False, False, w)
+            for i, w in zip(record["layers"], own, strict=True)
+        ]
     else:
         circle = ProjectionMixture(channels[-1] - 1) if family == "projections" else CircularSpline(record["bins"])
         made = [

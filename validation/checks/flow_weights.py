@@ -98,6 +98,32 @@ def _effective(log_r: Array) -> float:
     return float(np.exp(2 * _log_mean(log_r) - _log_mean(2 * log_r)))
 
 
+def bridge(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """``E_p[min(1, q/p)] = E_q[min(1, p/q)]``: a constant of log q is seen on either side, however heavy the tails.
+
+    Both are the integral of ``min(p, q)``, the overlap of two normalised densities (Bennett 1976). For independent x of p and y of
+    q the difference is a bounded number of mean zero. It takes `sample` and `log_prob`, and p with its partition function.
+    """
+    flows, n = trial.evidence.flows, _size(trial)
+    x, y = flows.known(n).log_ratio, flows.drawn(n).log_ratio  # log q/p
+    values = _overlap_difference(x, y, 0.0)
+    smallest = detectable_mean(values, trial.alpha)
+    errors = np.geomspace(1e-3, 30, 60)
+    moved = [min(abs(_overlap_difference(x, y, c).mean() - values.mean()) for c in (-error, error)) for error in errors]
+    seen = next((float(e) for e, m in zip(errors, moved, strict=True) if m >= smallest), np.inf)
+    detail = (
+        f"overlap {np.exp(np.minimum(x, 0)).mean():.4g} by samples of p, {np.exp(np.minimum(-y, 0)).mean():.4g} by those of "
+        f"the flow; p is {flows.density.name}"
+    )
+    wealth = mean_zero_wealth(values, trial.alpha)
+    return e_verdict("overlap of p and q", wealth, n, trial, f"log q off by {seen:.1e}", detail)
+
+
+def _overlap_difference(x: Array, y: Array, shift: float) -> Array:
+    """``min(1, q/p)`` at x less ``min(1, p/q)`` at y, were ``log q`` larger by ``shift``."""
+    return np.asarray(np.exp(np.minimum(x + shift, 0.0)) - np.exp(np.minimum(-y - shift, 0.0)))
+
+
 def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Samples follow the density: one Metropolis step from p to q is as probable as from q to p, whatever is looked at.
 
