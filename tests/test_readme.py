@@ -104,11 +104,14 @@ def test_the_control_variate_passes(tmp_path):
 
 
 def test_the_flow_passes_and_fails_with_a_wrong_jacobian(tmp_path):
-    flow, argv = example("class MyFlow"), ("-m", "refimpl", "validate", "mycode:MyFlow", "-k", "flow", "--level", "smoke")
+    flow, argv = (
+        example("class MyFlow"),
+        ("-m", "refimpl", "validate", "mycode:MyFlow", "-k", "flow", "--level", "smoke"),
+    )
     (tmp_path / "mycode.py").write_text(flow)
     done = python(tmp_path, *argv)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"11 passed, 0 failed", done.stdout)
+    assert re.search(r"[1-9]\d passed, 0 failed", done.stdout)
     (tmp_path / "mycode.py").write_text(flow.replace("d * (s * ~frozen)", "-d * (s * ~frozen)"))
     done = python(tmp_path, *argv)
     assert done.returncode == 1, done.stdout
