@@ -3,6 +3,7 @@
 ``python -m tests.runs DIR new|resume|large|many STEPS EXECUTOR WORKERS`` runs it as a script does.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -70,6 +71,13 @@ class Trap:
         if Path(self.folder, "raise").exists() and len(x) > 1:  # not in the trial step of one chain
             raise ArithmeticError("the trap was armed")
         return np.zeros(len(x))
+
+
+class DiesElsewhere(Trap):
+    """A trap for worker processes only."""
+
+    def __call__(self, x):
+        return np.zeros(len(x)) if multiprocessing.parent_process() is None else super().__call__(x)
 
 
 if __name__ == "__main__":

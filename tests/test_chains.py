@@ -30,7 +30,7 @@ from refimpl.kernels import (
 )
 from refimpl.kernels.l2hmc import L2HMC
 from refimpl.training import recipes
-from tests.runs import KERNEL, N_CHAINS, THEORY, Trap, by_hand, run
+from tests.runs import KERNEL, N_CHAINS, THEORY, DiesElsewhere, Trap, by_hand, run
 
 STEPS = 60
 
@@ -423,15 +423,6 @@ def test_a_worker_that_dies_is_replaced(tmp_path, expected):
     same(chains.load(out, list(expected)), expected)
 
 
-class DiesElsewhere(Trap):
-    """A trap for worker processes only."""
-
-    def __call__(self, x):
-        import multiprocessing
-
-        return np.zeros(len(x)) if multiprocessing.parent_process() is None else super().__call__(x)
-
-
 def test_workers_that_always_die_end_the_run_with_advice(tmp_path, monkeypatch):
     monkeypatch.setattr("refimpl.chains.running.ATTEMPTS", 1)
     (tmp_path / "die").touch()
@@ -494,6 +485,23 @@ def test_a_ctrl_c_saves_the_steps_that_workers_have_done(tmp_path, monkeypatch):
     done = chains.read_manifest(tmp_path / "run")["done"]
     assert 0 < done < 10**6
     same(chains.load(tmp_path / "run", steps=slice(0, 5)), by_hand(5)[0])
+
+
+def test_a_ctrl_c_right_behind_a_segment_leaves_it_there(tmp_path, monkeypatch, expected):
+    """The index names it already, but the run has not noted it: what no index names is removed, and not this."""
+    original = folder.write_segment
+
+    def interrupted(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "write_segment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", STEPS, executor="process", workers=1)
+    monkeypatch.undo()
+    assert chains.load(tmp_path / "run")["charge"].shape[0] == chains.read_manifest(tmp_path / "run")["done"] > 0
+    run(tmp_path / "run", STEPS, resume=True)
+    same(chains.load(tmp_path / "run"), expected)
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):

@@ -1,7 +1,6 @@
 """The decimation flow: constant weights, densities against Bessel series, Jacobians, symmetries, and the control that fails."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -261,14 +260,6 @@ def test_a_chain_has_the_same_bits_in_any_batch(n, block, beta):
     for a, b in zip(whole, parts, strict=True):
         for one, two in zip(a, b, strict=True):
             np.testing.assert_array_equal(one[:n], two)
-
-
-def test_time_of_a_configuration():
-    sampler, rng = flow(4.0, (8, 8)), np.random.default_rng(1)
-    sampler.sample(rng, 2)
-    begin = time.process_time()
-    sampler.sample(rng, 64)
-    assert (time.process_time() - begin) / 64 < 2e-3
 
 
 @pytest.mark.parametrize(

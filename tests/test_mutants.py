@@ -10,14 +10,14 @@ from refimpl.validation.mutants import BY_NAME, MUTANTS, run_mutants, table
 from refimpl.validation.verdict import FAIL
 
 STANDARD = EFFORTS["standard"]
-QUARTER = replace(STANDARD, name="quarter", chains=STANDARD.chains // 4)
+QUARTER, HALF = (replace(STANDARD, name=f"1/{part}", chains=STANDARD.chains // part) for part in (4, 2))
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_mutant_is_killed_by_the_checks_it_names(name):
     # Few samples first: an alarm there is one at the standard level too, and most mutants are that bad.
     alive = BY_NAME[name].killed_by
-    for level in ("smoke", QUARTER, "standard"):
+    for level in ("smoke", QUARTER, HALF, "standard"):
         (kill,) = run_mutants([name], level=level, only=alive)
         alive = [verdict.check for verdict in kill.verdicts if verdict.status != FAIL]
         if not alive:

@@ -39,12 +39,12 @@ class Bare:
 
 
 # --- good targets ------------------------------------------------------------------------------------------------
-def loops_of_three_steps(beta=2.0, shape=(4, 4), step_size=0.4, n_steps=3):
-    """The stranger, who takes a while, with few steps; three of five proposals are accepted."""
+def loops_of_one_step(beta=2.0, shape=(4, 4), step_size=0.7, n_steps=1):
+    """The stranger, who takes a while, with a single step."""
     return loops(beta, shape, step_size, n_steps)
 
 
-@parametrize_with_checks([ReferenceU1, loops_of_three_steps])
+@parametrize_with_checks([ReferenceU1, loops_of_one_step])
 def test_reference_and_loops_pass_one_by_one(target, check):
     check(target)
 
@@ -404,7 +404,7 @@ A2, A4 = WilsonU1(2.0), WilsonU1(4.0)
 )
 def test_fields_that_a_cycle_reaches_by_right_are_no_shared_streams(kernels):
     target = Cycles(*kernels)
-    for seed in range(20):
+    for seed in range(5):  # without the rules that excuse such fields 19 of 20 seeds alarm, of the kernels they are for
         for check in ("driver.streams", "driver.seeds"):
             report = check_target(target, level="smoke", seed=seed, select=check)
             assert [(v.check, v.detail) for v in report.failures] == []

@@ -1,5 +1,6 @@
 """What the README says is so: its code runs, its numbers are those of the code, its failure is what is printed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -18,16 +19,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+def example(word):
+    """The one example of the README with this word."""
+    (found,) = (block for block in PYTHON_BLOCKS if word in block)
+    return found
+
+
 def python(folder, *argv):
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    environment = {"PYTHONPATH": str(ROOT), **threads}
     return subprocess.run(
-        [sys.executable, *argv], capture_output=True, text=True, cwd=folder, check=False, env={"PYTHONPATH": str(ROOT)}
+        [sys.executable, *argv], capture_output=True, text=True, cwd=folder, check=False, env=environment
     )
 
 
 def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
-    sampler, test, *_ = PYTHON_BLOCKS
-    (tmp_path / "mycode.py").write_text(sampler)
-    (tmp_path / "test_mycode.py").write_text(test)
+    (tmp_path / "mycode.py").write_text(example("class MyHMC"))
+    (tmp_path / "test_mycode.py").write_text(example("parametrize_with_checks"))
     argv = [
         "-m",
         "refimpl",
@@ -47,18 +55,19 @@ def test_the_users_sampler_is_validated_from_command_line_and_pytest(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "shape = [6, 4]" in done.stdout
     assert re.search(r"[1-9]\d passed, 0 failed", done.stdout)
-    done = python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    # the statistics are those above, and take most of the time
+    done = python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not exact_start and not momenta")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_library_example_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[4])
+    done = python(tmp_path, "-W", "error", "-c", example("tau_int"))
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.86\d\d \+- 0\.00\d\d, exact 0\.8635", done.stdout)
 
 
 def test_the_parallel_example_runs(tmp_path):
-    (tmp_path / "parallel.py").write_text(PYTHON_BLOCKS[3])
+    (tmp_path / "parallel.py").write_text(example("chains.run"))
     done = python(tmp_path, "-W", "error", "parallel.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "(500, 64)\n"
@@ -74,13 +83,13 @@ def test_the_failure_shown_is_the_failure_printed(capsys):
 
 
 def test_the_example_with_quarks_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[5])
+    done = python(tmp_path, "-W", "error", "-c", example("NestedHMC"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].startswith("True")  # the estimates have a variance
 
 
 def test_the_example_with_control_variates_runs(tmp_path):
-    done = python(tmp_path, "-W", "error", "-c", PYTHON_BLOCKS[6])
+    done = python(tmp_path, "-W", "error", "-c", example("TwoStage"))
     assert done.returncode == 0, done.stderr
     ratios = [float(ratio) for ratio in re.findall(r"sigma ratio ([\d.]+)", done.stdout)]
     assert len(ratios) == 6
@@ -88,10 +97,26 @@ def test_the_example_with_control_variates_runs(tmp_path):
 
 
 def test_the_control_variate_passes(tmp_path):
-    (tmp_path / "mycode.py").write_text(PYTHON_BLOCKS[2])
+    (tmp_path / "mycode.py").write_text(example("class MyVariate"))
     done = python(tmp_path, "-m", "refimpl", "validate", "mycode:MyVariate", "-k", "variates", "--level", "smoke")
     assert done.returncode == 0, done.stdout
     assert re.search(r"5 passed, 0 failed, 0 skipped", done.stdout)
+
+
+def test_the_flow_passes_and_fails_with_a_wrong_jacobian(tmp_path):
+    flow, argv = (
+        example("class MyFlow"),
+        ("-m", "refimpl", "validate", "mycode:MyFlow", "-k", "flow", "--level", "smoke"),
+    )
+    (tmp_path / "mycode.py").write_text(flow)
+    done = python(tmp_path, *argv)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[1-9]\d passed, 0 failed", done.stdout)
+    (tmp_path / "mycode.py").write_text(flow.replace("d * (s * ~frozen)", "-d * (s * ~frozen)"))
+    done = python(tmp_path, *argv)
+    assert done.returncode == 1, done.stdout
+    assert "FAIL  flows.jacobian" in done.stdout
+    assert "pass  flows.round_trip" in done.stdout
 
 
 def test_counts_are_those_of_the_code():

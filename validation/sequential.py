@@ -52,17 +52,17 @@ def detectable_mean(y: Array, alpha: float) -> float:
     """
     centred = y[:: max(1, len(y) // 4000)]
     centred = centred - centred.mean()
-    target = math.log(len(BETS) / alpha)
+    target, bets = math.log(len(BETS) / alpha), BETS[BETS > 0]
+    still = np.log1p(np.outer(np.clip(centred, -1, 1), bets))
+    still_mean, still_square = still.mean(axis=0), np.square(still).mean(axis=0)
 
     def seen(shift: float) -> bool:
-        bets = BETS[BETS > 0]
         gains = np.log1p(np.outer(np.clip(centred + shift, -1, 1), bets))
         mean, variance = gains.mean(axis=0), gains.var(axis=0)
         if not np.max(len(y) * mean - POWER_QUANTILE * np.sqrt(len(y) * variance)) >= target:
             return False
-        still = np.log1p(np.outer(np.clip(centred, -1, 1), bets))
-        mean = (1 - shift) * still.mean(axis=0) + shift * np.log1p(bets)
-        variance = (1 - shift) * np.square(still).mean(axis=0) + shift * np.log1p(bets) ** 2 - mean**2
+        mean = (1 - shift) * still_mean + shift * np.log1p(bets)
+        variance = (1 - shift) * still_square + shift * np.log1p(bets) ** 2 - mean**2
         return bool(np.max(len(y) * mean - POWER_QUANTILE * np.sqrt(len(y) * variance)) >= target)
 
     if not seen(1.0):

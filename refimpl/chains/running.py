@@ -274,7 +274,11 @@ class _Run:
             except (RunError, BrokenExecutor, OSError):
                 continue  # the first error is the one that is reported
         if self.pool.by_file:  # no worker is left
-            files.clean(self.folder, self.blocks)
+            files.clean(self.folder, self._written())
+
+    def _written(self) -> list[files.Block]:
+        """The blocks as they are on disk: a Ctrl-C may have come between a segment and its entry in ``blocks``."""
+        return [files.read_block(self.folder, self.manifest, number) for number in range(len(self.blocks))]
 
 
 def _size(block: files.Block) -> int:

@@ -34,7 +34,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     """Train with and without annealing, scan HMC, and compare: acceptance, hops, autocorrelation, moments, cost."""
     quick = check_effort(effort)
     theory = gmm()
-    n_chains, n_steps, training = (32, 60, 60) if quick else (128, 800, 1500)
+    n_chains, n_steps, training = (32, 60, 20) if quick else (128, 800, 1500)
     seeds = np.random.SeedSequence([seed, 9]).spawn(32)
     model, recipe = recipes.mixture(theory, steps=training)
     annealed, seconds = trained(theory, model, recipe, seed, progress)
