@@ -210,9 +210,9 @@ def judged(
         expected = (factor * known[name][0], factor * known[name][1])
         weighted = reweighting.reweighted_mean(log_w, values[name])
         series = np.take_along_axis(values[name].reshape(sizes.length, -1), at, axis=0)[kept]
-        for source, (value, error) in ((REWEIGHTED, weighted), (METROPOLIS, _mean(series))):
-            found.append((source, label, factor * value, factor * error, expected))
-    return [_row(case, len(log_w), *one) for one in found]
+        for source, one in ((REWEIGHTED, weighted), (METROPOLIS, _mean(series))):
+            found.append((source, label, factor * float(one[0]), factor * float(one[1]), expected))
+    return [_row(case, len(log_w), *cells) for cells in found]
 
 
 def draws(case: Case, n: int, rng: np.random.Generator) -> tuple[Array, dict[str, Array]]:

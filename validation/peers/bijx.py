@@ -154,6 +154,8 @@ class BijxScalars(BijxFlow):
     lam: float
     shape: Shape
     couplings: Callable[[Shape], Any] | None
+    flow_symmetries: tuple[str, ...] = ()
+    flow_period: int = 1
 
     theory: ClassVar[str] = "phi4"
     flow_prior: ClassVar[str] = "normal"
@@ -175,32 +177,32 @@ class BijxScalars(BijxFlow):
 
 def phi4_coupling(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """Affine couplings on a checkerboard with periodic convolutions: `bijx.realnvp_conv_flow`, 6 layers."""
-    return BijxScalars(m2, lam, tuple(shape), _convolutional)
+    return BijxScalars(m2, lam, shape, _convolutional, ("translation",), 2)
 
 
 def phi4_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """Splines of 8 bins, the identity outside [0, 1], with dense nets: `bijx.coupling_flow`, 4 layers."""
-    return BijxScalars(m2, lam, tuple(shape), partial(_dense, _spline, bias_mode="zeros"))
+    return BijxScalars(m2, lam, shape, partial(_dense, _spline, bias_mode="zeros"))
 
 
 def phi4_sharp_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """The same with thirty times the weights: bins of very different sizes, as trained nets may make them."""
-    return BijxScalars(m2, lam, tuple(shape), partial(_dense, _spline, width=1.0, bias_mode="zeros"))
+    return BijxScalars(m2, lam, shape, partial(_dense, _spline, width=1.0, bias_mode="zeros"))
 
 
 def phi4_cubic(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """`bijx.CubicConjugation` with dense nets, 4 layers."""
-    return BijxScalars(m2, lam, tuple(shape), partial(_dense, bijx.CubicConjugation))
+    return BijxScalars(m2, lam, shape, partial(_dense, bijx.CubicConjugation))
 
 
 def phi4_sinh(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """`bijx.SinhConjugation` with dense nets, 4 layers."""
-    return BijxScalars(m2, lam, tuple(shape), partial(_dense, bijx.SinhConjugation))
+    return BijxScalars(m2, lam, shape, partial(_dense, bijx.SinhConjugation))
 
 
 def free_field(m2: float = 0.5, lam: float = 0.0, shape: Shape = (4, 6)) -> BijxScalars:
     """The free field by its Fourier modes; exact at ``lam = 0``."""
-    return BijxScalars(m2, lam, tuple(shape), None)
+    return BijxScalars(m2, lam, shape, None, ("translation", "parity", "reflection"))
 
 
 def _convolutional(shape: Shape) -> Any:
@@ -241,6 +243,7 @@ class BijxU1(BijxFlow):
     beta: float
     shape: Shape
     n_layers: int
+    width: float
 
     theory: ClassVar[str] = "u1"
     flow_prior: ClassVar[str] = "uniform"
@@ -266,13 +269,18 @@ class BijxU1(BijxFlow):
 
     @cached_property
     def model(self) -> Any:
-        layers = [PlaquetteCoupling(self.shape, i, nnx.Rngs(SEED + i)) for i in range(self.n_layers)]
+        layers = [PlaquetteCoupling(self.shape, i, self.width, nnx.Rngs(SEED + i)) for i in range(self.n_layers)]
         return bijx.Transformed(bijx.IndependentUniform((*self.shape, 2)), bijx.Chain(*layers))
 
 
 def u1_coupling(beta: float = 1.0, shape: Shape = (4, 4), n_layers: int = 8) -> BijxU1:
     """Couplings of plaquettes by `bijx.MonotoneRQSpline` of 8 bins, with periodic convolutions of the frozen ones."""
-    return BijxU1(beta, tuple(shape), n_layers)
+    return BijxU1(beta, shape, n_layers, 2 * WIDTH)
+
+
+def u1_sharp_coupling(beta: float = 1.0, shape: Shape = (4, 4), n_layers: int = 8) -> BijxU1:
+    """The same with eight times the weights: bins of very different sizes, as trained nets may make them."""
+    return BijxU1(beta, shape, n_layers, 16 * WIDTH)
 
 
 class PlaquetteCoupling(bijx.Bijection):
@@ -282,7 +290,7 @@ class PlaquetteCoupling(bijx.Bijection):
     plaquettes above; the net sees those of the lines after. The change of a plaquette is that of its link, up to a sign.
     """
 
-    def __init__(self, shape: Shape, i: int, rngs: Any) -> None:
+    def __init__(self, shape: Shape, i: int, width: float, rngs: Any) -> None:
         mu, offset = i % 2, (i // 2) % 4
         if shape[1 - mu] % 4:
             raise ValueError(f"shape: got {shape}, expected multiples of 4")
@@ -292,7 +300,7 @@ class PlaquetteCoupling(bijx.Bijection):
             2,
             spline.params_total_size,
             final_activation=lambda x: x,
-            final_kernel_init=nnx.initializers.normal(0.5),
+            final_kernel_init=nnx.initializers.normal(width),
             rngs=rngs,
         )
         seen = jnp.asarray((line == (offset + 1) % 4) | (line == (offset + 2) % 4))
@@ -377,7 +385,7 @@ class BijxSU2(BijxFlow):
 
 def su2_flow(beta: float = 1.0, shape: Shape = (2, 2), n_steps: int = 10) -> BijxSU2:
     """`bijx.ContFlowCG` with the derivatives of `bijx.lie` and the tableau CG3."""
-    return BijxSU2(beta, tuple(shape), n_steps)
+    return BijxSU2(beta, shape, n_steps)
 
 
 target = phi4_coupling
