@@ -95,7 +95,7 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
     if theory.name not in THEORIES:
         raise ValueError(f"theory: got {theory.name!r}, expected one of {', '.join(THEORIES)}")
     if theory.name == "phi4":
-        recipe = _recipe(steps or 2000, 8e-3)
+        recipe = _recipe(steps or 4000, 8e-3)
         return FlowPlan(8, (8, 8), replace(recipe, rate=replace(recipe.rate, warm_up=20), average=0.98), last=0.3)
     if theory.colours > 1:
         return FlowPlan(8, (8,), _recipe(steps or 500, 5e-3))
