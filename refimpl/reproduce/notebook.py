@@ -176,7 +176,9 @@ def hmc_reference(
     """Averages of long chains of HMC with errors, the first quarter left out, and the kernel."""
     n_chains, n_steps = size
     start, tuning, running = seed.spawn(3)
-    x = np.random.default_rng(start).standard_normal((n_chains, *SHAPE))
+    # From a field of unit variance, three times what it should be, many a trajectory is never accepted.
+    assert theory.near is not None
+    x = theory.near(np.random.default_rng(start), n_chains)
     kernel = adapted(HMC(theory.action, 0.15, 8), x, tuning, trajectories=min(60, n_steps)).kernel
     shown = HMC_NAME if progress else None
     series = run_chains(kernel, x, n_steps, running, theory.observables, shown).series
