@@ -5,6 +5,10 @@ Everything that has a density is bijx's: priors, masks, nets, splines, affine ma
 that follow their plaquettes (`PlaquetteCoupling`). Weights are random and far from the identity. bijx carries log-densities
 along: `forward` adds ``-log |det df/dx|`` to one, `reverse` adds ``+log |det df/dx|``.
 
+What they do, at level smoke and seed 1: `free_field`, `phi4_coupling`, `phi4_spline` and the gentle `u1_coupling` pass the checks
+of flows. `u1_sharp_coupling` fails ``flows.round_trip`` with 1.8e-6, where 8.7e-7 is what float64 would do, and passes it with
+8.3e-8 once the first point below is mended in a copy of bijx. `su2_flow` is no bijection but in the limit of small steps.
+
 Read from the source of bijx 1.3.2, and measured:
 
 - The inverse of ``rational_quadratic_spline`` adds ``10 eps (1 + |b|)`` to the denominator ``-b - sqrt(b^2 - 4 a c)`` of its root.
@@ -49,6 +53,7 @@ Shape = tuple[int, int]
 TURN = 2 * math.pi
 SEED = 5  # of the weights
 WIDTH = 0.03  # standard deviation of the weights of the last layer of a net
+SHARP = 0.32
 BATCH = 128
 
 
@@ -185,11 +190,6 @@ def phi4_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> Bij
     return BijxScalars(m2, lam, shape, partial(_dense, _spline, bias_mode="zeros"))
 
 
-def phi4_sharp_spline(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
-    """The same with thirty times the weights: bins of very different sizes, as trained nets may make them."""
-    return BijxScalars(m2, lam, shape, partial(_dense, _spline, width=1.0, bias_mode="zeros"))
-
-
 def phi4_cubic(m2: float = 0.1, lam: float = 6.0, shape: Shape = (4, 4)) -> BijxScalars:
     """`bijx.CubicConjugation` with dense nets, 4 layers."""
     return BijxScalars(m2, lam, shape, partial(_dense, bijx.CubicConjugation))
@@ -221,14 +221,14 @@ def _spline(rngs: Any) -> Any:
     return bijx.MonotoneRQSpline(8, (), rngs=rngs)
 
 
-def _dense(bijection: Callable[..., Any], shape: Shape, width: float = WIDTH, **options: Any) -> Any:
+def _dense(bijection: Callable[..., Any], shape: Shape, **options: Any) -> Any:
     volume = math.prod(shape)
     flow = bijx.coupling_flow(
         volume,
         lambda rngs: bijection(rngs=rngs),
         n_coupling_layers=4,
         width=16,
-        final_kernel_init=nnx.initializers.normal(width),
+        final_kernel_init=nnx.initializers.normal(WIDTH),
         rngs=nnx.Rngs(SEED),
         **options,
     )
@@ -279,8 +279,8 @@ def u1_coupling(beta: float = 1.0, shape: Shape = (4, 4), n_layers: int = 8) -> 
 
 
 def u1_sharp_coupling(beta: float = 1.0, shape: Shape = (4, 4), n_layers: int = 8) -> BijxU1:
-    """The same with eight times the weights: bins of very different sizes, as trained nets may make them."""
-    return BijxU1(beta, shape, n_layers, 16 * WIDTH)
+    """The same with five times the weights: bins of very different sizes, as trained nets may make them."""
+    return BijxU1(beta, shape, n_layers, SHARP)
 
 
 class PlaquetteCoupling(bijx.Bijection):
