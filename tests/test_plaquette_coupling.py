@@ -25,8 +25,11 @@ OPTIONS = [
     {"circle": ProjectionMixture(3), "loops": "none", "polyakov": False, "masked_values": True},
     {"circle": CircularSpline(4), "loops": "across", "masked_values": True, "hidden": (6, 5), "dilations": (1, 2, 1)},
     {"loops": "across", "polyakov": False, "activation": "tanh"},
+    {"staples": True},
 ]
-CASES = [(p, i, o) for (p, i), o in zip(itertools.product(PATTERNS, (0, 3, 5, 6)), OPTIONS * 2, strict=True)]
+PLACES = itertools.product(PATTERNS, (0, 3, 5, 6))
+CASES = [(p, i, o) for (p, i), o in zip(PLACES, (OPTIONS * 2)[:8], strict=True)]
+CASES += [(p, i, OPTIONS[-1]) for p in PATTERNS for i in (2, 7)]
 
 
 def layer(pattern, index, options, seed=0):

@@ -28,6 +28,7 @@ class FlowPlan:
     recipe : see `FlowRecipe`.
     base : coupling of the exact pure gauge theory that the flow begins with; None for uniform links (or normal numbers).
     pattern : of the masks of gauge flows, see `refimpl.maps.stripes`. bins : of their splines.
+    staples : of gauge flows, whether plaquettes move in the frame of the loops around their links.
     odd : for scalars, whether the layers are odd functions of the field, as the theory is even.
     holonomies : for angles, two holonomy layers in front of every so many couplings and at the end; 0 for none.
     last : factor on the weights of the last convolutions at the start: 0 would begin with the base itself. seed : of the weights.
@@ -39,6 +40,7 @@ class FlowPlan:
     base: float | None = None
     pattern: str = PATTERN
     bins: int = 8
+    staples: bool = True
     odd: bool = True
     holonomies: int = 0
     last: float = 0.1
@@ -58,7 +60,7 @@ class FlowPlan:
             kernel = replace(spectral.SPLINE, bins=self.bins)
             layers = sun_coupling.spectral_chain(
                 rng, theory.colours, shape, self.layers, last=self.last, pattern=self.pattern, hidden=self.hidden,
-                kernel=spectral.SpectralKernel(theory.colours, kernel),
+                staples=self.staples, kernel=spectral.SpectralKernel(theory.colours, kernel),
             )  # fmt: skip
             return Flow(self._gauge_base(theory), layers)
         return Flow(self._gauge_base(theory), self._angular(rng, shape))
@@ -82,7 +84,8 @@ class FlowPlan:
                 add_holonomies()
             layers.append(
                 plaquette_coupling.PlaquetteCoupling.init(
-                    rng, shape, index, pattern=self.pattern, circle=circle, hidden=self.hidden, last=self.last
+                    rng, shape, index, pattern=self.pattern, circle=circle, hidden=self.hidden, staples=self.staples,
+                    last=self.last,
                 )
             )
         if self.holonomies:
