@@ -84,7 +84,13 @@ class FlowPlan:
                 add_holonomies()
             layers.append(
                 plaquette_coupling.PlaquetteCoupling.init(
-                    rng, shape, index, pattern=self.pattern, circle=circle, hidden=self.hidden, staples=self.staples,
+                    rng,
+                    shape,
+                    index,
+                    pattern=self.pattern,
+                    circle=circle,
+                    hidden=self.hidden,
+                    staples=self.staples,
                     last=self.last,
                 )
             )
