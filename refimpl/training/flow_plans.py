@@ -111,8 +111,8 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
     if theory.name == "schwinger":
         p = theory.parameters
         base = pure_gauge_beta(p["beta"], p["kappa"], tuple(p["shape"]))
-        return FlowPlan(8, (16,), _recipe(steps or 2000, 2e-3), base=base, holonomies=4)
-    return FlowPlan(16, (16,), _recipe(steps or 1500, 2e-3))
+        return FlowPlan(8, (16,), _recipe(steps or 400, 2e-3), base=base, staples=False, holonomies=4)
+    return FlowPlan(24, (16,), _recipe(steps or 1400, 2e-3), staples=False)
 
 
 def _recipe(steps: int, rate: float) -> FlowRecipe:
