@@ -98,8 +98,8 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     [
         ("--theory u1 --beta 1 --shape 4 4", UniformAngles((4, 4)), PlaquetteCoupling),
         (
-            "--theory schwinger --beta 1 --kappa 0.1 --shape 4 4",
-            PureGauge(pure_gauge_beta(1.0, 0.1, (4, 4)), (4, 4)),
+            "--theory schwinger --beta 1 --kappa 0.2 --shape 4 8",
+            PureGauge(pure_gauge_beta(1.0, 0.2, (4, 4)), (4, 8)),
             Holonomy,
         ),
         ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 4 --base uniform", UniformAngles((4, 4)), Holonomy),

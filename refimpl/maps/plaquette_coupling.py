@@ -15,8 +15,11 @@ other side of the link, does not contain the link, whose density at fixed W is i
     exp(beta (cos P + cos(W - P))) = exp(2 beta cos(W/2) cos(P - W/2)):
 
 centred at W/2, which a net that sees cos W and sin W would have to make itself. So ``q = P - a W``, W in [-pi, pi) and a one more
-output of the net, 1/2 at the start, and ``P' - P = g(q) - q``. The logdet is as before, as W and a do not depend on the link.
-Where W is cut, near pi, the density is flat, and the net can let a go to 0. See `refimpl.maps.frames` for SU(n).
+output of the net, 1/2 at the start, and ``P' - P = g(q) - q``. The logdet is as before, as W and a do not depend on the link. At
+W = pi, where W is cut, that density is flat; what the first layers see is another one, and there every second W is nearer to pi
+than to 0. From uniform links it trains worse: U(1), 8 x 8, beta = 2, 24 layers had after 250 steps a loss 2.2 above -log Z,
+against 0.7 without staples (0.9 with a = 0 at the start). For the Schwinger model from pure gauge theory there was no difference.
+So it is not the default here. It helps for SU(2), see `refimpl.maps.frames`, whose W is rarely far from 1 even then.
 
 Moves of plaquettes never change Polyakov loops but by plaquettes: see `refimpl.maps.holonomy` for what that means.
 """
