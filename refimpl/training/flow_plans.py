@@ -115,7 +115,7 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
         return FlowPlan(8, (8,), _recipe(steps or 500, 5e-3))
     if theory.name == "schwinger":
         base = pure_gauge_beta(theory.parameters["beta"], theory.parameters["kappa"], BASE_SHAPE)
-        return FlowPlan(8, (16,), _recipe(steps or 1000, 2e-3), base=base, staples=False, holonomies=4)
+        return FlowPlan(8, (16,), _recipe(steps or 500, 2e-3), base=base, staples=False, holonomies=4)
     return FlowPlan(24, (16,), _recipe(steps or 1400, 2e-3), staples=False)
 
 
