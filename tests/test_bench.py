@@ -247,6 +247,14 @@ def test_flows_and_their_gradients_are_those_of_torch(kind):
         assert np.max(np.abs(peer.params[key].grad.numpy() - g)) < 1e-10 * largest, key
 
 
+def test_couplings_that_torch_does_not_have_are_refused():
+    pytest.importorskip("torch", reason="torch is in the extra 'bench'")
+    from refimpl.validation.peers import flow_torch
+
+    with pytest.raises(ValueError, match="chain: got a plaquette coupling with staples"):
+        flow_torch.Flow(gauge_chain(np.random.default_rng(0), (4, 4), 1, staples=True), (4, 4))
+
+
 def test_priors_of_flows_in_torch_are_normalised():
     torch = pytest.importorskip("torch", reason="torch is in the extra 'bench'")
     from refimpl.validation.peers import flow_torch

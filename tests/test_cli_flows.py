@@ -71,7 +71,7 @@ def interrupted(folder, step):
 
 def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     options = (
-        "--base gauge:0.8 --pattern tiles --bins 3 --holonomies 1 --steps 3 --rate 0.01 --schedule staircase --decay 0.5 "
+        "--base gauge:0.8 --pattern tiles --bins 3 --staples --holonomies 1 --steps 3 --rate 0.01 --schedule staircase --decay 0.5 "
         "--rate-every 7 --warm-up 2 --weight-decay 0.01 --epsilon 0.02 --clip 3 --average 0.5 --anneal 0.5 "
         "--anneal-steps 2 --seed 9"
     )
@@ -84,6 +84,7 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     assert [layer.mu for layer in flow.map.layers[:2]] == [0, 1]
     coupling = flow.map.layers[5]
     assert (coupling.index, coupling.pattern, coupling.circle.bins, coupling.net.channels[1]) == (1, "tiles", 3, 2)
+    assert coupling.staples
     assert flow.map.layers[0].circle.bins == 3
     rate = recipe.rate
     assert (rate.initial, rate.schedule, rate.decay, rate.every, rate.warm_up) == (0.01, "staircase", 0.5, 7, 2)
@@ -97,8 +98,8 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     [
         ("--theory u1 --beta 1 --shape 4 4", UniformAngles((4, 4)), PlaquetteCoupling),
         (
-            "--theory schwinger --beta 1 --kappa 0.1 --shape 4 4",
-            PureGauge(pure_gauge_beta(1.0, 0.1, (4, 4)), (4, 4)),
+            "--theory schwinger --beta 1 --kappa 0.2 --shape 4 8",
+            PureGauge(pure_gauge_beta(1.0, 0.2, (4, 4)), (4, 8)),
             Holonomy,
         ),
         ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 4 --base uniform", UniformAngles((4, 4)), Holonomy),
@@ -115,6 +116,7 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
     assert flow.prior == prior
     assert isinstance(flow.map.layers[0], layer)
     assert getattr(flow.map.layers[0], "odd", False) is False
+    assert all(layer.staples == ("su" in options) for layer in flow.map.layers if hasattr(layer, "staples"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,7 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
         ("--theory u1 --beta 1 --shape 4 4 --anneal-steps 3", "--anneal-steps: got 3 without --anneal"),
         ("--theory su2 --beta 1 --shape 4 4 --holonomies 1", "--holonomies: got 1 for su2, expected it with u1, schwinger"),
         ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --pattern tiles", "--pattern: got 'tiles' for phi4"),
+        ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --staples", "--staples: got True for phi4, expected it with u1"),
         ("--theory u1 --beta 1 --shape 4 4 --odd", "--odd: got True for u1, expected it with phi4"),
         ("--theory o2", "invalid choice: 'o2'"),
     ],

@@ -326,6 +326,7 @@ FLOWS = {
                 PlaquetteCoupling.init(
                     RNG, (4, 8), 3, pattern="tiles", hidden=(3, 4), dilations=(1, 2, 1), loops="across"
                 ),
+                PlaquetteCoupling.init(RNG, (4, 8), 4, staples=True),
                 Holonomy.init(RNG, (4, 8), 1, index=2, neurons=5, circle=ProjectionMixture(3)),
             )
         ),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refimpl.groups import wrap
 from refimpl.lattice import gauge_transform, plaquette_angles_definition, shift
-from refimpl.maps.plaquette_coupling import SPLINE, PlaquetteCoupling, gauge_chain
+from refimpl.maps.plaquette_coupling import EXPONENT, SPLINE, PlaquetteCoupling, gauge_chain
 from refimpl.maps.projections import ProjectionMixture
 from refimpl.maps.splines import CircularSpline
 from refimpl.maps.stripes import PATTERNS, PERIOD, masks
@@ -25,8 +25,10 @@ OPTIONS = [
     {"circle": ProjectionMixture(3), "loops": "none", "polyakov": False, "masked_values": True},
     {"circle": CircularSpline(4), "loops": "across", "masked_values": True, "hidden": (6, 5), "dilations": (1, 2, 1)},
     {"loops": "across", "polyakov": False, "activation": "tanh"},
+    {"staples": True, "loops": "none", "circle": ProjectionMixture(2)},
+    {"staples": True},
 ]
-CASES = [(p, i, o) for (p, i), o in zip(itertools.product(PATTERNS, (0, 3, 5, 6)), OPTIONS * 2, strict=True)]
+CASES = [(p, i, o) for (p, i), o in zip(itertools.product(PATTERNS, (0, 1, 2, 5, 6, 7)), OPTIONS * 2, strict=True)]
 
 
 def layer(pattern, index, options, seed=0):
@@ -238,6 +240,49 @@ def test_active_plaquettes_move_by_the_circle_map():
         assert np.max(np.abs(logdet - (log_slopes * found.active).sum(axis=(1, 2)))) < EXACT
 
 
+def local_weights(made, x):
+    """``-S + logdet`` of what a layer makes of links, S of pure gauge theory with beta = 2."""
+    y, logdet = made.forward(x)
+    return 2.0 * np.cos(plaquette_angles_definition(y)).sum(axis=(1, 2)) + logdet
+
+
+@pytest.mark.parametrize(("pattern", "index"), list(itertools.product(PATTERNS, (0, 5))))
+def test_staples_are_the_centre_of_the_weights_of_a_link(pattern, index):
+    """With an odd g and a = 1/2, links and their reflections ``P -> W - P`` have the same weight; in no other frame."""
+    made = layer(pattern, index, {"circle": ProjectionMixture(1), "staples": True})
+    masks, x = made.masks, links(16)
+    p = plaquette_angles_definition(x)
+    passive = np.roll(p, 1, axis=2 - masks.mu)
+    reflected = x.copy()
+    reflected[:, masks.mu] += np.where(masks.active, (passive - p) * (1 if masks.mu == 0 else -1), 0.0)
+    assert distance(plaquette_angles_definition(reflected)[:, masks.active], passive[:, masks.active]) < EXACT
+    params = {key: np.zeros_like(value) for key, value in made.params.items()}
+    for a in (EXPONENT, 0.0, 0.4):
+        params["bias/1"] = np.array([0.7, 0.0, a])
+        one, other = (local_weights(made.with_params(params), field) for field in (x, wrap(reflected)))
+        assert np.max(np.abs(one - local_weights(made, x))) > 0.1
+        assert np.max(np.abs(one - other)) < EXACT if a == EXPONENT else np.min(np.abs(one - other)) > 1e-2
+
+
+@pytest.mark.parametrize("mu", [0, 1])
+def test_with_no_exponent_it_is_the_layer_of_the_papers(mu):
+    made, x = layer("tiles", 4 * mu, {"staples": True}), links(17)
+    params = {key: value.copy() for key, value in made.params.items()}
+    params["weight/1"][-1], params["bias/1"][-1] = 0.0, 0.0
+    published = layer("tiles", 4 * mu, {}).with_params(
+        {key: value[:-1] if key.endswith("1") else value for key, value in params.items()}
+    )
+    for one, other in zip(made.with_params(params).forward(x), published.forward(x), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_exponents_begin_at_a_half():
+    made = PlaquetteCoupling.init(np.random.default_rng(0), SHAPE, 0, staples=True, last=0.0)
+    assert made.params["bias/1"][-1] == EXPONENT == 0.5
+    x = links(18)
+    assert distance(made.forward(x)[0], x) < EXACT
+
+
 @every_case
 def test_a_chain_has_the_same_bits_alone(pattern, index, options):
     made, x = layer(pattern, index, options), links(14, 5)
@@ -269,6 +314,7 @@ def test_inputs_are_checked():
         ({"loops": "some"}, "loops: got"),
         ({"polyakov": 1}, "polyakov: got"),
         ({"masked_values": None}, "masked_values: got"),
+        ({"staples": "no"}, "staples: got"),
         ({"hidden": (0,)}, "channels: got"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -280,8 +326,12 @@ def test_inputs_are_checked():
         PlaquetteCoupling.init(rng, SHAPE, -1)
     with pytest.raises(ValueError, match="circle: got"):
         replace(made, circle=None)
+    with pytest.raises(ValueError, match="staples: got 0"):
+        replace(made, staples=0)
     with pytest.raises(ValueError, match=r"net: got .* channels in and out, expected"):
         replace(made, loops="none")
+    with pytest.raises(ValueError, match=r"net: got .* channels in and out, expected"):
+        replace(made, staples=True)
     with pytest.raises(ValueError, match="params"):
         made.with_params({})
     with pytest.raises(ValueError, match="params"):

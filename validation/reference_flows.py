@@ -127,7 +127,7 @@ def flow_with_weights(params: Params, record: Mapping[str, Any], z: Field, d: in
     else:
         circle = ProjectionMixture(channels[-1] - 1) if family == "projections" else CircularSpline(record["bins"])
         made = [
-            PlaquetteCoupling(z.shape[2:], i, "stripes", circle, ConvNet(channels), "none", False, False, w)
+            PlaquetteCoupling(z.shape[2:], i, "stripes", circle, ConvNet(channels), "none", False, False, False, w)
             for i, w in zip(record["layers"], own, strict=True)
         ]
     whole = Chain(tuple(made))

@@ -48,6 +48,8 @@ def add(models: Any) -> None:
     model.add_argument("--base", metavar="BASE", help=text)
     model.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
     model.add_argument("--bins", type=count, help="of the splines of gauge theories (default 8)")
+    text = "whether plaquettes move in the frame of the loops around their links (gauge theories; default: su2, su3)"
+    model.add_argument("--staples", action=argparse.BooleanOptionalAction, default=None, help=text)
     text = "whether layers are odd functions of the field (phi4; default yes)"
     model.add_argument("--odd", action=argparse.BooleanOptionalAction, default=None, help=text)
     text = "two holonomy layers in front of every N couplings and at the end (u1, schwinger; 0: none)"
@@ -132,8 +134,8 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
         """The dataclass with the options that were given, by the names of its fields."""
         return replace(record, **{field: given[option] for field, option in names.items() if option in given})
 
-    for option, theories in (("pattern", FLOW_THEORIES[1:]), ("bins", FLOW_THEORIES[1:]), ("base", FLOW_THEORIES[1:]),
-                             ("holonomies", ("u1", "schwinger")), ("odd", ("phi4",))):  # fmt: skip
+    of_links = dict.fromkeys(("pattern", "bins", "base", "staples"), FLOW_THEORIES[1:])
+    for option, theories in {**of_links, "holonomies": ("u1", "schwinger"), "odd": ("phi4",)}.items():
         if option in given and theory.name not in theories:
             raise ValueError(
                 f"--{option}: got {given[option]!r} for {theory.name}, expected it with {', '.join(theories)}"
@@ -153,7 +155,8 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
         raise ValueError(f"--anneal-steps: got {given['anneal_steps']} without --anneal, expected both")
     plan = changed(
         replace(plan, recipe=recipe),
-        layers="layers", hidden="hidden", pattern="pattern", bins="bins", holonomies="holonomies", odd="odd", seed="seed",
+        layers="layers", hidden="hidden", pattern="pattern", bins="bins", staples="staples", holonomies="holonomies",
+        odd="odd", seed="seed",
     )  # fmt: skip
     return replace(plan, base=_base(given["base"])) if "base" in given else plan
 

@@ -9,6 +9,18 @@ The numbers of g come from a periodic convolution over what contains no active l
 two plaquettes, as ``cos a``, ``sin a``, and Polyakov loops along the direction nu that no active link has. All are gauge
 invariant, so the layer is gauge equivariant, and equivariant under translations that keep its masks.
 
+With ``staples`` the map acts in the frame of the staples. The loop ``W`` around the active plaquette P and the passive one, on the
+other side of the link, does not contain the link, whose density at fixed W is in pure gauge theory
+
+    exp(beta (cos P + cos(W - P))) = exp(2 beta cos(W/2) cos(P - W/2)):
+
+centred at W/2, which a net that sees cos W and sin W would have to make itself. So ``q = P - a W``, W in [-pi, pi) and a one more
+output of the net, 1/2 at the start, and ``P' - P = g(q) - q``. The logdet is as before, as W and a do not depend on the link. At
+W = pi, where W is cut, that density is flat; what the first layers see is another one, and there every second W is nearer to pi
+than to 0. From uniform links it trains worse: U(1), 8 x 8, beta = 2, 24 layers had after 250 steps a loss 2.2 above -log Z,
+against 0.7 without staples (0.9 with a = 0 at the start). For the Schwinger model from pure gauge theory there was no difference.
+So it is not the default here. It helps for SU(2), see `refimpl.maps.frames`, whose W is rarely far from 1 even then.
+
 Moves of plaquettes never change Polyakov loops but by plaquettes: see `refimpl.maps.holonomy` for what that means.
 """
 
@@ -16,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +48,7 @@ from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import stripes
 from .base import Chain, Params, Pull, check_params
+from .frames import passive_sites
 from .projections import ProjectionMixture
 from .splines import CircularSpline
 
@@ -45,6 +58,20 @@ Circle = CircularSpline | ProjectionMixture
 LOOPS = ("none", "across", "all")
 # Of the circle maps where nothing else is said: 8 bins, none of them empty or flat, the identity where the net says 0.
 SPLINE = CircularSpline(8, min_width=1e-3, min_height=1e-3, min_slope=1e-3, centred=True)
+EXPONENT = 0.5  # of the loop W, at the start
+
+
+class Context(NamedTuple):
+    """Links with chains fastest in memory, what the circle map moves, ``(site, chain)``, and by which numbers ``(outputs, site,
+    chain)``, exponents and loops W, 0 without ``staples``, channels ``(channel, T, X, chain)`` of the net and its cache."""
+
+    links: Array
+    old: Array
+    raw: Array
+    exponent: Array
+    around: Array
+    inputs: Array
+    cache: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +86,12 @@ class PlaquetteCoupling:
     ----------
     shape : ``(T, X)``, multiples of 4. index : of the layer in its pattern, see `refimpl.maps.stripes`.
     pattern : "stripes" or "tiles". circle : the map of active plaquettes.
-    net : `layer_channels` inputs, ``circle.outputs`` outputs.
+    net : `n_channels` inputs, ``circle.outputs`` outputs, and one more, the exponent a, with ``staples``.
     loops : "none", "all" that contain no active link, or those of frozen plaquettes "across", n and ``n + nu^``, with the other
         ``W`` as a channel of angle 0: the inputs of the public code of arXiv:2202.11712.
     polyakov : with the Polyakov loops.
     masked_values : masked sites feed (0, 0), not the cosine and sine of 0.
+    staples : see above. Without, or where a is 0, the layer is that of the papers.
     """
 
     shape: tuple[int, int]
@@ -74,6 +102,7 @@ class PlaquetteCoupling:
     loops: str = "all"
     polyakov: bool = True
     masked_values: bool = False
+    staples: bool = False
     params: Mapping[str, Array] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +111,9 @@ class PlaquetteCoupling:
         if not isinstance(self.circle, CircularSpline | ProjectionMixture):
             raise ValueError(f"circle: got {self.circle!r}, expected a CircularSpline or a ProjectionMixture")
         check_flag("masked_values", self.masked_values)
-        expected = (n_channels(self.shape, self.index, self.pattern, self.loops, self.polyakov), self.circle.outputs)
+        check_flag("staples", self.staples)
+        inputs = n_channels(self.shape, self.index, self.pattern, self.loops, self.polyakov)
+        expected = (inputs, self.circle.outputs + self.staples)
         if (got := (self.net.channels[0], self.net.channels[-1])) != expected:
             raise ValueError(f"net: got {got} channels in and out, expected {expected}")
         check_params(self.params, self.net.shapes())
@@ -103,13 +134,20 @@ class PlaquetteCoupling:
         loops: str = "all",
         polyakov: bool = True,
         masked_values: bool = False,
+        staples: bool = False,
         last: float = 1.0,
     ) -> Self:
-        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between."""
-        channels = (n_channels(shape, index, pattern, loops, polyakov), *hidden, circle.outputs)
+        """A layer with random weights, those of the last convolution times ``last``; ``hidden`` channels between.
+
+        Exponents begin close to `EXPONENT`.
+        """
+        check_flag("staples", staples)
+        channels = (n_channels(shape, index, pattern, loops, polyakov), *hidden, circle.outputs + staples)
         net = ConvNet(channels, kernel_size, dilations, activation)
         params = convolution.init(net, rng, last)
-        return cls(shape, index, pattern, circle, net, loops, polyakov, masked_values, params)
+        if staples:
+            params[f"bias/{net.n_layers - 1}"][-1] += EXPONENT
+        return cls(shape, index, pattern, circle, net, loops, polyakov, masked_values, staples, params)
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
@@ -135,16 +173,20 @@ class PlaquetteCoupling:
     def forward_with_pullback(self, x: Array) -> tuple[Array, Array, Pull]:
         """As `forward`, and the pullback."""
         masks = self.masks
-        x, old, raw, inputs, cache = self._context(x)
+        x, old, raw, exponent, around, inputs, cache = self._context(x)
         new, log_slopes, pull_circle = self.circle.forward_with_pullback(old, raw)
 
         def pull(g_y: Array, g_logdet: Array) -> tuple[Array, Params]:
             g_x = _chain_fastest(g_y).copy(order="K")
             g_move = _sign(masks) * _rows(g_x[:, masks.mu])[masks.active]
             g_old, g_raw = pull_circle(g_move, np.broadcast_to(g_logdet, old.shape))
-            grads, g_inputs = convolution.pullback(self.net, self.params, cache, g_raw.transpose(2, 0, 1))
+            g_old = g_old - g_move
+            g_out = np.concatenate([g_raw, [-g_old * around]]) if self.staples else g_raw
+            grads, g_inputs = convolution.pullback(self.net, self.params, cache, g_out.transpose(2, 0, 1))
             g_angles = self._inputs_pullback(inputs, g_inputs.transpose(1, 2, 3, 0), g_x)
-            g_angles[masks.active] += g_old - g_move
+            g_angles[masks.active] += g_old * (1 - exponent)
+            if self.staples:
+                g_angles[passive_sites(masks)] -= g_old * exponent
             np.negative(g_angles, g_angles)
             run(gradient_program(g_angles.transpose(2, 0, 1), g_x))
             return g_x, grads
@@ -160,8 +202,12 @@ class PlaquetteCoupling:
         angles = x[:, 0] + loop(x[:, 1], -1, 1) - loop(x[:, 0], -1, 2) - x[:, 1]
         out = convolution.definition(self.net, params, self._inputs_definition(angles, x))
         raw = anp.transpose(out, (1, 0, 2, 3))
-        new, log_slopes = self.circle.definition(angles, raw)
-        move = anp.where(masks.active, new - angles, 0.0)
+        old = angles
+        if self.staples:
+            around = angles + loop(angles, 1, 2 - masks.mu)
+            old = angles - raw[-1] * (anp.mod(around + np.pi, 2 * np.pi) - np.pi)
+        new, log_slopes = self.circle.definition(old, raw[: self.circle.outputs])
+        move = anp.where(masks.active, new - old, 0.0)
         direction = np.zeros((2, 1, 1))
         direction[masks.mu] = _sign(masks)
         return x + move[:, None] * direction, anp.sum(anp.where(masks.active, log_slopes, 0.0), axis=(1, 2))
@@ -188,10 +234,8 @@ class PlaquetteCoupling:
         masks = self.masks
         return [(None, masks.frozen), *loop_masks(masks, self.loops)]
 
-    def _context(self, x: Array) -> tuple[Array, Array, Array, Array, Any]:
-        """Links with chains fastest in memory, active plaquettes ``(site, chain)``, the numbers ``(outputs, site, chain)`` of
-        their maps, the channels of the net, and what its pullback needs.
-        """
+    def _context(self, x: Array) -> Context:
+        """Everything that the circle map needs."""
         x = check_links(x)
         if x.shape[2:] != self.shape:
             raise ValueError(f"x: got links of shape {x.shape[1:]}, expected {(2, *self.shape)}")
@@ -199,7 +243,13 @@ class PlaquetteCoupling:
         angles = _rows(plaquette_angles(x))
         inputs = self._inputs(angles, x)
         out, cache = convolution.apply(self.net, self.params, inputs.transpose(3, 0, 1, 2), self.masks.active)
-        return x, angles[self.masks.active], np.ascontiguousarray(out.transpose(1, 2, 0)), inputs, cache
+        raw = np.ascontiguousarray(out.transpose(1, 2, 0))
+        old, exponent, around = angles[self.masks.active], np.zeros(()), np.zeros(())
+        if self.staples:
+            raw, exponent = raw[:-1], raw[-1]
+            around = wrap(old + angles[passive_sites(self.masks)])
+            old = old - exponent * around
+        return Context(x, old, raw, exponent, around, inputs, cache)
 
     def _inputs(self, angles: Array, x: Array) -> Array:
         """Channels ``(channel, T, X, chain)`` of the net."""

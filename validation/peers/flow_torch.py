@@ -71,6 +71,8 @@ class Plaquettes:
     """A coupling of U(1) links that moves plaquettes."""
 
     def __init__(self, layer: PlaquetteCoupling) -> None:
+        if layer.staples:
+            raise ValueError("chain: got a plaquette coupling with staples, expected the layer of the papers")
         masks = layer.masks
         self.net, self.circle, self.mu, self.masked_values = layer.net, layer.circle, masks.mu, layer.masked_values
         self.sites = torch.from_numpy(np.flatnonzero(masks.active))
