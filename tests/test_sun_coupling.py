@@ -165,6 +165,18 @@ def test_pullback_of_a_chain_of_layers(n):
     assert np.abs(g_x).max() > 0.1
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_deep_flows_with_large_weights_stay_on_the_group(n):
+    # Exponents of up to 48, by which powers must not multiply the rounding of determinants.
+    rng = np.random.default_rng(16)
+    chain = spectral_chain(rng, n, (4, 4), 16, hidden=(8,), last=100.0)
+    for image in (chain.forward, chain.inverse):
+        u = image(links(rng, n, 64, (4, 4)))[0]
+        # A link is turned twice, by matrices off by some 1e-15.
+        assert np.abs(np.linalg.det(u) - 1).max() < 1e-13
+        assert np.abs(u.conj().swapaxes(-2, -1) @ u - np.eye(n)).max() < 1e-13
+
+
 def test_a_field_has_the_same_bits_in_any_batch():
     coupling, x = layer(3), links(np.random.default_rng(8), 3, 5)
     y, logdet = coupling.forward(x)
