@@ -82,6 +82,36 @@ def test_spectra_of_centre_and_permutations(n):
         check_spectrum(components(p, 2))
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_what_determinants_are_off_is_left_out(n):
+    p = haar(np.random.default_rng(12), n, 200)
+    t, _ = spectrum(p)
+    off, _ = spectrum(p * np.exp(1e-10j))
+    np.testing.assert_allclose(off, t, atol=ROUNDING, rtol=0)
+    # Also beside the walls and at corners of the cell.
+    for k in range(n):
+        t, _ = spectrum(centre(n, k) * np.exp(1e-10j))
+        np.testing.assert_allclose(t.sum(axis=0), 0, atol=ROUNDING)
+        np.testing.assert_allclose(t, spectrum(centre(n, k))[0], atol=ROUNDING)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_round_trip_where_all_eigenvalues_are_equal(n):
+    rng = np.random.default_rng(13)
+    kernel, g = SpectralKernel(n), haar(rng, n, 20)
+    for k in range(n):
+        # Conjugated, which leaves gaps of rounding: their ratios are not to be seen.
+        p = product(product(g, centre(n, k)), dagger(g))
+        raw = numbers(rng, kernel, 20)
+        turn, logdet = kernel.forward(p, raw)
+        moved = product(turn, p)
+        np.testing.assert_allclose(moved, np.broadcast_to(centre(n, k), p.shape), atol=ROUNDING)
+        turn, back = kernel.inverse(moved, raw)
+        np.testing.assert_allclose(product(turn, moved), p, atol=ROUNDING)
+        np.testing.assert_allclose(logdet + back, 0, atol=1e-13)
+        assert np.abs(logdet).max() > 0.1
+
+
 def test_spectra_have_the_same_bits_in_any_batch():
     p = haar(np.random.default_rng(2), 3, 5000)
     t, v = spectrum(p)

@@ -165,6 +165,40 @@ def test_pullback_of_a_chain_of_layers(n):
     assert np.abs(g_x).max() > 0.1
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_deep_flows_with_large_weights_stay_on_the_group(n):
+    # Exponents of up to 48, by which powers must not multiply the rounding of determinants.
+    rng = np.random.default_rng(16)
+    chain = spectral_chain(rng, n, (4, 4), 16, hidden=(8,), last=100.0)
+    for image in (chain.forward, chain.inverse):
+        u = image(links(rng, n, 64, (4, 4)))[0]
+        # A link is turned twice, by matrices off by some 1e-15.
+        assert np.abs(np.linalg.det(u) - 1).max() < 1e-13
+        assert np.abs(u.conj().swapaxes(-2, -1) @ u - np.eye(n)).max() < 1e-13
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_links_of_the_centre_return(n):
+    # Loops are elements of the centre, where powers have no limit and logdets of SU(3) have none.
+    rng = np.random.default_rng(17)
+    chain = spectral_chain(rng, n, (4, 4), 4, hidden=(4,), last=1.0)
+    x = np.zeros((3, 2, 4, 4, n, n), np.complex128)
+    x[...] = np.eye(n)
+    x[0, 0, 0, 1] *= np.exp(2j * np.pi / n)
+    x[1] *= np.exp(2j * np.pi * rng.integers(0, n, (2, 4, 4)) / n)[..., None, None]
+    # The same up to a gauge, which leaves rounding.
+    x[2] = x[1]
+    x = gauge_transform(x, SUN(n).haar(rng, (3, 4, 4)))
+    for there, back in ((chain.forward, chain.inverse), (chain.inverse, chain.forward)):
+        y, logdet = there(x)
+        again, back_logdet = back(y)
+        np.testing.assert_allclose(again, x, atol=1e-13)
+        np.testing.assert_allclose(logdet + back_logdet, 0, atol=1e-12)
+    _, _, pull = chain.forward_with_pullback(x)
+    g_x, grads = pull(rng.standard_normal((3, 2, 4, 4, n * n - 1)), np.ones(3))
+    assert all(np.all(np.isfinite(g)) for g in (g_x, *grads.values()))
+
+
 def test_a_field_has_the_same_bits_in_any_batch():
     coupling, x = layer(3), links(np.random.default_rng(8), 3, 5)
     y, logdet = coupling.forward(x)

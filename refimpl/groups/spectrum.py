@@ -29,8 +29,9 @@ WORK = 2048
 def spectrum(p: Matrices) -> tuple[Array, Matrices]:
     """``t`` of shape ``(n, *sites)`` and ``V`` of shape ``(n, n, *sites)`` with ``P = V diag(e^(i t)) V^dag``.
 
-    The phases lie in the canonical cell ``t_1 <= ... <= t_n <= t_1 + 2 pi``, ``sum t = 0`` (to the rounding of ``det P``), which
-    every conjugacy class of SU(n) meets once. ``V`` is unitary but not special; its columns have arbitrary phases.
+    The phases lie in the canonical cell ``t_1 <= ... <= t_n <= t_1 + 2 pi``, ``sum t = 0``, which every conjugacy class of SU(n)
+    meets once. That of a determinant a little off 1 is not among them: powers would multiply it. ``V`` is unitary but not
+    special; its columns have arbitrary phases.
     """
     n, sites = len(p), p.shape[2:]
     flat = p.reshape(n, n, -1)
@@ -107,7 +108,8 @@ def _rotation(x: Matrices, y: Matrices, z: Matrices) -> tuple[Array, Matrices]:
 def _canonical(phases: Array) -> tuple[Array, NDArray[np.intp]]:
     """Phases in [-pi, pi] moved to the canonical cell, and the index that each of them had.
 
-    They add up to ``2 pi k``; the k largest are moved by ``-2 pi`` and become the smallest (for k < 0 the smallest by ``2 pi``).
+    They add up to ``2 pi k``, k rounded to an integer; the k largest are moved by ``-2 pi`` and become the smallest (for k < 0 the
+    smallest by ``2 pi``). What is left of the sum is shared out.
     """
     n = len(phases)
     order = np.argsort(phases, axis=0, kind="stable")
@@ -116,8 +118,10 @@ def _canonical(phases: Array) -> tuple[Array, NDArray[np.intp]]:
     for phase in phases[1:]:
         total += phase
     k = np.rint(total / (2 * np.pi)).astype(np.intp)
+    share = (total - 2 * np.pi * k) / n
     place = np.arange(n).reshape(n, *(1,) * k.ndim) - k
     turn = place // n  # -1 for the k last that come first, 1 for the first that come last
     place -= n * turn
     moved = np.take_along_axis(phases, place, axis=0) + 2 * np.pi * turn
+    moved -= share
     return moved, np.take_along_axis(order, place, axis=0)

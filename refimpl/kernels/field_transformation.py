@@ -30,7 +30,18 @@ class FieldTransformationHMC:
 
     `Info`: ``delta_h`` is that of ``S(x) + v.v/2``, and ``logdet`` the Jacobian of ``(x, v) -> (x', v')``: ``log |det df/dz|`` at
     z' less that at z. What the integrator keeps to its order in the step is ``delta_h - logdet``, the change of H; to the first
-    order only where the map has kinks (a leaky ReLU, the logdet at the knots of a spline), at which the force jumps.
+    order only where the map has kinks (a leaky ReLU, the logdet at the knots of a spline), at which the force jumps. Its mean
+    size for U(1), 4 x 4, beta = 2, 8 couplings with random weights (``last=0.3``), trajectories of length 0.5, by step size:
+
+        circle map, activation           0.1      0.05     0.025
+        CircularSpline, leaky_relu       0.26     0.13     0.061
+        CircularSpline, tanh             0.34     0.16     0.084
+        CircularSpline, silu             0.21     0.098    0.044
+        ProjectionMixture, leaky_relu    0.060    0.018    0.0064
+        ProjectionMixture, tanh          0.058    0.014    0.0036
+        ProjectionMixture, silu          0.055    0.014    0.0034
+
+    A smooth net does not help splines; mixtures with one are of second order.
 
     Parameters
     ----------

@@ -129,17 +129,17 @@ class Holonomy:
         new, log_slope, pull_circle = self.circle.forward_with_pullback(angles.phase, raw)
 
         def pull(g_y: Array, g_logdet: Array) -> tuple[Array, Params]:
-            g_move = self._slice(g_y).sum(axis=1)
+            g_move = site_sum(self._slice(g_y))
             g_phase, g_raw = pull_circle(g_move, np.broadcast_to(g_logdet, log_slope.shape))
             g_raw = g_raw.T
-            g_hidden = (g_raw @ self.params["weight/1"].T) * (1 - hidden * hidden)
+            g_hidden = _back(g_raw, self.params["weight/1"]) * (1 - hidden * hidden)
             grads = {
                 "weight/0": features.T @ g_hidden,
                 "bias/0": g_hidden.sum(axis=0),
                 "weight/1": hidden.T @ g_raw,
                 "bias/1": g_raw.sum(axis=0),
             }
-            g_features = g_hidden @ self.params["weight/0"].T
+            g_features = _back(g_hidden, self.params["weight/0"])
             return g_y + self._context_pullback(angles, g_features, g_phase - g_move), grads
 
         return self._moved(x, new - angles.phase), log_slope, pull
@@ -217,7 +217,7 @@ class Holonomy:
             parts.append(g_kind / kind.shape[1])
         g_along, g_across, g_plaquettes = parts
         # The phase: from the circle map, and with a minus from the features.
-        pull = (g_phase - g_along.sum(axis=1)) / angles.modulus
+        pull = (g_phase - site_sum(g_along)) / angles.modulus
         g_along += self._line_weights() * np.cos(kinds[0]) * pull[:, None]
         g_x: Array = plaquette_gradient_definition(g_plaquettes.reshape(-1, *self.shape))
         for direction, g_lines in ((self.mu, g_along), (1 - self.mu, g_across)):
@@ -235,6 +235,11 @@ def _shapes(harmonics: int, neurons: int, outputs: int) -> dict[str, tuple[int, 
         "weight/1": (neurons, outputs),
         "bias/1": (outputs,),
     }
+
+
+def _back(g: Array, weight: Array) -> Array:
+    """``g weight^T`` for rows g, each with the same bits in any batch."""
+    return linear.times(linear.rows(g), np.ascontiguousarray(weight.T))[: len(g)]
 
 
 def _lines(angles: Array, mu: int) -> Array:

@@ -25,6 +25,8 @@ Matrices = NDArray[np.complex128]
 
 # The least divisor in a derivative of a power: where W has eigenphases 2 pi apart, powers have a cut.
 LEAST = 1e-8
+# Phases as close as this to 2 pi apart are taken to be that: rounding, which must not choose a side of the cut.
+CUT = 1e-13
 
 
 def double_loop(links: Matrices, plaquettes: Matrices, rho: int) -> tuple[Matrices, Matrices]:
@@ -83,9 +85,13 @@ def reversed_pullback(m: Matrices, g: Matrices) -> Matrices:
 def power(w: Matrices, exponent: Array) -> tuple[Matrices, Callable[[Matrices], tuple[Matrices, Array]]]:
     """``W^a``, with phases of the canonical cell, for exponents ``(*sites)``, and its pullback to W and a.
 
+    Where phases are 2 pi apart, on a set of codimension 3 with all of the centre but 1, W^a has no limit: a pair of opposite
+    phases there would take any direction. It is given their mean for both, so that W^a commutes with all that commutes with W.
+
     By Daleckii and Krein, for ``t -> a t``: off the diagonal ``X_ij' = X_ij e^(i (a - 1) t_ij/2) sin(a t_ij/2)/sin(t_ij/2)``.
     """
     phases, vectors = spectrum(w)
+    phases = _joined(phases)
 
     def pull(g: Matrices) -> tuple[Matrices, Array]:
         inner = product(dagger(vectors), product(g, vectors))
@@ -101,3 +107,13 @@ def power(w: Matrices, exponent: Array) -> tuple[Matrices, Callable[[Matrices], 
         return product(product(vectors, inner), dagger(vectors)), g_exponent
 
     return with_phases(vectors, exponent * phases), pull
+
+
+def _joined(phases: Array) -> Array:
+    """Phases with their mean for all that meet across the cut."""
+    cut = phases[-1] - phases[0] > 2 * np.pi - CUT
+    if not cut.any():
+        return phases
+    meeting = cut & ((phases - phases[0] < CUT) | (phases[-1] - phases < CUT))
+    mean = np.add.reduce(np.where(meeting, phases, 0.0)) / np.maximum(np.add.reduce(meeting), 1)
+    return np.where(meeting, mean, phases)

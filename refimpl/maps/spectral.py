@@ -16,6 +16,11 @@ At a wall of the cell, where eigenvalues meet, all of this stays finite: a ratio
 it is exact beside a wall too, every axis is looked at from its nearer end: ``b`` or ``1 - b``, whichever is small, is known to
 full relative precision.
 
+Where at least three eigenvalues meet, for n = 3 at elements of the centre, the map is continuous but logdet has no limit: it
+depends on the ratios of the gaps that close, which ``b`` keeps and P does not. There ``b_j = 0`` where ``c_(j+1) = 0``, gaps below
+`CLOSED` being closed in both directions, so that the logdets of a map and of its inverse add up to 0 at such points too.
+Near by, at gaps g, they do to ``1e-16/g``.
+
 Derivatives never meet those of eigenvectors (Daleckii and Krein 1965): for ``P -> e^(iX) P`` the answer ``P' -> e^(iX') P'``
 is, in the basis V, ``X_ij' = X_ij e^(i (t_ij' - t_ij)/2) r_ij`` off the diagonal and ``X_ii' = sum_j (dt_i'/dt_j) X_jj`` on it.
 On a wall the map is continuous but has no derivative, as ``|x|`` at 0: there logdet is given the derivative 0 along what opens
@@ -45,6 +50,8 @@ Pull = Callable[[Matrices, Array], tuple[Matrices, Array]]
 
 # Logarithmic derivatives are taken no closer to a wall: nearer by, the difference of two of them is rounding.
 NEAREST = 1e-8
+# Gaps below are rounding, and taken to be closed: at a corner their ratio is nothing, but must be the same on the way back.
+CLOSED = 1e-13
 # 8 bins, none of them empty or flat, the identity where raw is 0.
 SPLINE = IntervalSpline(8, min_width=1e-3, min_height=1e-3, min_slope=1e-3, centred=True)
 
@@ -226,7 +233,7 @@ def _cell(phases: Array) -> Cell:
     gaps = np.empty_like(phases)
     np.subtract(phases[1:], phases[:-1], out=gaps[:-1])
     np.subtract(2 * np.pi, phases[-1] - phases[0], out=gaps[-1])
-    np.maximum(gaps, 0.0, out=gaps)
+    gaps[gaps < CLOSED] = 0.0
     low, high = np.empty_like(gaps[:-1]), np.empty_like(gaps[:-1])
     total = gaps[0]
     for j, gap in enumerate(gaps[1:]):
