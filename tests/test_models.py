@@ -270,6 +270,13 @@ def rewritten(path, change):
     nets.save(path, arrays, record)
 
 
+def nested(levels):
+    inner = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
 def first(record):
     """Of the first layer."""
     return record["map"]["layers"][0]
@@ -288,6 +295,13 @@ def first(record):
         (lambda a, r: r.update(map=r["prior"]), r"parameters \['0/s'.* of Normal, expected none"),
         (lambda a, r: r["prior"].update(shape=[2, 0]), "shape: got extent X = 0"),
         (lambda a, r: r.update(map="Chain"), "the map 'Chain'"),
+        (lambda a, r: r["map"]["layers"].__setitem__(0, None), "the map None"),
+        (lambda a, r: r["map"]["layers"].__setitem__(0, "x"), "the map 'x'"),
+        (lambda a, r: r["map"].update(layers=None), "the layers None, expected a list"),
+        (lambda a, r: r["map"]["layers"].append(r["prior"]), r"the map Normal\("),
+        (lambda a, r: r.update(map={"class": "Inverse", "of": r["prior"]}), r"parameters \['0/s'"),
+        (lambda a, r: r.update(prior={"class": "Chain", "layers": []}), "the prior Chain"),
+        (lambda a, r: r["prior"].update(shape=nested(900)), "too many levels"),
     ],
 )  # fmt: skip
 def test_weights_of_another_architecture_are_refused(tmp_path, known, change, message):
@@ -310,6 +324,9 @@ def test_damaged_and_missing_files(tmp_path, known):
             load(path)
     np.savez(path, header=np.array(json.dumps({"format": "refimpl-nets-1"})))
     with pytest.raises(ValueError, match="header"):
+        load(path)
+    np.savez(path, header=np.array("[" * 100_000))
+    with pytest.raises(ValueError, match=r"f.npz: key 'header': got '\[\[.*expected JSON"):
         load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("header.npy", b"\x80\x04N.")  # a pickle

@@ -135,8 +135,8 @@ def fit_flow(
 
     Raises
     ------
-    TrainingError : a loss or gradient that is not finite; ``save`` was called with the last checkpoint whose loss was, as it is
-        with the present one when the training is interrupted.
+    TrainingError : a loss or gradient that is not finite, or fields of the flow that its theory or a layer refuses; ``save`` was
+        called with the last checkpoint without, as it is with the present one when the training is interrupted.
     ValueError : a theory or a checkpoint that does not belong to the flow; a flow that has nothing to train.
     """
     checkpoint = _checked(theory, flow, recipe, checkpoint)
@@ -179,13 +179,13 @@ def reverse_kl(theory: Theory, flow: Flow, z: NDArray[Any], factor: float = 1.0)
 def _step(
     theory: Theory, flow: Flow, recipe: FlowRecipe, checkpoint: FlowCheckpoint, rng: np.random.Generator
 ) -> FlowCheckpoint:
-    """The checkpoint after one more step; raises `FloatingPointError` for a loss or gradient that is not finite."""
+    """The checkpoint after one more step; raises `FloatingPointError` for a loss or gradient that there is not, or not finite."""
     n = checkpoint.step
     z = flow.prior.sample(rng, recipe.batch)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             losses, grads = reverse_kl(theory, _with_weights(flow, checkpoint.weights), z, recipe.factor(n))
-        except np.linalg.LinAlgError as error:
+        except (ValueError, ArithmeticError) as error:  # of fields that the flow made: large weights round without bounds
             raise FloatingPointError(str(error)) from error
         gradient = {ALL: joined({key: grads[key] for key in _layers(flow).params})}
         loss, norm = float(losses.mean()), global_norm(gradient)
