@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import nets
-from ..maps.base import Chain, Inverse, Map, Params, parted
+from ..maps.base import Chain, Inverse, Layer, Map, Params, parted
 from ..maps.coupling import AffineCoupling
 from ..maps.decimation import Decimation
 from ..maps.holonomy import Holonomy
@@ -110,7 +110,7 @@ def _made(record: Any, params: Mapping[str, Array]) -> Any:
         if not isinstance(listed, list):
             raise TypeError(f"the layers {listed!r:.40}, expected a list")
         layers = zip(listed, parted(params, len(listed)), strict=True)
-        return Chain(tuple(_map(layer, part) for layer, part in layers), **configuration)
+        return Chain(tuple(cast(Layer, _map(layer, part)) for layer, part in layers), **configuration)
     if cls is Inverse:
         return Inverse(_map(configuration.pop("of"), params), **configuration)
     made = {key: _made(value, {}) for key, value in configuration.items()}
