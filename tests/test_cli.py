@@ -554,7 +554,10 @@ def test_train_options_make_the_net(tmp_path, extra, expected):
             "--model: got nothing, expected the folder of a model",
         ),
         (["reproduce", "wonders"], "NAME: got 'wonders', expected one of"),
-        (["validate", "model:OUT"], "weights.npz"),
+        (
+            ["validate", "model:OUT"],
+            "weights.npz: got no such file, expected a folder made by refimpl train l2hmc or refimpl train flow",
+        ),
     ],
 )
 def test_bad_training_and_sampling_options(capsys, tmp_path, argv, message):

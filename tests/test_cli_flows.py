@@ -36,7 +36,8 @@ def test_a_training_is_printed_and_goes_on_bit_for_bit(capsys, tmp_path):
     code, out, err = train(capsys, once, f"{U1} --steps 4 --seed 5")
     assert (code, err) == (0, "")
     assert "4 steps; of the last 4: loss -" in out
-    assert "of n = 4; in" in out
+    assert "of n = 4 draws (it falls with n)\n" in out
+    assert out.endswith(f"in {once}\n")
     assert "16 draws: ESS/n" in out
     words = {line.split()[0]: line.split() for line in out.splitlines()[3:]}
     assert {"loss", "log", "plaquette", "charge^2"} <= words.keys()
@@ -46,9 +47,10 @@ def test_a_training_is_printed_and_goes_on_bit_for_bit(capsys, tmp_path):
     assert run(capsys, "train", "flow", "--resume", "--out", str(once))[0] == 0  # nothing left to do: the same bytes
     assert (once / "weights.npz").read_bytes() == before
     # A training that was interrupted after two steps.
-    assert train(capsys, parts, f"{U1} --steps 4 --seed 5 --samples 2")[0] == 0
+    assert train(capsys, parts, f"{U1} --steps 4 --seed 5")[0] == 0
     interrupted(parts, 2)
-    assert run(capsys, "train", "flow", "--resume", "--out", str(parts), "--samples", "2")[0] == 0
+    code, again, _ = run(capsys, "train", "flow", "--resume", "--out", str(parts))
+    assert (code, again) == (0, out.replace(str(once), str(parts)))
     a, b = load_flow_checkpoint(once), load_flow_checkpoint(parts)
     assert np.array_equal(a.weights, b.weights)
     assert np.array_equal(a.average, b.average)
@@ -139,6 +141,13 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
         ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --staples", "--staples: got True for phi4, expected it with u1"),
         ("--theory u1 --beta 1 --shape 4 4 --odd", "--odd: got True for u1, expected it with phi4"),
         ("--theory o2", "invalid choice: 'o2'"),
+        ("--theory u1 --beta 1 --shape 4 4 --decay 0.5", "--decay: got 0.5 with the schedule cosine"),
+        ("--theory u1 --beta 1 --shape 4 4 --schedule constant --rate-every 5", "--rate-every: got 5 with the schedule constant"),
+        ("--theory u1 --beta 1 --shape 4 4 --schedule staircase", "--decay: got nothing, expected a number"),
+        ("--theory u1 --beta 1 --shape 4 4 --schedule exponential", "--decay: got nothing, expected a number"),
+        ("--theory u1 --beta 1 --shape 4 4 --schedule staircase --decay 0.5", "--rate-every: got nothing"),
+        ("--theory u1 --beta 1 --shape 4 4 --steps 5 --warm-up 6", "--warm-up: got 6, expected at most the 5 steps"),
+        ("--theory u1 --beta 1 --shape 4 4 --samples 1", "samples: got 1"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused_before_any_work(capsys, tmp_path, options, message):
@@ -153,11 +162,16 @@ def test_what_cannot_go_on_is_refused(capsys, tmp_path):
     assert train(capsys, tmp_path / "m", f"{U1} --steps 1")[0] == 0
     resume = ["train", "flow", "--resume", "--out", str(tmp_path / "m")]
     assert "--rate: got it with --resume" in run(capsys, *resume, "--rate", "1")[2]
+    for option in ("--seed", "--samples", "--steps"):
+        assert f"{option}: got it with --resume, expected only --out" in run(capsys, *resume, option, "3")[2]
     assert "exists already" in train(capsys, tmp_path / "m", f"{U1} --steps 1")[2]
     (tmp_path / "m" / "checkpoint.npz").write_bytes(b"damaged")
     code, _, err = run(capsys, *resume)
     assert code == 2
     assert "checkpoint.npz: got a file that cannot be read" in err
+    assert "its flow can be used as weights.npz has it" in err
+    (tmp_path / "m" / "weights.npz").write_bytes(b"damaged")
+    assert "has to be trained anew" in run(capsys, *resume)[2]
     assert "weights.npz: got no such file" in run(capsys, "train", "flow", "--resume", "--out", str(tmp_path / "n"))[2]
 
 
@@ -178,6 +192,20 @@ def test_a_training_that_diverges_exits_1_and_keeps_its_checkpoint(capsys, tmp_p
     assert code == 1
     assert "training stopped at step 1" in err
     assert load_flow_checkpoint(tmp_path / "m").step == 0
+
+
+def test_an_interruption_while_modules_are_loaded_is_one_line(capsys, monkeypatch):
+    import builtins
+
+    plain = builtins.__import__
+
+    def interrupted_import(name, *args, **kwargs):
+        if name == "refimpl.validation":
+            raise KeyboardInterrupt
+        return plain(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted_import)
+    assert run(capsys, "train", "flow", "--out", "x") == (130, "", "refimpl: interrupted\n")
 
 
 # --- sample -----------------------------------------------------------------------------------------------------------

@@ -119,12 +119,28 @@ def test_an_evaluation_as_text():
     assert text.startswith("50 draws: ESS/n 0.9")
     rows = {line.split()[0]: line.split() for line in text.splitlines()[2:]}
     assert rows["plaquette"][3] == f"{theory.exact['plaquette']:.8g}"
-    assert len(rows["loss"]) == 4  # the perfect loss is no expectation to deviate from
+    assert len(rows["loss"]) == 3  # the perfect loss is no expectation to deviate from
+    assert f"The least possible loss, of a perfect flow, is -log Z = {-log_partition(theory):.8g}." in text
     assert "exact" in text
+    assert "!" not in text
     assert "heavy tail" not in text
     assert "heavy tail" in str(
         replace(evaluate(Flow(PureGauge(0.9, (2, 2)), IDENTITY), theory, np.random.default_rng(0), 9), shape=0.5)
     )
+
+
+def test_an_evaluation_says_where_errors_are_none():
+    theory = theories.u1(1.0, (2, 2))
+    found = evaluate(Flow(PureGauge(0.9, (2, 2)), IDENTITY), theory, np.random.default_rng(0), 50)
+    few = replace(found, log_weights=found.log_weights[:9], ess=1.0)  # 9 equal weights
+    assert "! Few draws have the weight (ESS 9.0," in str(few)
+    one = found.log_weights.copy()
+    one[7] = np.logaddexp.reduce(np.delete(one, 7)) + math.log(0.3)  # a share of 0.23
+    assert "the largest 23% of all): errors are none" in str(replace(found, log_weights=one))
+    steep = theories.phi4(1e6, 0.0, (2, 2))
+    lone = evaluate(Flow(Normal((2, 2)), IDENTITY), steep, np.random.default_rng(0), 500)
+    assert lone.shape == math.inf
+    assert "heavy tail" in str(lone)
 
 
 def test_bad_evaluations_are_refused():

@@ -220,6 +220,47 @@ def test_a_flow_proposes():
     assert flow.field_shape == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Chain([1]), r"layers\[0\]: got 1, expected a map"),
+        (lambda: Chain([Chain([]), Chain]), r"layers\[1\]: got <class"),
+        (lambda: Inverse(None), "of: got None, expected a map"),
+        (lambda: Flow(None, Chain([])), "prior: got None, expected one with sample and log_prob"),
+        (lambda: Flow(Normal((2, 2)), None), "map: got None, expected a map"),
+        (lambda: Flow(Normal, Chain([])), "prior: got <class"),
+    ],
+)
+def test_what_is_no_map_and_no_prior_is_refused_when_it_is_given(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+def test_what_is_no_generator_is_refused(prior):
+    flow = Flow(prior, Chain([]))
+    with pytest.raises(TypeError, match=r"rngs\[1\]: got 2, expected a numpy.random.Generator"):
+        flow.sample([np.random.default_rng(0), 2], 2)
+    with pytest.raises(TypeError, match="n: got True, expected an integer"):
+        flow.sample(np.random.default_rng(0), True)
+    with pytest.raises(ValueError, match="rngs: got 3, expected a list of generators"):
+        flow.sample(3, 1)
+    with pytest.raises(ValueError, match="n: got 1.5"):
+        flow.sample(np.random.default_rng(0), 1.5)
+
+
+@pytest.mark.parametrize("name", ["phi4", "holonomy"])
+def test_fields_as_lists_are_fields(name):
+    rng = np.random.default_rng(0)
+    layer, shape = (
+        (affine_chain(rng, 2, (3,)), (2, 4, 4)) if name == "phi4" else (Holonomy.init(rng, (4, 4), 0), (2, 2, 4, 4))
+    )
+    x = rng.uniform(-1, 1, shape)
+    for one in (layer.forward, layer.inverse, lambda x: layer.forward_with_pullback(x)[:2]):
+        for mine, theirs in zip(one(x.tolist()), one(x), strict=True):
+            assert np.array_equal(mine, theirs)
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_priors_survive_files(tmp_path, prior):
@@ -270,6 +311,13 @@ def rewritten(path, change):
     nets.save(path, arrays, record)
 
 
+def nested(levels):
+    inner = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
 def first(record):
     """Of the first layer."""
     return record["map"]["layers"][0]
@@ -288,6 +336,13 @@ def first(record):
         (lambda a, r: r.update(map=r["prior"]), r"parameters \['0/s'.* of Normal, expected none"),
         (lambda a, r: r["prior"].update(shape=[2, 0]), "shape: got extent X = 0"),
         (lambda a, r: r.update(map="Chain"), "the map 'Chain'"),
+        (lambda a, r: r["map"]["layers"].__setitem__(0, None), "the map None"),
+        (lambda a, r: r["map"]["layers"].__setitem__(0, "x"), "the map 'x'"),
+        (lambda a, r: r["map"].update(layers=None), "the layers None, expected a list"),
+        (lambda a, r: r["map"]["layers"].append(r["prior"]), r"the map Normal\("),
+        (lambda a, r: r.update(map={"class": "Inverse", "of": r["prior"]}), r"parameters \['0/s'"),
+        (lambda a, r: r.update(prior={"class": "Chain", "layers": []}), "the prior Chain"),
+        (lambda a, r: r["prior"].update(shape=nested(900)), "too many levels"),
     ],
 )  # fmt: skip
 def test_weights_of_another_architecture_are_refused(tmp_path, known, change, message):
@@ -310,6 +365,9 @@ def test_damaged_and_missing_files(tmp_path, known):
             load(path)
     np.savez(path, header=np.array(json.dumps({"format": "refimpl-nets-1"})))
     with pytest.raises(ValueError, match="header"):
+        load(path)
+    np.savez(path, header=np.array("[" * 100_000))
+    with pytest.raises(ValueError, match=r"f.npz: key 'header': got '\[\[.*expected JSON"):
         load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("header.npy", b"\x80\x04N.")  # a pickle

@@ -162,6 +162,20 @@ def test_rows_hold_what_is_certain_of_flows_that_have_hardly_been_trained(table)
     assert sum("CPU seconds" in note for note in table.notes) == 4
 
 
+def test_the_quick_form_says_what_it_is_and_gives_no_errors_of_single_draws(table):
+    assert "quick: shows that it runs, and nothing else" in str(table).splitlines()[0]
+    assert any("do not know of what a flow does not reach" in note for note in table.notes)
+    few = 0
+    for theory, flow in {(row["theory"], row["flow"]) for row in table.where()}:
+        rows = table.where(theory=theory, flow=flow)
+        left = next(row["value"] for row in rows if row["quantity"] == "ESS/n") * 256
+        means = [row for row in rows if row["quantity"] not in ("ESS/n", "k", "loss")]
+        few += left < 5
+        assert {row["error"] is None for row in means} == {left < 5}
+        assert all(row["sigmas"] is None for row in means if row["error"] is None)
+    assert few > 0  # flows that have hardly been trained are there
+
+
 def test_hmc_starts_where_it_moves(table):
     """64 chains of 750 steps after 250, another seed: 0.14364(14). Chains that stay where they begin have a large error."""
     row = table.where(theory="phi4", flow="ours", quantity="phi^2")[0]

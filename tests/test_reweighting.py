@@ -144,6 +144,14 @@ def test_light_tails_have_no_shape():
     assert pareto_shape(np.zeros(100)) == -math.inf
 
 
+@pytest.mark.parametrize("scale", [30.0, 300.0, 3000.0, 1e6])
+def test_few_draws_with_all_of_the_weight_are_the_heaviest_of_tails(scale):
+    log_w = scale * np.random.default_rng(8).standard_normal(4096)
+    # Spacings of the largest are some scale/10: above 1000 no five of 192 are above 1e-200 of the largest.
+    assert pareto_shape(log_w) == math.inf if scale >= 3000 else pareto_shape(log_w) > 2
+    assert pareto_shape(np.append(np.zeros(4000), [900.0] * 4)) == math.inf
+
+
 @pytest.mark.parametrize(
     "estimate", [relative_ess, log_partition, largest_share, lambda w: reweighted_mean(w, np.zeros(len(w)))]
 )
@@ -169,8 +177,10 @@ def test_bad_weights_are_named(estimate, log_w, message):
         (lambda: reweighted_mean(np.zeros(3), [1, 2, np.nan]), "values: got NaN"),
         (lambda: pareto_shape(np.zeros(20)), "log_weights: got 20, expected at least 21"),
         (lambda: pooled_ess([]), "log_weights: got 0 in all"),
+        (lambda: relative_ess(np.zeros(3, complex)), "log_weights: got complex128 numbers, expected real ones"),
+        (lambda: reweighted_mean(np.zeros(3), np.zeros(3, complex)), "values: got complex128 numbers"),
     ],
 )
 def test_bad_input_is_named(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()

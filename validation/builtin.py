@@ -11,6 +11,7 @@ from refimpl import observables
 from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.theories import Theory, by_name
 from refimpl.training import load_model
+from refimpl.training.checkpoints import WEIGHTS
 
 from . import reference_flows as flows
 from .contract import TargetError
@@ -91,6 +92,11 @@ def trained(folder: str) -> Callable[..., TrainedModel | flows.ReferenceFlow]:
     """A factory of the model in a folder as a target, at its own parameters or others; raises `TargetError` without one."""
     if not folder:
         raise TargetError("TARGET: got model: without a folder, expected model:DIR")
+    path = Path(folder) / WEIGHTS
+    if not path.exists():
+        raise TargetError(
+            f"TARGET: {path}: got no such file, expected a folder made by refimpl train l2hmc or refimpl train flow"
+        )
     try:
         if flows.is_flow(Path(folder)):
             flows.trained_flow(Path(folder))

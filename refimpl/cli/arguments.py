@@ -135,7 +135,7 @@ def new_folder(out: str) -> Path:
 
 def nothing_else(arguments: argparse.Namespace, expected: tuple[str, ...]) -> None:
     """Refuse, with --resume, options of what was begun: `ValueError` unless only the ``expected`` ones are given."""
-    own = (*expected, "resume", "seed", "command")
+    own = (*expected, "resume", "command")
     used = [name for name, value in vars(arguments).items() if value is not None and name not in own]
     if used:
         option = used[0].replace("_", "-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from .arguments import command, count, counts, new_folder, nothing_else, positiv
 from .theories import parameter_options, theory_from
 
 if TYPE_CHECKING:
+    from refimpl.models import Flow
     from refimpl.theories import Theory
-    from refimpl.training import FlowCheckpoint, FlowPlan
+    from refimpl.training import FlowCheckpoint, FlowPlan, FlowRecipe, Rate
 
 FLOW_THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
-SAMPLES = 4096
+DECAYING = ("exponential", "staircase")  # schedules with --decay and --rate-every
 
 
 def add(models: Any) -> None:
@@ -30,7 +32,9 @@ def add(models: Any) -> None:
         "couplings from uniform links; schwinger: these and holonomy layers, from exact pure gauge configurations; su2, su3: "
         "spectral couplings from Haar matrices. The lattice must suit the masks: extents even for phi4, multiples of 4 for links. "
         "The loss is mean (log q + S), at least -log Z. Interrupted? `refimpl train flow --resume "
-        "--out DIR` goes on, bit for bit. `refimpl sample THEORY --kernel flow --model DIR` draws exactly with the flow.",
+        "--out DIR` goes on, bit for bit, and ends with the same table. A training that is finished cannot be extended, as its "
+        "rate has fallen to zero: begin a longer one. `refimpl sample THEORY --kernel flow --model DIR` draws exactly "
+        "with the flow.",
     )
     train.add_argument(
         "--theory", choices=list(FLOW_THEORIES), help="the target distribution (needed without --resume)"
@@ -38,8 +42,8 @@ def add(models: Any) -> None:
     parameter_options(train, *FLOW_THEORIES)
     train.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist yet")
     train.add_argument("--resume", action="store_true", help="go on with the training in DIR, under the options it has")
-    train.add_argument("--seed", type=seed, default=0, help="of weights and batches (default 0)")
-    train.add_argument("--samples", type=count, metavar="N", help=f"draws of the evaluation (default {SAMPLES})")
+    train.add_argument("--seed", type=seed, help="of weights, batches and evaluation (default 0)")
+    train.add_argument("--samples", type=count, metavar="N", help="draws of the evaluation (default 4096)")
 
     model = train.add_argument_group("model")
     model.add_argument("--layers", type=count, help="coupling layers")
@@ -79,7 +83,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     out = Path(arguments.out)
     if arguments.resume:
-        nothing_else(arguments, ("out", "samples"))
+        nothing_else(arguments, ("out",))
         flow, theory, recipe = training.load_flow(out)
         checkpoint = training.load_flow_checkpoint(out)
     else:
@@ -106,11 +110,11 @@ def _train(arguments: argparse.Namespace) -> int:
         print(f"refimpl: interrupted; refimpl train flow --resume --out {out} goes on", file=sys.stderr)
         return 130
     save(done)
-    print(_summary(arguments, theory, done, flow, recipe.batch))
+    print(f"{_summary(theory, done, flow, recipe)}\nin {out}")
     return 0
 
 
-def _summary(arguments: argparse.Namespace, theory: Theory, done: FlowCheckpoint, flow: Any, batch: int) -> str:
+def _summary(theory: Theory, done: FlowCheckpoint, flow: Flow, recipe: FlowRecipe) -> str:
     """The last steps, and the flow of the averaged weights against its theory."""
     import numpy as np
 
@@ -118,10 +122,10 @@ def _summary(arguments: argparse.Namespace, theory: Theory, done: FlowCheckpoint
 
     last = done.history[-50:]
     loss, _, ess, _ = last.mean(axis=0)
-    head = f"{done.step} steps; of the last {len(last)}: loss {loss:.6g}, ESS/n {ess:.3f} of n = {batch}; in {arguments.out}"
-    rng = np.random.default_rng([arguments.seed, 2])
-    samples = arguments.samples or SAMPLES
-    return f"{head}\n{training.evaluate(done.flow(flow), theory, rng, samples, progress=True)}"
+    few = f"ESS/n {ess:.3f} of n = {recipe.batch} draws (it falls with n)"
+    head = f"{done.step} steps; of the last {len(last)}: loss {loss:.6g}, {few}"
+    rng = np.random.default_rng([recipe.seed, 2])
+    return f"{head}\n{training.evaluate(done.flow(flow), theory, rng, recipe.samples, progress=True)}"
 
 
 def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
@@ -144,9 +148,11 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
     rate = changed(
         plan.recipe.rate, initial="rate", schedule="schedule", decay="decay", every="rate_every", warm_up="warm_up"
     )
+    _check_rate(given, rate, plan.recipe.steps)
     recipe = changed(
         replace(plan.recipe, rate=rate),
         batch="batch", clip="clip", average="average", weight_decay="weight_decay", epsilon="epsilon", seed="seed",
+        samples="samples",
     )  # fmt: skip
     if "anneal" in given:
         usual = Annealing(given["anneal"], max(1, recipe.steps // 2), "gamma")
@@ -159,6 +165,22 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
         odd="odd", seed="seed",
     )  # fmt: skip
     return replace(plan, base=_base(given["base"])) if "base" in given else plan
+
+
+def _check_rate(given: Mapping[str, Any], rate: Rate, steps: int) -> None:
+    """Refuse options of the learning rate that would change nothing, or need others."""
+    decaying = rate.schedule in DECAYING
+    for name in ("decay", "rate_every"):
+        option = "--" + name.replace("_", "-")
+        if name in given and not decaying:
+            raise ValueError(
+                f"{option}: got {given[name]!r} with the schedule {rate.schedule}, expected it with --schedule "
+                f"{' or '.join(DECAYING)}"
+            )
+        if name not in given and (rate.schedule == "staircase" or (decaying and name == "decay")):
+            raise ValueError(f"{option}: got nothing, expected a number with --schedule {rate.schedule}")
+    if "warm_up" in given and rate.warm_up > steps:
+        raise ValueError(f"--warm-up: got {rate.warm_up}, expected at most the {steps} steps of the training")
 
 
 def _base(text: str) -> float | None:

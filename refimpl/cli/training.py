@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
     parameter_options(train, *THEORIES)
     train.add_argument("--out", required=True, metavar="DIR", help="a folder that does not exist yet")
     train.add_argument("--resume", action="store_true", help="go on with the training in DIR, under the options it has")
-    train.add_argument("--seed", type=seed, default=0, help="default 0")
+    train.add_argument("--seed", type=seed, help="default 0")
 
     model = train.add_argument_group("model")
     model.add_argument("--net", choices=["scalars", "dense", "conv", "stencil"], help="kind of the nets")
@@ -126,6 +126,7 @@ def _train(arguments: argparse.Namespace) -> int:
                 f"--theory: got {arguments.theory}, expected one of {', '.join(SMOOTH)}: training needs second derivatives of "
                 "the action, which SU(N) and fermions do not have here"
             )
+        arguments.seed = arguments.seed or 0
         theory = theory_from(arguments, arguments.theory)
         plan = _plan(arguments, theory)
         model, recipe = plan.model(theory), plan.recipe

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 TAIL_LEAST = 5  # weights in a tail that a shape is fitted to
+NOTHING = 1e-200  # of the largest weight
 
 
 class Estimate(NamedTuple):
@@ -70,7 +71,10 @@ def reweighted_mean(log_weights: ArrayLike, values: ArrayLike) -> Estimate:
     of the weight. A value without weight may be anything finite.
     """
     w, _ = _relative(log_weights)
-    f = np.asarray(values, np.float64)
+    f = np.asarray(values)
+    if np.iscomplexobj(f):
+        raise TypeError(f"values: got {f.dtype} numbers, expected real ones, such as the real part")
+    f = f.astype(np.float64)
     if f.ndim == 0 or len(f) != len(w):
         raise ValueError(f"values: got shape {f.shape}, expected ({len(w)}, ...), as many as there are weights")
     if not np.all(np.isfinite(f)):
@@ -96,7 +100,8 @@ def pareto_shape(log_weights: ArrayLike) -> float:
 
     Fitted to the ``min(n/5, 3 sqrt n)`` largest by the posterior mean of Zhang and Stephens (2009, Technometrics 51, 316), as in
     Vehtari et al. (2024, arXiv:1507.02646, with their weak prior at 1/2). Negative or zero for tails that end or fall
-    exponentially; ``-inf`` where the largest are equal. Needs n of at least 21.
+    exponentially; ``-inf`` where the largest are equal, ``inf`` where fewer than 5 draws have all of the weight. Needs n of at
+    least 21.
     """
     w = np.sort(_relative(log_weights)[0])
     n = len(w)
@@ -106,8 +111,10 @@ def pareto_shape(log_weights: ArrayLike) -> float:
     excess = w[n - m :] - w[n - m - 1]
     if excess[0] < 1e-14 * w[-1] and excess[-1] < 1e-14 * w[-1]:
         return -math.inf
-    excess = excess[excess > 0]
+    excess = excess[excess > NOTHING]
     m = len(excess)
+    if m < TAIL_LEAST:
+        return math.inf
     grid = 30 + int(math.sqrt(m))
     quartile = excess[int(m / 4 + 0.5) - 1]
     theta = 1 / excess[-1] + (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3 * quartile)
@@ -127,7 +134,10 @@ def _relative(log_weights: ArrayLike) -> tuple[Array, float]:
 
 
 def _checked(log_weights: ArrayLike, least: int, zero: bool = False) -> Array:
-    log_w = np.asarray(log_weights, np.float64)
+    given = np.asarray(log_weights)
+    if np.iscomplexobj(given):
+        raise TypeError(f"log_weights: got {given.dtype} numbers, expected real ones")
+    log_w = given.astype(np.float64)
     if log_w.ndim != 1 or len(log_w) < least:
         raise ValueError(f"log_weights: got shape {log_w.shape}, expected (n,) with n of at least {least}")
     if np.any(np.isnan(log_w)):

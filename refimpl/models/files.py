@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import nets
-from ..maps.base import Chain, Inverse, Map, Params, parted
+from ..maps.base import Chain, Inverse, Layer, Map, Params, parted
 from ..maps.coupling import AffineCoupling
 from ..maps.decimation import Decimation
 from ..maps.holonomy import Holonomy
@@ -57,11 +57,13 @@ def load(path: str | os.PathLike[str]) -> tuple[Flow, dict[str, Any]]:
     if record.get("kind") != KIND:
         raise ValueError(f"{path}: got a file of kind {record.get('kind')!r}, expected {KIND!r}")
     try:
-        flow, meta = Flow(_made(record["prior"], {}), _made(record["map"], arrays)), dict(record["meta"])
-        if not (hasattr(flow.prior, "log_prob") and hasattr(flow.map, "inverse")):
-            raise TypeError(f"the prior {flow.prior!r:.40} and the map {flow.map!r:.40}")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        prior = _made(record["prior"], {})
+        if not hasattr(prior, "log_prob"):
+            raise TypeError(f"the prior {prior!r:.40}")
+        flow, meta = Flow(prior, _map(record["map"], arrays)), dict(record["meta"])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        what = f"no {error}" if isinstance(error, KeyError) else "too many levels" if deep else str(error)
         raise ValueError(f"{path}: got a record of a flow with {what}") from error
     return flow, meta
 
@@ -85,6 +87,14 @@ def _record(name: str, value: Any) -> Any:
     return {CLASS: type(value).__name__, **{key: _record(f"{name}.{key}", getattr(value, key)) for key in own}}
 
 
+def _map(record: Any, params: Mapping[str, Array]) -> Map:
+    """What a record is of, if that is a map: anything else would lose its parameters."""
+    made: Any = _made(record, params)
+    if not (hasattr(made, "forward") and hasattr(made, "inverse")):
+        raise TypeError(f"the map {made!r:.40}")
+    return cast(Map, made)
+
+
 def _made(record: Any, params: Mapping[str, Array]) -> Any:
     """What a record is of, with these parameters."""
     if isinstance(record, list):
@@ -96,11 +106,13 @@ def _made(record: Any, params: Mapping[str, Array]) -> Any:
         raise ValueError(f"the class {name!r}, expected one of {', '.join(CLASSES)}")
     cls, configuration = CLASSES[name], {key: value for key, value in record.items() if key != CLASS}
     if cls is Chain:
-        parts = parted(params, len(configuration["layers"]))
-        layers = zip(configuration.pop("layers"), parts, strict=True)
-        return Chain(tuple(_made(layer, part) for layer, part in layers), **configuration)
+        listed = configuration.pop("layers")
+        if not isinstance(listed, list):
+            raise TypeError(f"the layers {listed!r:.40}, expected a list")
+        layers = zip(listed, parted(params, len(listed)), strict=True)
+        return Chain(tuple(cast(Layer, _map(layer, part)) for layer, part in layers), **configuration)
     if cls is Inverse:
-        return Inverse(_made(configuration.pop("of"), params), **configuration)
+        return Inverse(_map(configuration.pop("of"), params), **configuration)
     made = {key: _made(value, {}) for key, value in configuration.items()}
     if PARAMS in {f.name for f in fields(cls)}:
         made[PARAMS] = dict(params)

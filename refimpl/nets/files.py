@@ -81,7 +81,7 @@ def _header(path: str | os.PathLike[str], array: NDArray[Any] | None) -> dict[st
         raise ValueError(f"{path}: key {HEADER!r}: got {got}, expected one JSON string")
     try:
         header: Any = json.loads(array.item())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: key {HEADER!r}: got {array.item()[:60]!r}, expected JSON ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         form = header.get("format") if isinstance(header, dict) else header

@@ -3,7 +3,8 @@
 The loss is the mean of ``-log w``, ``E_q[w] = Z``, and an expectation of the theory is a ratio of means, ``E_q[w O]/E_q[w]``. The
 effective sample size ``(sum w)^2/(n sum w^2)`` says how much of n draws is left, if n is large enough to meet the largest weights:
 of few draws it is too large, and is printed with their number. A learned flow is as good as its tails: where their shape k
-(`refimpl.estimators.reweighting.pareto_shape`) is 1/2 or more, the errors are too small.
+(`refimpl.estimators.reweighting.pareto_shape`) is 1/2 or more, the errors are too small, and where few draws have most of the
+weight they are none. What a flow does not reach at all, no weight knows of.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ Array = NDArray[np.float64]
 
 LEAST = 25  # draws for the shape of a tail
 HEAVY = 0.5  # shapes from which on the weights have no variance
+FEW = 10  # draws that must be left for errors
+SHARE = 0.2  # of the weight, above which one draw decides
 
 
 class Estimate(NamedTuple):
@@ -49,7 +52,7 @@ class Evaluation:
 
     Attributes
     ----------
-    log_weights : ``(n,)``. loss : mean of ``-log w``; its exact value is that of the perfect flow, ``-log Z``.
+    log_weights : ``(n,)``. loss : mean of ``-log w``; its exact value is that of the perfect flow, ``-log Z``, the least possible.
     ess : effective sample size as a fraction of n. shape : of the tail of the weights, NaN of fewer than 25 draws.
     log_z : from the mean weight. acceptance : of the independence Metropolis in equilibrium. observables : by reweighting.
     """
@@ -73,21 +76,30 @@ class Evaluation:
             f"weights k = {self.shape:.2f}"
         )
         rows = [("", "value", "error", "exact", "deviation")]
-        exact_loss = None if self.loss.exact is None else Estimate(self.loss.value, 0.0, self.loss.exact)
-        for name, estimate in {"loss": exact_loss or self.loss, "log Z": self.log_z, **self.observables}.items():
-            error = self.loss.error if name == "loss" else estimate.error
+        loss = self.loss._replace(exact=None)  # the perfect loss is no expectation to deviate from
+        for name, estimate in {"loss": loss, "log Z": self.log_z, **self.observables}.items():
             exact = "" if estimate.exact is None else f"{estimate.exact:.8g}"
             deviation = "" if estimate.deviation is None else f"{estimate.deviation:+.2f}"
-            rows.append((name, f"{estimate.value:.6g}", f"{error:.2g}", exact, deviation))
+            rows.append((name, f"{estimate.value:.6g}", f"{estimate.error:.2g}", exact, deviation))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
             for row in rows
         ]
-        note = (
-            ["! The weights have a heavy tail (k of 0.5 or more): errors are too small."] if self.shape >= HEAVY else []
-        )
-        return "\n".join([head, *(line.rstrip() for line in lines), *note])
+        return "\n".join([head, *(line.rstrip() for line in lines), *self._notes()])
+
+    def _notes(self) -> list[str]:
+        """What to know of the numbers, from the worst on."""
+        notes, share = [], reweighting.largest_share(self.log_weights)
+        if self.ess * self.n < FEW or share > SHARE:
+            notes.append(
+                f"! Few draws have the weight (ESS {self.ess * self.n:.1f}, the largest {share:.0%} of all): errors are none."
+            )
+        if self.shape >= HEAVY:
+            notes.append("! The weights have a heavy tail (k of 0.5 or more): errors are too small.")
+        if self.loss.exact is not None:
+            notes.append(f"The least possible loss, of a perfect flow, is -log Z = {self.loss.exact:.8g}.")
+        return notes
 
 
 def evaluate(

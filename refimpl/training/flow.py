@@ -46,7 +46,7 @@ class FlowRecipe:
     clip : largest global norm of a gradient; None for any.
     average : decay of the running average of the parameters, which is what is used of a training. It is shorter at the start,
         where it would be of the untrained flow: ``min(average, (n + 1)/(n + 10))`` after step n. 0 is none.
-    annealing : of the factor on the action, or None. seed : of the batches.
+    annealing : of the factor on the action, or None. seed : of the batches. samples : draws that judge the trained flow.
     """
 
     steps: int = 1000
@@ -58,9 +58,10 @@ class FlowRecipe:
     epsilon: float = Adam.EPSILON
     annealing: Annealing | None = None
     seed: int = 0
+    samples: int = 4096
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 2), ("seed", 0)):
+        for name, least in (("steps", 1), ("batch", 2), ("seed", 0), ("samples", 2)):
             check_integer(name, getattr(self, name), least)
         check_number("weight_decay", self.weight_decay, 0)
         check_number("epsilon", self.epsilon, 0, above=True)
@@ -135,8 +136,8 @@ def fit_flow(
 
     Raises
     ------
-    TrainingError : a loss or gradient that is not finite; ``save`` was called with the last checkpoint whose loss was, as it is
-        with the present one when the training is interrupted.
+    TrainingError : a loss or gradient that is not finite, or fields of the flow that its theory or a layer refuses; ``save`` was
+        called with the last checkpoint without, as it is with the present one when the training is interrupted.
     ValueError : a theory or a checkpoint that does not belong to the flow; a flow that has nothing to train.
     """
     checkpoint = _checked(theory, flow, recipe, checkpoint)
@@ -179,13 +180,16 @@ def reverse_kl(theory: Theory, flow: Flow, z: NDArray[Any], factor: float = 1.0)
 def _step(
     theory: Theory, flow: Flow, recipe: FlowRecipe, checkpoint: FlowCheckpoint, rng: np.random.Generator
 ) -> FlowCheckpoint:
-    """The checkpoint after one more step; raises `FloatingPointError` for a loss or gradient that is not finite."""
+    """The checkpoint after one more step; raises `FloatingPointError` for a loss or gradient that there is not, or not finite."""
     n = checkpoint.step
     z = flow.prior.sample(rng, recipe.batch)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             losses, grads = reverse_kl(theory, _with_weights(flow, checkpoint.weights), z, recipe.factor(n))
-        except np.linalg.LinAlgError as error:
+        except (
+            ValueError,
+            ArithmeticError,
+        ) as error:  # of fields that the flow made: large weights round without bounds
             raise FloatingPointError(str(error)) from error
         gradient = {ALL: joined({key: grads[key] for key in _layers(flow).params})}
         loss, norm = float(losses.mean()), global_norm(gradient)

@@ -34,10 +34,12 @@ def load_flow(folder: Path, theory: Theory | None = None) -> tuple[Flow, Theory,
         flow, meta = models.load(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: got no such file, expected the flow of a training") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; without a copy of it the flow has to be trained anew") from error
     try:
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         recipe = flow_recipe_from(meta["recipe"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: got a record with {error!r}, expected a flow with its theory and recipe") from error
     if theory is not None and (theory.name, theory.field_shape) != (own.name, flow.field_shape):
         raise ValueError(
@@ -65,6 +67,8 @@ def load_flow_checkpoint(folder: Path) -> FlowCheckpoint:
         arrays, meta = nets.load(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: got no such file, expected the checkpoint of a flow's training") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; the training cannot go on, but its flow can be used as {WEIGHTS} has it") from error
     if meta.get("kind") != KIND:
         raise ValueError(f"{path}: got a file of kind {meta.get('kind')!r}, expected {KIND!r}")
     try:
@@ -72,7 +76,7 @@ def load_flow_checkpoint(folder: Path) -> FlowCheckpoint:
         adam = Adam({ALL: arrays["first"]}, {ALL: arrays["second"]}, step)
         state: Mapping[str, Any] = meta["rng"]
         checkpoint = FlowCheckpoint(step, arrays["weights"], arrays["average"], adam, state, arrays["history"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: got a record with {error!r}, expected the checkpoint of a flow's training"
         ) from error
