@@ -13,11 +13,12 @@ from refimpl.maps.decimation import Decimation
 from refimpl.models import Flow, UniformAngles
 from refimpl.validation import check_target, reference_flows
 from refimpl.validation.builtin import trained
+from refimpl.validation.checks.flow_weights import second_moment
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import flow_clay
 from refimpl.validation.mutants.flow_clay import GaugeFlow, MatrixFlow, PureGaugeFlow, ScalarFlow, SplineFlow
 from refimpl.validation.mutants.flows import OlderWeights
-from refimpl.validation.sequential import above_one_wealth, detectable_excess
+from refimpl.validation.sequential import above_one_wealth, detectable_excess, moment_wealth
 from refimpl.validation.theories import SU2, U1, Phi4, Schwinger
 from refimpl.validation.theories.density import nearest, pure_gauge
 from refimpl.validation.verdict import FAIL, PASS, SKIP
@@ -123,6 +124,73 @@ def test_the_heat_kernel_is_another_theory_and_a_right_flow():
     assert all_pass(verdicts)
     share = float(verdicts["flow_weights.partition"].detail.split("ESS/n = ")[1].split()[0])
     assert 0.1 < share < 0.95
+
+
+# --- right flows far from the theory ---------------------------------------------------------------------------------------
+class Identity(ScalarFlow):
+    layers = 0
+
+
+class Wide(ScalarFlow):
+    """A right flow, then a scaling by `e^width`."""
+
+    width = 1.5
+
+    def flow_forward(self, z):
+        x, logdet = super().flow_forward(z)
+        return x * np.exp(self.width), logdet + x[0].size * self.width
+
+    def flow_inverse(self, x):
+        z, logdet = super().flow_inverse(x * np.exp(-self.width))
+        return z, logdet - x[0].size * self.width
+
+
+class Narrow(Wide):
+    width = -1.5
+
+
+class Peaked(GaugeFlow):
+    def circle(self, i, angles, context, sign):
+        return flow_clay.projected(angles, 0.1 * np.cos(context) - 3.0, 0 * context, sign)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [Identity(shape=(8, 8)), ScalarFlow(shape=(16, 16)), Wide(), Narrow(), Peaked(beta=2.0), GaugeFlow((8, 8), 4.0)],
+    ids=["identity", "large lattice", "wide", "narrow", "peaked", "cold"],
+)
+def test_flows_far_from_the_theory_are_right_all_the_same(target):
+    verdicts = judged(target, "flow_weights.[pnbe]*")
+    assert FAIL not in statuses(verdicts).values(), verdicts
+    (exchange,) = (verdict for check, verdict in verdicts.items() if check.endswith("exchange"))
+    assert exchange.status == PASS or "overlap too little" in exchange.detail
+
+
+def gaussian_ratios(rng, size, c, n):
+    """Of p = N(0, 1) and q = N(0, c^2) on every site: log p/q over samples of q, and of p."""
+    squares = c**2 * rng.chisquare(size, n), rng.chisquare(size, n)
+    return [(1 / c**2 - 1) / 2 * square + size * np.log(c) for square in squares]
+
+
+def collapsed_ratios(rng, shift, n):
+    """Of p with two peaks, at +-shift, of which q has one."""
+    fields = rng.standard_normal(n) + shift, rng.standard_normal(n) + shift * rng.choice([-1, 1], n)
+    return [np.logaddexp(0, -2 * shift * x) - np.log(2) for x in fields]
+
+
+@pytest.mark.parametrize("ratios", [partial(gaussian_ratios, size=size) for size in (4, 32, 256)] + [collapsed_ratios])
+def test_bets_on_weights_alarm_at_most_with_alpha_however_far_the_flow(ratios):
+    rng, alpha, alarms, bets = np.random.default_rng(9), 1e-3, 0, 0
+    for value in (0.1, 0.5, 0.65, 0.8, 0.95, 1.05, 1.3, 1.5, 2.0, 5.0):
+        for _ in range(8):
+            over_q, over_p = ratios(rng, **{"shift" if ratios is collapsed_ratios else "c": value}, n=1024)
+            for log_r, elsewhere in ((over_q, over_p), (-over_p, -over_q)):
+                bound, untrusted = second_moment(log_r, elsewhere, 512, alpha, "")
+                bets += not untrusted
+                later = np.expm1(np.minimum(log_r[512:], 300))
+                alarms += not untrusted and moment_wealth(later, bound, alpha).alarm_at is not None
+    assert bets >= 5
+    assert alarms <= 3  # of 160, Poisson of mean 0.16: P(> 3) = 2e-5
 
 
 # --- parts of a flow -------------------------------------------------------------------------------------------------------

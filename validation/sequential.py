@@ -198,7 +198,8 @@ def detectable_excess(log_r: Array, alpha: float) -> float:
     """Smallest c for which `above_one_wealth` finds ``r exp(c)`` with probability `POWER`, for data that scatter like these."""
     target, n = math.log(len(RATIO_BETS) / alpha), len(log_r)
     log_r = log_r[:: max(1, n // 4000)]
-    log_r = log_r - float(np.log(np.mean(np.exp(np.minimum(log_r, LARGEST_LOG)))))
+    largest = float(log_r.max())
+    log_r = log_r - largest - float(np.log(np.mean(np.exp(log_r - largest))))
     for shift in np.geomspace(1e-3, 30, 60):
         gains = _excess_gains(log_r + shift)
         mean, std = n * gains.mean(axis=0), math.sqrt(n) * gains.std(axis=0)

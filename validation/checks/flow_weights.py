@@ -24,7 +24,8 @@ from ..sequential import (
     moment_wealth,
 )
 from ..verdict import Verdict, skipped
-from .exact_start import e_verdict, shift_of
+from .exact_start import e_verdict
+from .maps import Inconclusive
 from .variates import EXACTNESS, Scale
 
 Array = NDArray[np.float64]
@@ -32,61 +33,96 @@ Array = NDArray[np.float64]
 LARGEST = 300.0  # of the logarithm of a ratio: its square would overflow
 SHARE = 4  # the checks of flows look at a quarter of the chains of the level
 APART = 512  # weights that teach the scale, at least
+BULK = 50.0  # effective number of them, at least: with fewer the mean is in weights that were not seen
+COARSEST = 2.0  # error of log q: what sees larger ones alone says nothing
+LEAST_RATE = 1e-3  # of exchanges
+APARTNESS = "samples of the flow and of p overlap too little to say anything"
 
 
 def partition(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """``E_q[p/q] = 1`` over samples of the flow, with the log q that comes with them: ``E_q[w] = Z``.
 
     p is the theory with its exact partition function where that is known, else a normalised density near it (pure gauge theory, or
-    the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails; the other, where
-    they allow one, on either side with a bound on the second moment from weights set apart (as in variates.mean_zero).
+    the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails. The other bets on
+    either side, where `log_prob` is offered too and the weights allow it: they have a second moment that weights set apart and
+    weights of exact samples bound, both. A flow far from p, or one that misses a phase, is right and makes no such bet.
     """
-    flows = trial.evidence.flows
-    log_r = -flows.drawn(_size(trial)).log_ratio
-    return _mean_of_one(log_r, trial, "E_q[p/q]", "small", flows.density.name)
+    flows, n = trial.evidence.flows, _size(trial)
+    elsewhere = -flows.known(n).log_ratio if subject.has("log_prob") else None
+    return _mean_of_one(-flows.drawn(n).log_ratio, elsewhere, trial, "E_q[p/q]", "small", "log_prob")
 
 
 def normalised(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """``E_p[q/p] = 1`` over exact samples of p, with the log q of `log_prob`: the density is normalised.
 
-    p as in flow_weights.partition, and the same two bets. Constants of 2 pi, Haar measure taken for that of angles, a Jacobian
-    whose sign is wrong in both directions, are all seen without one call of `sample`.
+    p as in flow_weights.partition, and the same two bets, the second where `sample` is offered too. Constants of 2 pi, Haar measure
+    taken for that of angles, a Jacobian whose sign is wrong in both directions, are all seen without one call of `sample`, where
+    they make the density too large.
     """
-    flows = trial.evidence.flows
-    log_r = flows.known(_size(trial)).log_ratio
-    return _mean_of_one(log_r, trial, "E_p[q/p]", "large", flows.density.name)
+    flows, n = trial.evidence.flows, _size(trial)
+    elsewhere = flows.drawn(n).log_ratio if subject.has("sample") else None
+    return _mean_of_one(flows.known(n).log_ratio, elsewhere, trial, "E_p[q/p]", "large", "sample")
 
 
 def _size(trial: Trial) -> int:
     return max(2 * APART, trial.effort.chains // SHARE)
 
 
-def _mean_of_one(log_r: Array, trial: Trial, name: str, side: str, density: str) -> Verdict:
-    """Bets against ``E[r] = 1``; ``side`` is what log q is where r is above 1 on average."""
+def _mean_of_one(log_r: Array, elsewhere: Array | None, trial: Trial, name: str, side: str, besides: str) -> Verdict:
+    """Bets against ``E[r] = 1``; ``side`` is what log q is where r is above 1 on average.
+
+    ``elsewhere`` is log r over samples of the other density, that of ``besides``.
+    """
     n_apart = max(APART, len(log_r) // 4)
     half, quarter = replace(trial, alpha=trial.alpha / 2), replace(trial, alpha=trial.alpha / 4)
     r = np.exp(np.minimum(log_r, LARGEST))
+    density = trial.evidence.flows.density.name
     detail = f"log {name} = {_log_mean(log_r):.4g}, ESS/n = {_effective(log_r):.3g} of {len(r)}; p is {density}"
+    moment, untrusted = second_moment(log_r - EXACTNESS, elsewhere, n_apart, quarter.alpha, besides)
     log_r = log_r - EXACTNESS  # a perfect flow has nothing but rounding
     seen = [detectable_excess(log_r, half.alpha), np.inf]
-    scale = Scale.learned((r - 1)[:n_apart], quarter.alpha, EXACTNESS).beside(r - 1)
     wealths = [(above_one_wealth(log_r, half.alpha), half)]
-    if not scale.untrusted:
+    if not untrusted:
         later = (r - 1)[n_apart:]
-        wealths.append((moment_wealth(later, scale.bound, quarter.alpha), quarter))
-        smallest = detectable_moment(later, scale.bound, quarter.alpha)
+        wealths.append((moment_wealth(later, moment, quarter.alpha), quarter))
+        smallest = detectable_moment(later, moment, quarter.alpha)
         seen = [min(seen[0], np.log1p(smallest)), -np.log1p(-smallest) if smallest < 1 else np.inf]
     told = f"log q too {side} by {seen[0]:.1e}"
     other = "large" if side == "small" else "small"
     if seen[1] < np.inf:
         told += f", too {other} by {seen[1]:.1e}"
-    elif scale.untrusted:
-        told += f" (none too {other}: q/p or p/q {scale.untrusted})"
+    elif untrusted:
+        told += f" (none too {other}: {untrusted})"
     # The bet that alarmed, or the one that came closest to it.
     wealth, share = max(
         wealths, key=lambda pair: (pair[0].alarm_at is not None, pair[0].log10 + np.log10(pair[1].alpha))
     )
+    if wealth.alarm_at is None and min(seen) == np.inf:
+        raise Inconclusive(f"{APARTNESS}: {detail}")
     return replace(e_verdict(f"{name} = 1", wealth, len(r), share, told, detail), alpha=trial.alpha)
+
+
+def second_moment(log_r: Array, elsewhere: Array | None, n_apart: int, alpha: float, besides: str) -> tuple[float, str]:
+    """A bound on ``E[(r - 1)^2]`` where r has mean 1, or why there is none: what the false-alarm rate of that bet rests on.
+
+    The first ``n_apart`` values measure it, and so do samples of the other density, where they are: with r = p/q,
+    ``E_q[(r - 1)^2] = E_p[(r - 1)^2/r] < E_p[1 + r]``. What the flow never visits is seen by exact samples, and where p is not, by
+    those of the flow. The bound is the larger, raised; trusted where neither measurement has a heavy tail and weights apart are
+    those of `BULK` values. Weights that are all small, as of a flow far from p, scatter little, and their mean is made elsewhere.
+    """
+    if elsewhere is None:
+        return np.inf, f"offers no {besides}, which would show what its weights miss"
+    if (bulk := n_apart * _effective(log_r[:n_apart])) < BULK:
+        return np.inf, f"the weights of {n_apart} are those of {bulk:.2g}, fewer than {BULK:g}"
+    y = np.expm1(np.minimum(log_r, LARGEST))
+    own = Scale.learned(y[:n_apart], alpha, EXACTNESS).beside(y)
+    at = np.clip(elsewhere, -LARGEST, LARGEST) / 2
+    parts = (2 * np.sinh(at), np.sqrt(1 + np.exp(2 * at)))
+    other = min(
+        (Scale.learned(y, alpha, EXACTNESS) for y in parts), key=lambda scale: (bool(scale.untrusted), scale.bound)
+    )
+    untrusted = own.untrusted or other.untrusted
+    return max(own.bound, other.bound), f"q/p or p/q {untrusted}" if untrusted else ""
 
 
 def _log_mean(log_r: Array) -> float:
@@ -116,6 +152,8 @@ def bridge(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         f"the flow; p is {flows.density.name}"
     )
     wealth = mean_zero_wealth(values, trial.alpha)
+    if wealth.alarm_at is None and not seen <= COARSEST:
+        raise Inconclusive(f"{APARTNESS}: log q off by {seen:.1e} is the least that would be seen; {detail}")
     return e_verdict("overlap of p and q", wealth, n, trial, f"log q off by {seen:.1e}", detail)
 
 
@@ -138,17 +176,21 @@ def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     accepted = np.exp(np.minimum(gain, 0.0))
     columns = np.column_stack([accepted[:, None] * (y.features - x.features) / 2, accepted * np.tanh(gain)])
     rate, k = float(accepted.mean()), columns.shape[1]
+    wealth = mean_zero_wealth(columns, trial.alpha)
+    if wealth.alarm_at is None and not rate >= LEAST_RATE:
+        raise Inconclusive(f"{APARTNESS}: one of them is exchanged for another at a rate of {rate:.2g}")
     seen = [detectable_mean(column, trial.alpha / k) / max(rate, 1e-300) for column in columns.T]
     first = flows.density.theory.observables[0]
-    shift = shift_of(seen[0], y.features[:, 0], first.std)
+    with np.errstate(divide="ignore"):
+        shift = (
+            seen[0] * 2 * first.std / np.mean(1 - np.square(y.features[:, 0]))
+        )  # infinite where all are beyond the tanh
     labels = [*flows.labels, "log w"]
     off = columns.mean(axis=0) / np.maximum(columns.std(axis=0) / np.sqrt(n), 1e-300)
     most = int(np.argmax(np.abs(off)))
     detail = f"{labels[most]} is off by {off[most]:.2g} of its errors; acceptance {rate:.3g}; p is {flows.density.name}"
     told = f"samples whose {first.name} is off by {shift:.1e}, log w by {seen[-1]:.1e} (acceptance {rate:.2g})"
-    return e_verdict(
-        f"exchange of p and q in {k} functions", mean_zero_wealth(columns, trial.alpha), n, trial, told, detail
-    )
+    return e_verdict(f"exchange of p and q in {k} functions", wealth, n, trial, told, detail)
 
 
 def acceptance(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
