@@ -178,6 +178,7 @@ CHECKS: tuple[Check, ...] = (
     _flow_check(flows.golden, ("flow_with_weights",), theories=("u1", *_MATRICES, *_PHI4)),
     _flow_check(flow_samples.independent, ("sample",), statistical=True),
     _flow_check(flow_samples.calls, ("sample",), statistical=True),
+    _flow_check(flow_samples.images, ("sample",), ("flow_forward",), statistical=True, theories=(*_ABELIAN, *_PHI4)),
     _flow_check(flow_weights.partition, ("sample",), statistical=True),
     _flow_check(flow_weights.normalised, ("log_prob",), statistical=True),
     _flow_check(flow_weights.bridge, ("sample",), ("log_prob",), statistical=True),

@@ -19,7 +19,7 @@ from ..contract import Subject
 from ..evidence import Trial, batch_size, seed_from
 from ..sequential import detectable_sign_excess, sequential_p_values
 from ..theories import Phi4
-from ..verdict import FAIL, PASS, Verdict
+from ..verdict import FAIL, PASS, Verdict, skipped
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]
@@ -70,15 +70,44 @@ def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
             x, log_q = (np.concatenate(parts) for parts in zip(*few, strict=True))
             many = subject.sample(max(MANY, len(x)), seed_from(rng))
             ours, theirs = _features(subject, x, log_q), _features(subject, *many)
-            for name, values in ours.items():
-                if name != FIELD:
-                    yield name, _difference(subject, name, values, theirs[name][: len(x)])
+            yield from _compared(subject, ours, theirs)
 
     n = sum(FEWEST) * max(1, trial.effort.driver_chains // sum(FEWEST))
     return _judged("small calls against large: p-value", differences, n, trial, "larger ones")
 
 
+def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """Samples are like images of draws of the declared ``flow_prior``: log q and observables are as often larger as smaller.
+
+    The draws are the oracle's own, log q of an image is ``log r - logdet``. A prior of another width than is declared, samples by
+    other weights than those of `flow_forward`, are seen without `log_prob` or an inverse.
+    """
+    prior = claims.prior(subject)
+    if prior is None or prior.name == "pure_gauge":
+        return skipped("declares no flow_prior of independent sites or links")
+
+    def differences(n: int) -> Iterator[tuple[str, Array]]:
+        size = min(batch_size(subject.theory.volume), n)
+        for _ in range(-(-n // size)):
+            z = claims.prior_fields(subject, rng, size)
+            x, logdet = subject.flow_forward(z)
+            ours = _features(subject, x, prior.log_prob(z) - logdet)
+            theirs = _features(subject, *subject.sample(size, seed_from(rng)))
+            yield from _compared(subject, theirs, ours)
+
+    n = PRODUCTS * trial.effort.driver_chains
+    return _judged("samples against images of the prior: p-value", differences, n, trial, "larger ones")
+
+
 FIELD = "the field"
+
+
+def _compared(subject: Subject, ours: dict[str, Array], theirs: dict[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Differences of every number, row by row, as far as both go."""
+    for name, values in ours.items():
+        if name != FIELD:
+            rows = min(len(values), len(theirs[name]))
+            yield name, _difference(subject, name, values[:rows], theirs[name][:rows])
 
 
 def _features(subject: Subject, x: Field, log_q: Array) -> dict[str, Array]:

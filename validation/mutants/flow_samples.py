@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .clay import streams
@@ -64,3 +66,15 @@ class WideInSmallCalls(ScalarFlow):
         z = np.array([self.prior(rng) for rng in streams(seed, n)]) * (1.5 if n < 32 else 1.0)
         x, _ = self.flow_forward(z)
         return x, self.log_prob(x)
+
+
+class PriorOfOtherWidth(ScalarFlow):
+    """the prior has a standard deviation of 1.3, in samples and in its log density, where normal is declared"""
+
+    killed_by = ("flow_samples.images", "flows.prior")
+
+    def prior(self, rng: np.random.Generator) -> Array:
+        return 1.3 * super().prior(rng)
+
+    def prior_log_prob(self, z: Array) -> Array:
+        return super().prior_log_prob(z / 1.3) - z[0].size * math.log(1.3)
