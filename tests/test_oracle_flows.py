@@ -492,3 +492,8 @@ def test_clay_refuses_lattices_that_its_masks_do_not_divide():
         flow_clay.GaugeFlow(shape=(4, 6))
     with pytest.raises(ValueError, match="even extents"):
         flow_clay.ScalarFlow(shape=(3, 4))
+
+
+def test_samples_are_judged_where_the_theory_cannot_be_sampled():
+    verdicts = judged(ScalarFlow(shape=(16, 16)), "flow_samples.[ci]*")
+    assert set(statuses(verdicts).values()) == {PASS}, verdicts

@@ -43,7 +43,7 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     def products(n: int) -> Iterator[tuple[str, Array]]:
         size = 4 * max(1, min(batch_size(subject.theory.volume), 2 * n) // 4)
         for _ in range(-(-2 * n // size)):
-            first, second = (_features(subject, *subject.sample(size, seed_from(rng))) for _ in range(2))
+            first, second = (_features(trial, *subject.sample(size, seed_from(rng))) for _ in range(2))
             half = size // 2
             for features in (first, second):
                 yield from _products(
@@ -69,7 +69,7 @@ def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
             few = [subject.sample(size, seed_from(rng)) for size in FEWEST]
             x, log_q = (np.concatenate(parts) for parts in zip(*few, strict=True))
             many = subject.sample(max(MANY, len(x)), seed_from(rng))
-            ours, theirs = _features(subject, x, log_q), _features(subject, *many)
+            ours, theirs = _features(trial, x, log_q), _features(trial, *many)
             yield from _compared(subject, ours, theirs)
 
     n = sum(FEWEST) * max(1, trial.effort.driver_chains // sum(FEWEST))
@@ -91,8 +91,8 @@ def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         for _ in range(-(-n // size)):
             z = claims.prior_fields(subject, rng, size)
             x, logdet = subject.flow_forward(z)
-            ours = _features(subject, x, prior.log_prob(z) - logdet)
-            theirs = _features(subject, *subject.sample(size, seed_from(rng)))
+            ours = _features(trial, x, prior.log_prob(z) - logdet)
+            theirs = _features(trial, *subject.sample(size, seed_from(rng)))
             yield from _compared(subject, theirs, ours)
 
     n = PRODUCTS * trial.effort.driver_chains
@@ -110,8 +110,8 @@ def _compared(subject: Subject, ours: dict[str, Array], theirs: dict[str, Array]
             yield name, _difference(subject, name, values[:rows], theirs[name][:rows])
 
 
-def _features(subject: Subject, x: Field, log_q: Array) -> dict[str, Array]:
-    theory = claims.lattice_theory(subject)
+def _features(trial: Trial, x: Field, log_q: Array) -> dict[str, Array]:
+    theory = trial.evidence.flows.density.theory  # whose observables are known on any lattice
     first = theory.observables[0]
     named = {FIELD: x, "log q": log_q, first.name: first.values(x)}
     return {**named, "the mean field": x.mean(axis=(1, 2))} if isinstance(theory, Phi4) else named
