@@ -211,7 +211,7 @@ def test_a_law_without_symmetry_is_no_correlation():
             x, log_prob = super().draw(rngs)
             return np.exp(3 * x), log_prob
 
-    verdicts = [judged(Lopsided(), "flow_samples.*", seed=seed) for seed in range(5)]
+    verdicts = [judged(Lopsided(), "flow_samples.in*", seed=seed) for seed in range(5)]
     assert all(verdict.status == PASS for each in verdicts for verdict in each.values())
 
 
