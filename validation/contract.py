@@ -97,6 +97,12 @@ commute with the map and leave q alone (``("translation", "parity", "reflection"
 ``flow_moves = "plaquettes"`` for a map that leaves links alone which are uniform anyway, but no plaquette; ``flow_updates = True``
 where an update (``step``, ``run``, which have no ``(x, v)``) is the Metropolis step with one proposal of ``sample``.
 
+The samples of a call are independent, of each other and of those of another seed, and of one law however many are asked for. What
+these checks do not see: noise in single precision (the map and log q are held to float64); errors where the density has a
+probability below about one in the number of samples, or at one knot of a spline; that the flow is far from the theory, or leaves
+out one of its phases, which is no error of a density; and then, where samples of the two do not overlap, a constant of log q, for
+which the skips give the reason. With `sample` alone, or `log_prob` alone, a constant of log q is seen on one side only.
+
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
 - ``"flip"`` (the default; HMC): the inverse is flip, forward, flip, where flip is ``v -> -v``;

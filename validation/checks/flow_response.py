@@ -103,6 +103,7 @@ class Determinant:
     off: float
     slack: float
     settled: bool
+    reversed: bool
     detail: str
 
     @classmethod
@@ -115,7 +116,9 @@ class Determinant:
         slack = 10 * float(gaps[best]) + 1e-10 * subject.theory.size
         shape = claims.lattice_theory(subject).shape
         detail = f"{way.name} on {shape[0]}x{shape[1]}: logdet {logdet:.10g}, dense Jacobian {logs[best + 1]:.10g}"
-        return cls(abs(logdet - float(logs[best + 1])), slack, slack < LEAST_USEFUL, detail)
+        dense = float(logs[best + 1])
+        turned = abs(logdet + dense) <= slack < abs(logdet - dense)
+        return cls(abs(logdet - dense), slack, slack < LEAST_USEFUL, turned, detail)
 
 
 def dense_logdet(subject: Subject, step: Step, x: Field, h: float) -> float:

@@ -97,8 +97,9 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
         raise Inconclusive("finite differences of the flow do not settle")
     worst_of = max(settled, key=lambda one: one.off / one.slack)
     told = f"an error of {max(one.slack for one in settled):.1e} ({len(settled)} of {len(found)} Jacobians)"
+    detail = worst_of.detail + (": the sign is reversed" if all(one.reversed for one in settled) else "")
     samples = len(settled) * 4 * at.theory.size * len(FEW_STEPS if few else STEPS)
-    return within("max |logdet - dense|", worst_of.off, worst_of.slack, told, samples, worst_of.detail)
+    return within("max |logdet - dense|", worst_of.off, worst_of.slack, told, samples, detail)
 
 
 def _small(subject: Subject) -> Subject | None:
@@ -127,10 +128,19 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
         )
     first = tuple(int(k) for k in np.argwhere(still)[0]) if still.any() else ()
     what = "plaquettes" if plaquettes else "sites" if isinstance(subject.theory, Phi4) else "links"
+    remedy = ""
+    if what == "links" and _every_plaquette_moves(subject, way.start, image):
+        remedy = '; every plaquette moves: where those links are uniform anyway, declare flow_moves = "plaquettes"'
     return within(
         f"{what} that never move", float(still.sum()), 0.0, f"one of {still.size}", 16,
-        f"{still.sum()} of {still.size} {what} are never moved, first at index {first}",
+        f"{still.sum()} of {still.size} {what} are never moved, first at index {first}{remedy}",
     )  # fmt: skip
+
+
+def _every_plaquette_moves(subject: Subject, x: Field, image: Field) -> bool:
+    change = np.abs(subject.theory.difference(*(_plaquettes(subject, y) for y in (image, x)))).max(axis=0)
+    change = change.max(axis=-1) if isinstance(subject.theory, Matrices) else change
+    return bool(np.all(change >= STILL * subject.theory.scale))
 
 
 def _plaquettes(subject: Subject, x: Field) -> Field:
@@ -337,13 +347,26 @@ def sample_log_prob(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def samples(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """`sample` repeats itself for a seed, has other fields for another, and no field twice; prefixes need not agree."""
-    seeds = seed_from(rng), seed_from(rng)
-    (first, log_q), (again, log_q_again), (other, _) = (subject.sample(64, seed) for seed in (seeds[0], *seeds))
+    """`sample` repeats itself for a seed, has other fields for the next one, and no field twice; prefixes need not agree.
+
+    A generator of seed + i for sample i has most fields of a seed again under the next.
+    """
+    seed = seed_from(rng)
+    (first, log_q), (again, log_q_again) = (subject.sample(64, seed) for _ in range(2))
+    others = [subject.sample(64, other)[0] for other in (seed + 1, seed_from(rng))]
     change = float(np.abs(subject.theory.difference(again, first)).max()) / subject.theory.scale
     if not max(change, float(np.abs(log_q_again - log_q).max())) <= HIDDEN * STOPPED:
         return Verdict(FAIL, "sample: two calls with one seed differ by", change, HIDDEN * STOPPED, "", 128, 0.0, "")
-    rows = np.concatenate([first, other]).reshape(128, -1)
-    alike = 128 - len(np.unique(np.round(np.concatenate([rows.real, rows.imag], axis=1), 9), axis=0))
-    detail = f"{alike} fields of 128, of two seeds, are there twice"
-    return within("fields that come twice", float(alike), 0.0, "one", 192, detail)
+    distinct = [_distinct(x) for x in (first, *others)]
+    alike = 192 - _distinct(np.concatenate([first, *others]))
+    detail = f"{alike} fields of 192, of three seeds, are there before"
+    if alike == 128 and distinct == [64, 64, 64]:
+        detail = "three seeds have the same fields: is the seed ignored?"
+    elif alike and distinct == [64, 64, 64]:
+        detail += f", {128 - _distinct(np.concatenate([first, others[0]]))} of them in the next seed: is it added to?"
+    return within("fields that come twice", float(alike), 0.0, "one", 256, detail)
+
+
+def _distinct(x: Field) -> int:
+    rows = x.reshape(len(x), -1)
+    return len(np.unique(np.round(np.concatenate([rows.real, rows.imag], axis=1), 9), axis=0))

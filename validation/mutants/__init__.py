@@ -15,7 +15,20 @@ from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Effort, Evidence, Trial
 from ..verdict import FAIL, Verdict
-from . import fermions, flow_updates, flows, l2hmc, matrices, scalars, toys, u1, u1_updates, variates, weights
+from . import (
+    fermions,
+    flow_samples,
+    flow_updates,
+    flows,
+    l2hmc,
+    matrices,
+    scalars,
+    toys,
+    u1,
+    u1_updates,
+    variates,
+    weights,
+)
 from .clay import Clay
 from .flow_clay import FlowClay
 from .l2hmc_clay import L2HMC
@@ -26,7 +39,20 @@ Mutant = type[Clay] | type[FlowClay] | type[L2HMC] | type[Toy] | type[Variate]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
-    for module in (u1, u1_updates, l2hmc, weights, toys, fermions, matrices, scalars, variates, flows, flow_updates)
+    for module in (
+        u1,
+        u1_updates,
+        l2hmc,
+        weights,
+        toys,
+        fermions,
+        matrices,
+        scalars,
+        variates,
+        flows,
+        flow_samples,
+        flow_updates,
+    )
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, Clay | FlowClay | L2HMC | Toy | Variate) and value.killed_by
 )

@@ -112,7 +112,7 @@ class PassiveInContext(GaugeFlow):
         return np.roll(angles, 1, axis=2 - i % 2)
 
 
-class MaskNotSwapped(ScalarFlow):
+class OneHalfMoves(ScalarFlow):
     """every layer moves the same half of the sites"""
 
     killed_by = ("flows.moves_every_link",)
@@ -335,7 +335,7 @@ class LogProbOfOtherWeights(GaugeFlow):
         return super().log_prob(x) * 0.999
 
 
-class SinglePrecision(GaugeFlow):
+class MapInSinglePrecision(GaugeFlow):
     """the map computes in single precision"""
 
     killed_by = ("flows.round_trip", "flows.sample_log_prob")
