@@ -191,6 +191,20 @@ def test_a_training_that_diverges_exits_1_and_keeps_its_checkpoint(capsys, tmp_p
     assert load_flow_checkpoint(tmp_path / "m").step == 0
 
 
+def test_an_interruption_while_modules_are_loaded_is_one_line(capsys, monkeypatch):
+    import builtins
+
+    plain = builtins.__import__
+
+    def interrupted_import(name, *args, **kwargs):
+        if name == "refimpl.validation":
+            raise KeyboardInterrupt
+        return plain(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted_import)
+    assert run(capsys, "train", "flow", "--out", "x") == (130, "", "refimpl: interrupted\n")
+
+
 # --- sample -----------------------------------------------------------------------------------------------------------
 SAMPLE = "sample u1 --beta 1.5 --shape 4 4 --kernel flow --chains 5 --seed 3"
 

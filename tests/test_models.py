@@ -220,6 +220,47 @@ def test_a_flow_proposes():
     assert flow.field_shape == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("cls", "arguments", "message"),
+    [
+        (Chain, ([1],), r"layers\[0\]: got 1, expected a map"),
+        (Chain, ([Chain(()), Chain],), r"layers\[1\]: got <class"),
+        (Inverse, (None,), "of: got None, expected a map"),
+        (Flow, (None, Chain(())), "prior: got None, expected one with sample and log_prob"),
+        (Flow, (Normal((2, 2)), None), "map: got None, expected a map"),
+        (Flow, (Normal, Chain(())), "prior: got <class"),
+    ],
+)
+def test_what_is_no_map_and_no_prior_is_refused_when_it_is_given(cls, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        cls(*arguments)
+
+
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+def test_what_is_no_generator_is_refused(prior):
+    flow = Flow(prior, Chain([]))
+    with pytest.raises(TypeError, match=r"rngs\[1\]: got 2, expected a numpy.random.Generator"):
+        flow.sample([np.random.default_rng(0), 2], 2)
+    with pytest.raises(TypeError, match="n: got True, expected an integer"):
+        flow.sample(np.random.default_rng(0), True)
+    with pytest.raises(ValueError, match="rngs: got 3, expected a list of generators"):
+        flow.sample(3, 1)
+    with pytest.raises(ValueError, match=r"n: got 1\.5"):
+        flow.sample(np.random.default_rng(0), 1.5)
+
+
+@pytest.mark.parametrize("name", ["phi4", "holonomy"])
+def test_fields_as_lists_are_fields(name):
+    rng = np.random.default_rng(0)
+    layer, shape = (
+        (affine_chain(rng, 2, (3,)), (2, 4, 4)) if name == "phi4" else (Holonomy.init(rng, (4, 4), 0), (2, 2, 4, 4))
+    )
+    x = rng.uniform(-1, 1, shape)
+    for one in (layer.forward, layer.inverse, lambda x: layer.forward_with_pullback(x)[:2]):
+        for mine, theirs in zip(one(x.tolist()), one(x), strict=True):
+            assert np.array_equal(mine, theirs)
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_priors_survive_files(tmp_path, prior):

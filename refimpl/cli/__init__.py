@@ -22,8 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if vars(arguments).pop("one_thread", False) and argv is None:
         in_one_thread()
-    from refimpl.validation import TargetError, report
-    from refimpl.validation.vectors import ChecksumError
+    try:
+        from refimpl.validation import TargetError, report
+        from refimpl.validation.vectors import ChecksumError
+    except KeyboardInterrupt:  # it takes a second or two
+        print("refimpl: interrupted", file=sys.stderr)
+        return 130
 
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:

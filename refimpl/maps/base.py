@@ -47,6 +47,8 @@ class Chain:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
+        for i, layer in enumerate(self.layers):
+            check_map(f"layers[{i}]", layer)
 
     @property
     def params(self) -> Params:
@@ -107,6 +109,9 @@ class Inverse:
 
     of: Map
 
+    def __post_init__(self) -> None:
+        check_map("of", self.of)
+
     @property
     def params(self) -> Params:
         return dict(getattr(self.of, "params", {}))
@@ -116,6 +121,12 @@ class Inverse:
 
     def inverse(self, y: Field) -> tuple[Field, Array]:
         return self.of.forward(y)
+
+
+def check_map(name: str, value: object) -> None:
+    """Raises `TypeError` naming the argument unless it has ``forward`` and ``inverse``."""
+    if isinstance(value, type) or not (hasattr(value, "forward") and hasattr(value, "inverse")):
+        raise TypeError(f"{name}: got {value!r:.60}, expected a map, with forward and inverse")
 
 
 def check_params(params: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -64,13 +64,13 @@ class AffineCoupling:
         """``phi exp(s) + t`` on the active sites, and ``sum s``."""
         rows, sites, s, t, _ = self._numbers(x)
         rows[sites] = rows[sites] * np.exp(s) + t
-        return _field(rows, x.shape), site_sum(s.T)
+        return _field(rows, np.shape(x)), site_sum(s.T)
 
     def inverse(self, y: Array) -> tuple[Array, Array]:
         """``(phi' - t) exp(-s)`` on the active sites, and ``-sum s``."""
         rows, sites, s, t, _ = self._numbers(y)
         rows[sites] = (rows[sites] - t) * np.exp(-s)
-        return _field(rows, y.shape), -site_sum(s.T)
+        return _field(rows, np.shape(y)), -site_sum(s.T)
 
     def forward_with_pullback(self, x: Array) -> tuple[Array, Array, Pull]:
         """As `forward`, and the pullback."""
@@ -90,9 +90,9 @@ class AffineCoupling:
                 g_frozen = g_frozen[:, : len(x)] - g_frozen[:, len(x) :]
             g_frozen[sites] = 0
             g_rows += g_frozen
-            return _field(g_rows, x.shape), grads
+            return _field(g_rows, np.shape(x)), grads
 
-        return _field(rows, x.shape), site_sum(s.T), pull
+        return _field(rows, np.shape(x)), site_sum(s.T), pull
 
     def definition(self, params: Mapping[str, Any], x: Any) -> tuple[Any, Any]:
         """The layer as in the papers, traceable by autograd in ``params`` and ``x``."""

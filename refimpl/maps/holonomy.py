@@ -174,7 +174,7 @@ class Holonomy:
         return x[:, 0, self.index] if self.mu == 0 else x[:, 1, :, self.index]
 
     def _moved(self, x: Array, move: Array) -> Array:
-        y = x.copy(order="C")
+        y = np.array(x, order="C")
         links = self._slice(y)
         links[...] = wrap(links + move[:, None])
         return y

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..maps.base import Map
+from ..maps.base import Map, check_map
 from .priors import Prior, Streams
 
 Array = NDArray[np.float64]
@@ -29,6 +29,11 @@ class Flow:
 
     prior: Prior
     map: Map
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prior, type) or not (hasattr(self.prior, "sample") and hasattr(self.prior, "log_prob")):
+            raise TypeError(f"prior: got {self.prior!r:.60}, expected one with sample and log_prob")
+        check_map("map", self.map)
 
     @property
     def field_shape(self) -> tuple[int, ...]:

@@ -52,9 +52,9 @@ class Normal:
 
     def sample(self, rngs: Streams, n: int) -> Array:
         """Fields ``(n, T, X)``."""
+        check_streams(rngs, n)
         if isinstance(rngs, np.random.Generator):
-            return rngs.standard_normal((check_integer("n", n, 1), *self.shape))
-        check_rngs(rngs, check_integer("n", n, 1))
+            return rngs.standard_normal((n, *self.shape))
         return np.stack([rng.standard_normal(self.shape) for rng in rngs])
 
     def log_prob(self, x: Array) -> Array:
@@ -78,9 +78,9 @@ class UniformAngles:
 
     def sample(self, rngs: Streams, n: int) -> Array:
         """Links ``(n, 2, T, X)``."""
+        check_streams(rngs, n)
         if isinstance(rngs, np.random.Generator):
-            return rngs.uniform(-np.pi, np.pi, (check_integer("n", n, 1), *self.field_shape))
-        check_rngs(rngs, check_integer("n", n, 1))
+            return rngs.uniform(-np.pi, np.pi, (n, *self.field_shape))
         return np.stack([rng.uniform(-np.pi, np.pi, self.field_shape) for rng in rngs])
 
     def log_prob(self, x: Array) -> Array:
@@ -106,10 +106,10 @@ class Haar:
 
     def sample(self, rngs: Streams, n: int) -> Field:
         """Links ``(n, 2, T, X, N, N)``."""
+        check_streams(rngs, n)
         group, shape = SUN(self.n), (2, *self.shape)
         if isinstance(rngs, np.random.Generator):
-            return group.haar(rngs, (check_integer("n", n, 1), *shape))
-        check_rngs(rngs, check_integer("n", n, 1))
+            return group.haar(rngs, (n, *shape))
         return np.stack([group.haar(rng, shape) for rng in rngs])
 
     def log_prob(self, x: Field) -> Array:
@@ -147,12 +147,11 @@ class PureGauge:
 
     def sample(self, rngs: Streams, n: int) -> Field:
         """Links ``(n, 2, T, X)`` or ``(n, 2, T, X, N, N)``."""
-        check_integer("n", n, 1)
+        check_streams(rngs, n)
         if self.n == 1:
             return exact.u1.sample(rngs, n, self.beta, self.shape)
         if isinstance(rngs, np.random.Generator):
             return exact.sun.sample(rngs, n, self.beta, self.shape, self.n)
-        check_rngs(rngs, n)
         return np.concatenate([exact.sun.sample(rng, 1, self.beta, self.shape, self.n) for rng in rngs])
 
     def log_prob(self, x: Field) -> Array:
@@ -160,6 +159,19 @@ class PureGauge:
         check_field("x", np.asarray(x), self.field_shape)
         energy = WilsonU1(self.beta).action(x) if self.n == 1 else WilsonSUN(self.beta, self.n).action(x)
         return -energy - self._log_partition
+
+
+def check_streams(rngs: Streams, n: int) -> None:
+    """Raises `ValueError` or `TypeError` unless there is one Generator, or one for each of n fields."""
+    if isinstance(n, bool):
+        raise TypeError(f"n: got {n}, expected an integer of at least 1")
+    check_integer("n", n, 1)
+    if isinstance(rngs, np.random.Generator):
+        return
+    check_rngs(rngs, n)
+    for i, rng in enumerate(rngs):
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rngs[{i}]: got {rng!r:.60}, expected a numpy.random.Generator")
 
 
 def check_field(name: str, x: Field, field_shape: tuple[int, ...]) -> None:

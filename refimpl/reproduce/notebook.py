@@ -134,8 +134,8 @@ NOTES = (
     "ours: as refimpl train flow does it (couplings odd in phi; splines, loops, Polyakov loops), in the same time.",
     "ESS/n is of these n draws, and falls with n where the tail is heavy; k is the shape of the tail of the weights: from 0.5 on "
     "they have no variance, and errors of reweighted means, log Z and Metropolis are too small.",
-    "Errors of weights and of Metropolis do not know of what a flow does not reach, nor does k: where phi4 is off by many errors, its flow has "
-    f"tails that it did not meet, and wants more training. There is no error (-) where the ESS of all draws is below {FEW}.",
+    "Errors of weights and of Metropolis do not know of what a flow does not reach, nor does k: where phi4 is off by many errors, "
+    f"its flow has tails that it did not meet, and wants more training. No error (-) where the ESS of all draws is below {FEW}.",
     "The tutorial's own trained model of u1 has an ESS of 0.10; its weights are not at hand, and what is here is trained anew.",
     "loss: mean of -log w; its reference is the least possible, -log Z. acceptance: its reference is from pairs of draws.",
     "Metropolis: independence chains over the same draws, the first accepted, a quarter left out. Reference of phi4: HMC.",
