@@ -205,6 +205,26 @@ def test_an_interruption_while_modules_are_loaded_is_one_line(capsys, monkeypatc
     assert run(capsys, "train", "flow", "--out", "x") == (130, "", "refimpl: interrupted\n")
 
 
+def test_chains_of_a_flow_begin_with_its_draws_where_there_is_no_exact_sampler(capsys, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "run"
+    theory = "--m2 -4 --lam 48 --shape 8 8"
+    options = f"--theory phi4 {theory} --layers 1 --hidden 2 --batch 2 --steps 1 --samples 4"
+    assert train(capsys, model, options)[0] == 0
+    argv = ["sample", "phi4", *theory.split(), "--chains", "3", "--trajectories", "2", "--seed", "4"]
+    assert (
+        run(capsys, *argv, "--kernel", "flow", "--model", str(model), "--out", str(out), "--executor", "thread")[0] == 0
+    )
+    manifest = chains.read_manifest(out)
+    assert manifest["configuration"]["start"] == "flow"
+    x = load_flow(model)[0].sample(np.random.default_rng([4, 1]), 3)[0]
+    assert np.array_equal(np.load(out / chains.folder.START)["x"], x)
+    (model / "weights.npz").unlink()
+    assert run(capsys, "sample", "--resume", str(out), "--trajectories", "3", "--executor", "thread")[0] == 0
+    code, _, err = run(capsys, *argv, "--start", "flow", "--out", str(tmp_path / "other"))
+    assert code == 2
+    assert "--start: got flow with --kernel hmc, expected it with --kernel flow only" in err
+
+
 # --- sample -----------------------------------------------------------------------------------------------------------
 SAMPLE = "sample u1 --beta 1.5 --shape 4 4 --kernel flow --chains 5 --seed 3"
 
