@@ -73,7 +73,7 @@ def interrupted(folder, step):
 
 def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     options = (
-        "--base gauge:0.8 --pattern tiles --bins 3 --staples --holonomies 1 --steps 3 --rate 0.01 --schedule staircase --decay 0.5 "
+        "--base gauge:0.8 --pattern tiles --bins 3 --holonomies 1 --steps 3 --rate 0.01 --schedule staircase --decay 0.5 "
         "--rate-every 7 --warm-up 2 --weight-decay 0.01 --epsilon 0.02 --clip 3 --average 0.5 --anneal 0.5 "
         "--anneal-steps 2 --seed 9"
     )
@@ -86,7 +86,6 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     assert [layer.mu for layer in flow.map.layers[:2]] == [0, 1]
     coupling = flow.map.layers[5]
     assert (coupling.index, coupling.pattern, coupling.circle.bins, coupling.net.channels[1]) == (1, "tiles", 3, 2)
-    assert coupling.staples
     assert flow.map.layers[0].circle.bins == 3
     rate = recipe.rate
     assert (rate.initial, rate.schedule, rate.decay, rate.every, rate.warm_up) == (0.01, "staircase", 0.5, 7, 2)
@@ -100,8 +99,8 @@ def test_options_are_those_of_the_flow_and_the_recipe(capsys, tmp_path):
     [
         ("--theory u1 --beta 1 --shape 4 4", UniformAngles((4, 4)), PlaquetteCoupling),
         (
-            "--theory schwinger --beta 1 --kappa 0.2 --shape 4 8",
-            PureGauge(pure_gauge_beta(1.0, 0.2, (4, 4)), (4, 8)),
+            "--theory schwinger --beta 1 --kappa 0.1 --shape 4 4",
+            PureGauge(pure_gauge_beta(1.0, 0.1, (4, 4)), (4, 4)),
             Holonomy,
         ),
         ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 4 --base uniform", UniformAngles((4, 4)), Holonomy),
@@ -118,7 +117,6 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
     assert flow.prior == prior
     assert isinstance(flow.map.layers[0], layer)
     assert getattr(flow.map.layers[0], "odd", False) is False
-    assert all(layer.staples == ("su" in options) for layer in flow.map.layers if hasattr(layer, "staples"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,6 @@ def test_every_theory_has_a_flow(capsys, tmp_path, options, prior, layer):
         ("--theory u1 --beta 1 --shape 4 4 --anneal-steps 3", "--anneal-steps: got 3 without --anneal"),
         ("--theory su2 --beta 1 --shape 4 4 --holonomies 1", "--holonomies: got 1 for su2, expected it with u1, schwinger"),
         ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --pattern tiles", "--pattern: got 'tiles' for phi4"),
-        ("--theory phi4 --m2 1 --lam 1 --shape 4 4 --staples", "--staples: got True for phi4, expected it with u1"),
         ("--theory u1 --beta 1 --shape 4 4 --odd", "--odd: got True for u1, expected it with phi4"),
         ("--theory o2", "invalid choice: 'o2'"),
         ("--theory u1 --beta 1 --shape 4 4 --decay 0.5", "--decay: got 0.5 with the schedule cosine"),
@@ -206,6 +203,26 @@ def test_an_interruption_while_modules_are_loaded_is_one_line(capsys, monkeypatc
 
     monkeypatch.setattr(builtins, "__import__", interrupted_import)
     assert run(capsys, "train", "flow", "--out", "x") == (130, "", "refimpl: interrupted\n")
+
+
+def test_chains_of_a_flow_begin_with_its_draws_where_there_is_no_exact_sampler(capsys, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "run"
+    theory = "--m2 -4 --lam 48 --shape 8 8"
+    options = f"--theory phi4 {theory} --layers 1 --hidden 2 --batch 2 --steps 1 --samples 4"
+    assert train(capsys, model, options)[0] == 0
+    argv = ["sample", "phi4", *theory.split(), "--chains", "3", "--trajectories", "2", "--seed", "4"]
+    assert (
+        run(capsys, *argv, "--kernel", "flow", "--model", str(model), "--out", str(out), "--executor", "thread")[0] == 0
+    )
+    manifest = chains.read_manifest(out)
+    assert manifest["configuration"]["start"] == "flow"
+    x = load_flow(model)[0].sample(np.random.default_rng([4, 1]), 3)[0]
+    assert np.array_equal(np.load(out / chains.folder.START)["x"], x)
+    (model / "weights.npz").unlink()
+    assert run(capsys, "sample", "--resume", str(out), "--trajectories", "3", "--executor", "thread")[0] == 0
+    code, _, err = run(capsys, *argv, "--start", "flow", "--out", str(tmp_path / "other"))
+    assert code == 2
+    assert "--start: got flow with --kernel hmc, expected it with --kernel flow only" in err
 
 
 # --- sample -----------------------------------------------------------------------------------------------------------

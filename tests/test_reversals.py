@@ -135,6 +135,4 @@ def test_a_hot_trajectory_lifts_the_rounding_bound_but_not_to_single_precision()
 def test_checks_that_belong_elsewhere_are_not_counted():
     hmc, l2hmc = (check_target(t, seed=1, select="nothing").applicable for t in (Clay, L2HMC))
     assert l2hmc - hmc == 2  # the direction, and weights
-    assert hmc == sum(
-        "u1" in check.theories and "flip" in check.reversals and not check.offering for check in CHECKS
-    )
+    assert hmc == sum("u1" in check.theories and "flip" in check.reversals and not check.offering for check in CHECKS)

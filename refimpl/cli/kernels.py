@@ -184,12 +184,20 @@ def _trained(name: str, theory: Theory, folder: Path) -> Any:
     from refimpl.training import load_model
 
     if name == "flow":
-        return IndependenceMetropolis(theory.action, _flow(theory, folder))
+        return IndependenceMetropolis(theory.action, _told(theory, folder))
     _tell_other(load_model(folder)[1], theory)
     return L2HMC(load_model(folder, theory)[0])
 
 
-def _flow(theory: Theory, folder: Path) -> Flow:
+def flow_of(theory: Theory, folder: Path) -> Flow:
+    """The flow in a folder; raises `ValueError` for one of other fields than the theory has."""
+    from refimpl.training import load_flow
+
+    return load_flow(folder, theory)[0]
+
+
+def _told(theory: Theory, folder: Path) -> Flow:
+    """`flow_of`, with a word to the user where it was trained at other parameters."""
     from refimpl.training import load_flow
 
     flow, trained, _ = load_flow(folder, theory)
@@ -218,7 +226,7 @@ def trajectories_from(configuration: dict[str, Any], theory: Theory, folder: Pat
         own = {name: configuration[name] for name in ("mass2", "stiffness")}
         return FourierHMC(action, step_size, steps, integrator=integrator, **own)
     if name == "flow-hmc":
-        layers: Any = _flow(theory, folder).map
+        layers: Any = _told(theory, folder).map
         return FieldTransformationHMC(action, layers, step_size, steps, integrator)
     return HMC(action, step_size, steps, integrator)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import analysed
 from .arguments import command, count, new_folder, seed
-from .kernels import OPTIONS, kernel_configuration, kernel_from, kernel_options, trajectories_from
+from .kernels import OF_THEORY, OPTIONS, flow_of, kernel_configuration, kernel_from, kernel_options, trajectories_from
 from .theories import OWN, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TUNED_BY = {**dict.fromkeys(("u1", "schwinger", "su2", "su3"), ("plaquette",)), 
             "phi4": ("phi^2", "|magnetisation|")}  # fmt: skip
 TUNING_CHAINS, TUNING_CHAINS_WITH_FERMIONS = 64, 8
 TUNING_STEPS = (5, 10, 20)
-TUNING_THERMALISATION = {"exact": 0, "gauge": 20, "free": 50, "hot": 200, "cold": 200}  # trajectories
+TUNING_THERMALISATION = {"exact": 0, "gauge": 20, "free": 50, "flow": 50, "hot": 200, "cold": 200}  # trajectories
 MODEL = "model"  # where a run keeps its copy of the weights
 # Options of a run that are not part of its configuration, by their names in the manifest, with their defaults.
 SIZES = {
@@ -107,7 +107,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         with _terminated_as_interrupted():
             chains.run(
                 kernel,
-                _start(configuration["start"], theory),
+                _start(configuration["start"], theory, model),
                 **sizes,
                 n_steps=n_steps,
                 out=out,
@@ -147,20 +147,21 @@ def _start_option(parser: argparse.ArgumentParser, theory: str) -> None:
             "equilibrium (default where there is an exact sampler: without fermions, or on small lattices), pure gauge "
             "configurations at the closest beta (default otherwise), random, or unit links"
         )
-    parser.add_argument("--start", choices=["exact", *near, "hot", "cold"], help=text)
+    flow = ["flow"] if "flow" in OF_THEORY.get(theory, ()) else []
+    text += "; flow: draws of the flow of --kernel flow (its default without an exact sampler)" if flow else ""
+    parser.add_argument("--start", choices=["exact", *near, *flow, "hot", "cold"], help=text)
 
 
 def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a run what it is, as JSON: theory, parameters, kernel and start, with all defaults filled in."""
     theory = theory_from(arguments, arguments.theory)
-    start = arguments.start or ("exact" if theory.sample is not None else _near(theory.name))
-    _start(start, theory)
-    return {
-        "theory": theory.name,
-        "parameters": dict(theory.parameters),
-        **kernel_configuration(arguments, theory),
-        "start": start,
-    }
+    kernel = kernel_configuration(arguments, theory)
+    proposed = kernel["kernel"] == "flow"
+    start = arguments.start or ("exact" if theory.sample is not None else "flow" if proposed else _near(theory.name))
+    if start == "flow" and not proposed:
+        raise ValueError(f"--start: got flow with --kernel {kernel['kernel']}, expected it with --kernel flow only")
+    _start(start, theory, Path(kernel.get("model", "")))
+    return {"theory": theory.name, "parameters": dict(theory.parameters), **kernel, "start": start}
 
 
 def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def _tuned(arguments: argparse.Namespace) -> dict[str, Any]:
             )
             for n in TUNING_STEPS
         ],
-        _start(start, theory)(np.random.default_rng([seed, 2]), n_chains),
+        _start(start, theory, Path(configuration.get("model", "")))(np.random.default_rng([seed, 2]), n_chains),
         np.random.SeedSequence([seed, 3]),
         largest_tau({name: theory.observables[name] for name in names}),
         thermalisation=TUNING_THERMALISATION[start],
@@ -238,8 +239,11 @@ def _theory(configuration: dict[str, Any]) -> Theory:
     return by_name(configuration["theory"], **configuration["parameters"])
 
 
-def _start(start: str, theory: Theory) -> Callable[..., Any]:
-    """The initial fields, ``(rng, n) -> x``; raises `ValueError` where there are none of this kind."""
+def _start(start: str, theory: Theory, model: Path) -> Callable[..., Any]:
+    """The initial fields, ``(rng, n) -> x``; raises `ValueError` where there are none of this kind. ``model``: a folder."""
+    if start == "flow":
+        flow = flow_of(theory, model)
+        return lambda rng, n: flow.sample(rng, n)[0]
     known = {
         "exact": theory.sample,
         _near(theory.name): theory.near,
