@@ -191,6 +191,16 @@ def test_a_training_that_diverges_exits_1_and_keeps_its_checkpoint(capsys, tmp_p
     assert load_flow_checkpoint(tmp_path / "m").step == 0
 
 
+def test_a_coupling_without_exact_values_is_refused_before_the_training(capsys, tmp_path):
+    code, _, err = run(
+        capsys,
+        *["train", "flow", "--theory", "u1", "--beta", "300", "--shape", "4", "4", "--steps", "2", "--out"],
+        str(tmp_path / "m"),
+    )
+    assert (code, err) == (2, "refimpl: beta: got 300.0, expected a number from 0 to 200\n")
+    assert not (tmp_path / "m").exists()
+
+
 def test_an_interruption_while_modules_are_loaded_is_one_line(capsys, monkeypatch):
     import builtins
 

@@ -20,7 +20,6 @@ from refimpl.training import (
     Rate,
     TrainingError,
     fit_flow,
-    flow_plan,
     flow_recipe_from,
     reverse_kl,
     start_flow,
@@ -223,14 +222,6 @@ def test_fields_that_the_theory_refuses_keep_the_last_good_checkpoint():
     with pytest.raises(TrainingError, match=r"stopped at step 3: x: got matrices .*of step 2, is kept"):
         fit_flow(replace(FREE, action=Refusing(3)), flow, recipe, save=kept.append)
     assert same(kept[-1], fit_flow(FREE, flow, replace(recipe, steps=2)))
-
-
-def test_links_that_leave_the_group_end_a_training():
-    theory, kept = theories.su2(5.0, (4, 4)), []
-    plan = replace(flow_plan(theory, 9), layers=4, hidden=(4,))
-    with pytest.raises(TrainingError, match="the last good checkpoint, of step"):
-        fit_flow(theory, plan.flow(theory), replace(plan.recipe, batch=4, rate=Rate(100.0)), save=kept.append)
-    assert len(kept) == 1
 
 
 def test_a_first_loss_that_is_not_finite_keeps_the_start():

@@ -94,6 +94,7 @@ def _train(arguments: argparse.Namespace) -> int:
         plan = _plan(arguments, theory)
         flow, recipe = plan.flow(theory), plan.recipe
         checkpoint = training.start_flow(flow, recipe)
+        theory.exact  # noqa: B018 (the evaluation needs it: a coupling it refuses is refused before the training)
         out.mkdir()
 
     def save(state: FlowCheckpoint) -> None:

@@ -112,7 +112,7 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
         recipe = _recipe(steps or 4000, 8e-3)
         return FlowPlan(8, (8, 8), replace(recipe, rate=replace(recipe.rate, warm_up=20), average=0.98), last=0.3)
     if theory.colours > 1:
-        return FlowPlan(8, (8,), _recipe(steps or 500, 5e-3))
+        return FlowPlan(16, (8,), _recipe(steps or 500, 5e-3))
     if theory.name == "schwinger":
         base = pure_gauge_beta(theory.parameters["beta"], theory.parameters["kappa"], BASE_SHAPE)
         return FlowPlan(8, (16,), _recipe(steps or 500, 2e-3), base=base, staples=False, holonomies=4)
