@@ -346,6 +346,7 @@ def test_check_ids_are_unique_and_named_by_file():
             "maps",
             "transcript",
             "flows",
+            "flow_samples",
             "flow_weights",
             "driver",
             "exact_start",
