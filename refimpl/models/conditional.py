@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..actions import Pseudofermion
 from ..actions.dirac.matrix import parity_rows
 from ..maps.base import Params, parted
-from ..maps.pseudofermion_layer import Given, GivenCotangent, Pull, PseudofermionLayer
+from ..maps.pseudofermion_layer import Given, GivenCotangent, PseudofermionLayer, Pull
 from ..maps.transport import ComplexArray
 
 Array = NDArray[np.float64]
@@ -118,7 +118,7 @@ class Conditional:
         return self.columns_with_pullback(given, self._unit(given))
 
     def rows_of(self, phi: ComplexArray) -> ComplexArray:
-        """Spinor fields ``(chain, t, x, spin[, colour])`` as columns ``(chain, n, 1)``; odd sites are left out where ``even_odd``."""
+        """Spinors ``(chain, t, x, spin[, colour])`` as columns ``(chain, n, 1)``, without the odd sites where ``even_odd``."""
         flat = phi.reshape(len(phi), -1)
         return flat[:, self._living, None]
 
