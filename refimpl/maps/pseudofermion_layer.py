@@ -229,7 +229,7 @@ class PseudofermionLayer:
             g_ms, g_u = [], np.zeros_like(u)
             for i in reversed(range(self.n_pt)):
                 seen = transport.gathered(fields[i], tables[i])
-                g_stencils = g @ seen.conj().swapaxes(-1, -2)
+                g_stencils = (g.conj() @ seen.swapaxes(-1, -2)).conj()
                 g_m, g_own = transport.stencils_pullback(ms[i], us[i], g_stencils)
                 g_ms.append(g_m)
                 if i == self.n_pt - 1:
