@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lattice import check_flag, check_integer, check_number, check_shape, parity_mask
+from ..lattice import check_flag, check_integer, check_shape, parity_mask
 from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import transport
@@ -108,14 +108,11 @@ class PseudofermionLayer:
     def init(
         cls, rng: np.random.Generator, shape: tuple[int, int], index: int, *, gain: float = 0.5, **options: Any
     ) -> Self:
-        """Random weights: normal, ``std = gain sqrt(2/(fan_in + fan_out))`` (Xavier), biases 0; ``options`` are the fields."""
-        check_number("gain", gain, 0)
+        """Random weights (`refimpl.nets.convolution.xavier_normal`); ``options`` are the fields."""
         blank = _Outputs(**{name: options[name] for name in _Outputs.__annotations__ if name in options})
         net = blank.net(options.get("hidden", 16), options.get("kernel_size", 3))
-        weight = np.empty(net.shapes()["weight/0"])
-        fan = (weight.shape[0] + weight.shape[1]) * weight.shape[2] * weight.shape[3]
-        weight[...] = gain * np.sqrt(2 / fan) * rng.standard_normal(weight.shape)
-        return cls(shape, index, {"weight": weight, "bias": np.zeros(len(weight))}, **options)
+        start = convolution.xavier_normal(net, rng, gain)
+        return cls(shape, index, {"weight": start["weight/0"], "bias": start["bias/0"]}, **options)
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
@@ -146,7 +143,8 @@ class PseudofermionLayer:
         """The field whose image is ``psi``, and the logdet of the inverse."""
         a, ms, _ = self._matrices(given)
         shift, _ = self._shift(given, ms, psi)
-        return self._moved(psi, self._multiplied(np.linalg.inv(a), psi[:, self.parts.active] - shift)), -self._logdet(a)
+        back = np.asarray(np.linalg.inv(a), np.complex128)
+        return self._moved(psi, self._multiplied(back, psi[:, self.parts.active] - shift)), -self._logdet(a)
 
     def columns_with_pullback(self, given: Given, psi: ComplexArray) -> tuple[ComplexArray, Array, Pull]:
         """As `columns`, and the pullback of cotangents of both."""

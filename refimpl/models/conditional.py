@@ -99,7 +99,8 @@ class Conditional:
             pulls.append(pull)
 
         def pull_all(g: ComplexArray, g_logdet: Array) -> tuple[ComplexArray, GivenCotangent, Params]:
-            g_u, g_hidden, grads = np.zeros_like(given.transport.u), np.zeros_like(given.hidden), {}
+            g_u, g_hidden = np.zeros_like(given.transport.u), np.zeros_like(given.hidden)
+            grads: Params = {}
             for i in range(len(pulls) - 1, -1, -1):
                 g, of_given, own = pulls[i](g, g_logdet)
                 g_u += of_given.u
