@@ -72,10 +72,14 @@ def built_layer(rng, shape, index, kind, n=1, n_pt=2, size=0.15, **options):
     return layer.with_params({key: size * rng.standard_normal(a.shape) for key, a in layer.params.items()})
 
 
-def built_given(rng, x, hidden=HIDDEN, antiperiodic=True):
-    """The transporters of the links, and channels that are noise instead of a context's."""
-    chains, (n_t, n_x) = len(x), x.shape[2:4]
-    return Given(transport(x, antiperiodic=antiperiodic), rng.standard_normal((chains, hidden, n_t, n_x)))
+def known_of(x, hidden, antiperiodic=True):
+    """What layers know of links, with channels that need not be a context's."""
+    moved = transport(x, antiperiodic=antiperiodic)
+    return Given.of(moved, hidden) if hasattr(Given, "of") else Given(moved, hidden)
+
+
+def hidden_cotangent(of_given, shape):
+    return of_given.hidden(shape) if callable(of_given.hidden) else of_given.hidden
 
 
 def complex_normal(rng, shape):
