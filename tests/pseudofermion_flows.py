@@ -74,12 +74,7 @@ def built_layer(rng, shape, index, kind, n=1, n_pt=2, size=0.15, **options):
 
 def known_of(x, hidden, antiperiodic=True):
     """What layers know of links, with channels that need not be a context's."""
-    moved = transport(x, antiperiodic=antiperiodic)
-    return Given.of(moved, hidden) if hasattr(Given, "of") else Given(moved, hidden)
-
-
-def hidden_cotangent(of_given, shape):
-    return of_given.hidden(shape) if callable(of_given.hidden) else of_given.hidden
+    return Given.of(transport(x, antiperiodic=antiperiodic), hidden)
 
 
 def complex_normal(rng, shape):

@@ -25,7 +25,6 @@ from .pseudofermion_flows import (
     complex_normal,
     gauge_field,
     gauge_transformation,
-    hidden_cotangent,
     known_of,
     signed,
     site_convolution,
@@ -294,7 +293,7 @@ def test_the_pullback_is_the_derivative_of_the_definition(kind, n, n_pt, k):
     e_params, e_hidden, e_w, e_re, e_im = autograd.grad(loss, (0, 1, 2, 3, 4))(*arguments)
     expected = (e_re + 1j * e_im).reshape(copies, 2, *fields.shape[1:])
     assert apart(g_psi, np.concatenate([columns(layer, part) for part in expected], axis=2)) < ROUNDING
-    assert apart(hidden_cotangent(of_given, layer.shape), e_hidden) < ROUNDING
+    assert apart(of_given.hidden(layer.shape), e_hidden) < ROUNDING
     assert apart(known.transport.pullback(of_given.u), e_w[..., 0] if n == 1 else e_w) < ROUNDING
     assert list(grads) == list(layer.params)
     assert all(apart(grads[key], e_params[key]) < ROUNDING for key in grads)
@@ -315,7 +314,7 @@ def test_the_pullback_is_a_slope(kind):
         image, log = moved.columns(known_of(x, hidden + eps * d_hidden), psi + eps * d_psi)
         return np.sum((g.conj() * image).real) + np.sum(g_logdet * log)
 
-    expected = np.sum((g_psi.conj() * d_psi).real) + np.sum(hidden_cotangent(of_given, layer.shape) * d_hidden)
+    expected = np.sum((g_psi.conj() * d_psi).real) + np.sum(of_given.hidden(layer.shape) * d_hidden)
     expected += sum(np.sum(grads[key] * d_params[key]) for key in grads)
     slope = (value(step) - value(-step)) / (2 * step)
     # step^2 times third derivatives
