@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 
 from refimpl import lattice
-from refimpl.actions.dirac import signed_links
 from refimpl.groups import SUN, links
 from refimpl.lattice import parity_mask
 from refimpl.maps.pseudofermion_layer import Given, PseudofermionLayer
@@ -72,9 +71,9 @@ def built_layer(rng, shape, index, kind, n=1, n_pt=2, size=0.15, **options):
     return layer.with_params({key: size * rng.standard_normal(a.shape) for key, a in layer.params.items()})
 
 
-def known_of(x, hidden, antiperiodic=True):
+def known_of(x, hidden, kernel_size=3):
     """What layers know of links, with channels that need not be a context's."""
-    return Given.of(transport(x, antiperiodic=antiperiodic), hidden)
+    return Given.of(transport(x), hidden, kernel_size)
 
 
 def complex_normal(rng, shape):
@@ -121,8 +120,3 @@ def site_convolution(x, m, phi, antiperiodic=True):
         ]
         out[chain, t, s] = m[chain, t, s] @ np.concatenate(seen)
     return out
-
-
-def signed(x, antiperiodic=True):
-    """Links as the definition wants them."""
-    return signed_links(x, antiperiodic=antiperiodic)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refimpl.actions.dirac import signed_links
 from refimpl.lattice import parity_mask
 from refimpl.maps import pseudofermion_definition as definition
 from refimpl.maps.pseudofermion_layer import Given, PseudofermionLayer
@@ -26,7 +27,6 @@ from .pseudofermion_flows import (
     gauge_field,
     gauge_transformation,
     known_of,
-    signed,
     site_convolution,
     spinors,
     transformed_links,
@@ -56,7 +56,9 @@ def built(seed, kind, n=1, index=0, n_pt=2, shape=(4, 4), chains=2, k=1, **optio
     layer = built_layer(rng, shape, index, kind, n, n_pt, **options)
     x, hidden = gauge_field(rng, n, shape, chains), rng.standard_normal((chains, HIDDEN, *shape))
     k = layer.rows // 2 + 1 if k is None else k
-    return Case(rng, layer, x, hidden, known_of(x, hidden), complex_normal(rng, (chains, layer.rows, k)))
+    return Case(
+        rng, layer, x, hidden, known_of(x, hidden, layer.kernel_size), complex_normal(rng, (chains, layer.rows, k))
+    )
 
 
 def apart(a, b):
@@ -72,12 +74,17 @@ def matrix(layer, known):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), case=layers, shape=st.sampled_from([(2, 2), (4, 2), (2, 4), (4, 6)]))
-def test_the_fast_form_is_that_of_the_paper(seed, case, shape):
+@given(
+    seed=st.integers(0, 2**32),
+    case=layers,
+    shape=st.sampled_from([(2, 2), (4, 2), (2, 4), (4, 6)]),
+    kernel_size=st.sampled_from([1, 3, 5]),
+)
+def test_the_fast_form_is_that_of_the_paper(seed, case, shape, kernel_size):
     kind, n, index, n_pt = case
-    _, layer, x, hidden, known, psi = built(seed, kind, n, index, n_pt, shape, features=3)
+    _, layer, x, hidden, known, psi = built(seed, kind, n, index, n_pt, shape, features=3, kernel_size=kernel_size)
     out, logdet = layer.columns(known, psi)
-    expected, log = definition.pseudofermion_layer(layer, layer.params, signed(x), hidden, spinors(layer, psi)[0])
+    expected, log = definition.pseudofermion_layer(layer, layer.params, signed_links(x), hidden, spinors(layer, psi)[0])
     assert apart(out, columns(layer, expected)) < ROUNDING
     assert apart(logdet, log) < ROUNDING
     if layer.even_odd:
@@ -126,7 +133,7 @@ def test_the_definition_is_what_sites_do_one_by_one(kind, n, index):
         else:
             expected[:, t, s, spin] = (1 + rest[t, s, 0]) * phi[:, t, s, spin] + shift[:, t, s, spin]
             logdet += 2 * n * math.log(abs(1 + rest[t, s, 0]))
-    out, log = definition.pseudofermion_layer(layer, layer.params, signed(x), hidden, phi)
+    out, log = definition.pseudofermion_layer(layer, layer.params, signed_links(x), hidden, phi)
     assert apart(out, expected) < ROUNDING
     assert abs(log[0] - logdet) < ROUNDING * 10
     assert apart(columns(layer, out), layer.columns(known, psi)[0]) < ROUNDING
@@ -200,7 +207,7 @@ def test_frozen_rows_keep_their_bits_and_all_active_ones_move(kind, n, index):
         assert np.array_equal(out[:, parts.frozen], psi[:, parts.frozen])
         assert np.min(np.abs(out[:, parts.active] - psi[:, parts.active])) > 1e-6
     assert np.array_equal(psi, kept)
-    # the two indices share the work
+    # two layers in a row move everything
     other = built(6, kind, n, 1 - index).layer.parts
     assert np.array_equal(other.active, parts.frozen)
     assert np.array_equal(built(6, kind, n, index + 2).layer.parts.active, parts.active)
@@ -267,9 +274,9 @@ def test_starts_have_the_spread_of_xavier_and_without_weights_layers_are_the_ide
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", COLOURS)
-@pytest.mark.parametrize(("n_pt", "k"), [(1, 1), (3, 2), (2, None)])
-def test_the_pullback_is_the_derivative_of_the_definition(kind, n, n_pt, k):
-    rng, layer, x, hidden, known, psi = built(20 + n, kind, n, n_pt, n_pt, (2, 4), k=k, features=3)
+@pytest.mark.parametrize(("n_pt", "k", "size"), [(1, 1, 3), (3, 2, 1), (2, None, 5)])
+def test_the_pullback_is_the_derivative_of_the_definition(kind, n, n_pt, k, size):
+    rng, layer, x, hidden, known, psi = built(20 + n, kind, n, n_pt, n_pt, (2, 4), k=k, features=3, kernel_size=size)
     out, logdet, pull = layer.columns_with_pullback(known, psi)
     assert np.array_equal(out, layer.columns(known, psi)[0])
     assert np.array_equal(logdet, layer.columns(known, psi)[1])
@@ -278,7 +285,7 @@ def test_the_pullback_is_the_derivative_of_the_definition(kind, n, n_pt, k):
     g_psi, of_given, grads = pull(g, g_logdet)
     now = (psi, out, g, g_logdet, hidden, known.transport.u, *layer.params.values())
     assert all(np.array_equal(a, b) for a, b in zip(kept, now, strict=True))
-    links, (fields, weights) = signed(x), (np.concatenate(spinors(layer, a)) for a in (psi, g))
+    links, (fields, weights) = signed_links(x), (np.concatenate(spinors(layer, a)) for a in (psi, g))
     basis, copies = np.ones((1, 1, 1)) if n == 1 else generators(n), psi.shape[2]
 
     def loss(params, hidden, w, re, im):
@@ -293,7 +300,7 @@ def test_the_pullback_is_the_derivative_of_the_definition(kind, n, n_pt, k):
     e_params, e_hidden, e_w, e_re, e_im = autograd.grad(loss, (0, 1, 2, 3, 4))(*arguments)
     expected = (e_re + 1j * e_im).reshape(copies, 2, *fields.shape[1:])
     assert apart(g_psi, np.concatenate([columns(layer, part) for part in expected], axis=2)) < ROUNDING
-    assert apart(of_given.hidden(layer.shape), e_hidden) < ROUNDING
+    assert apart(of_given.hidden(layer.shape, size), e_hidden) < ROUNDING
     assert apart(known.transport.pullback(of_given.u), e_w[..., 0] if n == 1 else e_w) < ROUNDING
     assert list(grads) == list(layer.params)
     assert all(apart(grads[key], e_params[key]) < ROUNDING for key in grads)

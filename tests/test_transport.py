@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl.actions.dirac import SIGMA, wilson_dirac
+from refimpl.actions.dirac import SIGMA, signed_links, wilson_dirac
 from refimpl.maps import transport
 from refimpl.maps.pseudofermion_definition import gathered
 from refimpl.validation.strategies import lattice_shapes
@@ -17,7 +17,6 @@ from .pseudofermion_flows import (
     gauge_field,
     gauge_transformation,
     rotated,
-    signed,
     site_convolution,
     transformed_links,
     transformed_spinors,
@@ -58,7 +57,7 @@ def test_convolutions_are_those_site_by_site(seed, n, shape, features, antiperio
     assert (
         np.max(np.abs(convolved(transport.transport(x, antiperiodic=antiperiodic), m, phi) - expected)) < ROUNDING * 10
     )
-    written = np.einsum("ctxhg,ctxga->ctxha", m, gathered(signed(x, antiperiodic), phi))
+    written = np.einsum("ctxhg,ctxga->ctxha", m, gathered(signed_links(x, antiperiodic=antiperiodic), phi))
     assert np.max(np.abs(written - expected)) < ROUNDING * 10
 
 
