@@ -55,8 +55,8 @@ def weight_matrix(monomial: Pseudofermion, x: NDArray[Any], columns: ArrayLike) 
 class MonomialForms:
     """The quadratic forms of monomials of one operator at given links, from one eigendecomposition of ``Q`` of every chain.
 
-    A chain whose links are not finite, or whose smallest ``sqrt(q^2 + mu)`` is lost in the rounding of the largest ``|q|``, has
-    NaN for this monomial, and for all forces.
+    A chain whose links are not finite has NaN everywhere; one whose smallest ``sqrt(q^2 + mu)`` is so small that rounding, eps of
+    the largest ``|q|``, is more than the tolerance of `TwistedInverse` of it, has NaN for this monomial and for the force.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ class MonomialForms:
     """
 
     def __init__(self, monomials: Sequence[Pseudofermion], x: NDArray[Any]) -> None:
+        if not monomials:
+            raise ValueError("monomials: got none, expected at least one")
         operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in monomials}
         if len(operators) != 1:
             raise ValueError(
@@ -98,7 +100,9 @@ class MonomialForms:
     def quadratic(self, columns: Sequence[ArrayLike]) -> tuple[Array, tuple[ComplexArray, ...], Array]:
         """Values ``(chain, monomial)`` for the columns of every monomial, their cotangents, and the force of the sum of values."""
         if len(columns) != len(self.monomials):
-            raise ValueError(f"columns: got {len(columns)} arrays, expected one for each of {len(self.monomials)} monomials")
+            raise ValueError(
+                f"columns: got {len(columns)} arrays, expected one for each of {len(self.monomials)} monomials"
+            )
         values, cotangents, outer = np.empty((len(self._q), len(columns))), [], np.zeros_like(self._vectors)
         with np.errstate(invalid="ignore", over="ignore"):
             for k, (monomial, c) in enumerate(zip(self.monomials, columns, strict=True)):
