@@ -122,7 +122,7 @@ def test_on_any_lattice_the_columns_of_the_heat_bath_have_the_unit_matrix(n, sha
     for m in monomials:
         phi = m.heat_bath(np.repeat(x, rows, axis=0), field(m, shape, unit))
         baths.append(phi[:, sites].reshape(2, rows, rows).swapaxes(1, 2))
-    values, _, _ = forms.quadratic(baths)
+    values = [forms.quadratic(k, bath)[0] for k, bath in enumerate(baths)]
     # Condition numbers of D_s are below 1e3 with this regulator, those of W a square of it: 1e6 eps times the rows.
     np.testing.assert_allclose(values, rows, rtol=1e-8)
     for k in range(len(monomials)):
@@ -156,12 +156,15 @@ def test_monomials_together_are_the_monomials_one_by_one(n, even_odd):
     monomials = hasenbusch(KAPPA, (0.01, 0.1), even_odd=even_odd, n=n)
     columns = [random_columns(rng, m, x, k) for m, k in zip(monomials, (1, 4, 2), strict=True)]
     forms = MonomialForms(monomials, x)
-    values, cotangents, force = forms.quadratic(columns)
     alone = [quadratic(m, x, c) for m, c in zip(monomials, columns, strict=True)]
+    outer = 0
     for k, (value, g, _) in enumerate(alone):
-        np.testing.assert_array_equal(values[:, k], value)
-        np.testing.assert_array_equal(cotangents[k], g)
+        together = forms.quadratic(k, columns[k])
+        np.testing.assert_array_equal(together[0], value)
+        np.testing.assert_array_equal(together[1], g)
+        outer = outer + together[2]
         np.testing.assert_array_equal(forms.weight_matrix(k, columns[k]), weight_matrix(monomials[k], x, columns[k]))
+    force = forms.force(outer)
     total = sum(part[2] for part in alone)
     np.testing.assert_allclose(force, total, rtol=0, atol=1e-13 * np.abs(total).max())
 
@@ -210,7 +213,6 @@ C = np.ones((1, 8, 1), complex)
         (lambda: quadratic(M, X, C[:, :, 0]), r"columns: got shape \(1, 8\), expected \(1, 8, k\)"),
         (lambda: quadratic(M, X, C[:, :4]), r"columns: got shape \(1, 4, 1\), expected \(1, 8, k\)"),
         (lambda: weight_matrix(M, X, np.repeat(C, 2, axis=0)), r"columns: got shape \(2, 8, 1\), expected \(1, 8, k\)"),
-        (lambda: MonomialForms((M,), X).quadratic((C, C)), "columns: got 2 arrays, expected one for each of 1 monomials"),
         (lambda: MonomialForms((), X), "monomials: got none, expected at least one"),
         (lambda: MonomialForms((M, Pseudofermion(0.2)), X), "expected one operator"),
         (lambda: quadratic(Pseudofermion(KAPPA, even_odd=True), np.zeros((1, 2, 3, 2)), C), "extent T = 3, expected an even"),
