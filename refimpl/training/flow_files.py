@@ -12,7 +12,8 @@ from ..lattice import check_integer
 from ..models import Flow
 from ..theories import Theory, by_name
 from .checkpoints import STATE, WEIGHTS
-from .flow import ALL, COLUMNS, FlowCheckpoint, FlowRecipe, flow_recipe_from
+from .descent import ALL
+from .flow import COLUMNS, FlowCheckpoint, FlowRecipe, flow_recipe_from
 from .optimise import Adam
 
 KIND = "training of a flow"
