@@ -98,7 +98,9 @@ class MonomialForms:
     def quadratic(self, columns: Sequence[ArrayLike]) -> tuple[Array, tuple[ComplexArray, ...], Array]:
         """Values ``(chain, monomial)`` for the columns of every monomial, their cotangents, and the force of the sum of values."""
         if len(columns) != len(self.monomials):
-            raise ValueError(f"columns: got {len(columns)} arrays, expected one for each of {len(self.monomials)} monomials")
+            raise ValueError(
+                f"columns: got {len(columns)} arrays, expected one for each of {len(self.monomials)} monomials"
+            )
         values, cotangents, outer = np.empty((len(self._q), len(columns))), [], np.zeros_like(self._vectors)
         with np.errstate(invalid="ignore", over="ignore"):
             for k, (monomial, c) in enumerate(zip(self.monomials, columns, strict=True)):
