@@ -6,6 +6,7 @@ from .flow import FlowCheckpoint, FlowRecipe, fit_flow, flow_recipe_from, revers
 from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_checkpoint
 from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
+from .joint_evaluation import JointEvaluation, evaluate_joint
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
@@ -24,6 +25,7 @@ __all__ = [
     "FlowCheckpoint",
     "FlowPlan",
     "FlowRecipe",
+    "JointEvaluation",
     "Neural",
     "PlaquetteNet",
     "Rate",
@@ -32,6 +34,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "evaluate",
+    "evaluate_joint",
     "fit",
     "fit_flow",
     "flow_plan",
