@@ -7,6 +7,7 @@ from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_ch
 from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
 from .joint import JointCheckpoint, JointRecipe, fit_joint, joint_columns, joint_loss, joint_recipe_from, start_joint
+from .joint_evaluation import JointEvaluation, evaluate_joint
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
@@ -27,6 +28,7 @@ __all__ = [
     "FlowRecipe",
     "JointCheckpoint",
     "JointRecipe",
+    "JointEvaluation",
     "Neural",
     "PlaquetteNet",
     "Rate",
@@ -35,6 +37,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "evaluate",
+    "evaluate_joint",
     "fit",
     "fit_flow",
     "fit_joint",
