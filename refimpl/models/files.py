@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from .flow import Flow
 from .records import CLASSES, Params, made, made_map, parameters, reading, record
 
 KIND = "flow"
+LARGEST_FIELD = 2**24  # numbers: masks of larger ones take memory before anything is noticed
 
 __all__ = ["CLASSES", "KIND", "flow_record", "load", "made_flow", "save"]
 
@@ -46,4 +48,6 @@ def made_flow(found: Mapping[str, Any], params: Params) -> Flow:
     prior = made(found["prior"], {})
     if not hasattr(prior, "log_prob"):
         raise TypeError(f"the prior {prior!r:.40}")
+    if math.prod(prior.field_shape) > LARGEST_FIELD:
+        raise ValueError(f"fields {prior.field_shape}, expected at most {LARGEST_FIELD} numbers")
     return Flow(prior, made_map(found["map"], params))

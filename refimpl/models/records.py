@@ -34,6 +34,7 @@ from .priors import Haar, Normal, PureGauge, UniformAngles
 Array = NDArray[np.float64]
 
 CLASS, PARAMS = "class", "params"
+LARGEST = 2**20  # integer of a record: what is larger is damage, and may take all memory before it is noticed
 PRIORS: tuple[type, ...] = (Normal, UniformAngles, Haar, PureGauge)
 MAPS: tuple[type, ...] = (Chain, Inverse, AffineCoupling, PlaquetteCoupling, Holonomy, Decimation, SpectralCoupling)
 PARTS: tuple[type, ...] = (ConvNet, CircularSpline, IntervalSpline, ProjectionMixture, SpectralKernel)
@@ -64,12 +65,16 @@ def made(record: Any, params: Mapping[str, Array]) -> Any:
     """What a record is of, with these parameters."""
     if isinstance(record, list):
         return tuple(made(part, {}) for part in record)
+    if isinstance(record, int) and abs(record) > LARGEST:
+        raise ValueError(f"the number {record:.6g}, expected at most {LARGEST}")
     if not isinstance(record, dict):
         return record
     name = record[CLASS]
     if name not in CLASSES:
         raise ValueError(f"the class {name!r}, expected one of {', '.join(CLASSES)}")
     cls, configuration = CLASSES[name], {key: value for key, value in record.items() if key != CLASS}
+    if PARAMS in configuration:
+        raise ValueError(f"{PARAMS} of {name}, expected them among the arrays")
     if cls is Chain:
         layers = layered(configuration.pop("layers"), params)
         return Chain(tuple(cast(Layer, made_map(layer, part)) for layer, part in layers), **configuration)
