@@ -2,13 +2,14 @@
 
 import copy
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl import models, nets
+from refimpl import models, nets, theories, training
 from refimpl.actions import Pseudofermion, hasenbusch
 from refimpl.maps import Chain
 from refimpl.maps.context import Context
@@ -236,3 +237,122 @@ def test_foreign_records_are_refused_or_make_a_model(written, data):
     nets.save(path, arrays, record)
     model = loads_or_is_refused(path)
     assert model is None or all(isinstance(monomial, Pseudofermion) for monomial in model.monomials)
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+def test_checkpoints_survive_files(tmp_path):
+    checkpoint = training.start_joint(joint(), training.JointRecipe(seed=3))
+    training.save_joint_checkpoint(tmp_path, checkpoint)
+    again = training.load_joint_checkpoint(tmp_path)
+    assert (again.step, again.rng_state) == (0, checkpoint.rng_state)
+    for name in ("weights", "average", "history"):
+        assert np.array_equal(getattr(again, name), getattr(checkpoint, name))
+    assert again.adam.steps == 0
+    assert np.array_equal(again.adam.second["all"], checkpoint.adam.second["all"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, m: m.update(kind="training of a flow"), "kind 'training of a flow', expected 'training of a joint model'"),
+        (lambda a, m: m.pop("rng"), r"KeyError\('rng'\), expected the checkpoint of a joint model's training"),
+        (lambda a, m: m.update(rng={"bit_generator": "MT19937"}), "record with ValueError"),
+        (lambda a, m: m["rng"]["state"].update(inc="x"), "record with"),
+        (lambda a, m: m["rng"]["state"].update(state=-1), "record with OverflowError"),
+        (lambda a, m: m.update(step=-1), "step: got -1"),
+        (lambda a, m: m.update(step=2), "expected one and 2 rows"),
+        (lambda a, m: a.pop("first"), r"KeyError\('first'\)"),
+        (lambda a, m: a.update(average=np.zeros(3)), r"'average': \(3,\).*expected one and 0 rows"),
+        (lambda a, m: a.update(history=np.zeros((0, 1))), r"history \(0, 1\), expected one"),
+    ],
+)  # fmt: skip
+def test_checkpoints_that_are_none_are_refused(tmp_path, change, message):
+    training.save_joint_checkpoint(tmp_path, training.start_joint(joint(), training.JointRecipe()))
+    rewritten(tmp_path / "checkpoint.npz", change)
+    with pytest.raises(ValueError, match=rf"checkpoint.npz: .*{message}"):
+        training.load_joint_checkpoint(tmp_path)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint.npz: got no such file, expected the checkpoint of a joint model's"):
+        training.load_joint_checkpoint(tmp_path)
+
+
+# --- trained models ---------------------------------------------------------------------------------------------------
+def test_a_trained_model_has_its_theory_and_recipe(tmp_path):
+    model, theory = joint(), theories.schwinger(1.5, 0.2, SHAPE)
+    recipe = training.JointRecipe(steps=7, rate=training.Rate(1e-3, "cosine", every=7), clip=None, chi="sampled")
+    training.save_joint(tmp_path, model, theory, recipe)
+    again, own, recipe_too = training.load_joint(tmp_path)
+    assert (own.name, own.parameters, recipe_too) == ("schwinger", theory.parameters, recipe)
+    assert again.params.keys() == model.params.keys()
+    with pytest.raises(ValueError, match=r"weights.npz: got a joint model for schwinger with links \(2, 4, 4\), expected su2"):
+        training.load_joint(tmp_path, theories.su2(1.5, SHAPE, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, r: r["meta"].pop("theory"), r"record with KeyError\('theory'\), expected a joint model with its theory"),
+        (lambda a, r: r["meta"]["theory"].update(name="qcd"), "record with ValueError"),
+        (lambda a, r: r["meta"]["theory"]["parameters"].update(kappa=0.1), "another lattice or kappa than that of its theory"),
+        (lambda a, r: r["meta"]["theory"]["parameters"].update(shape=[4, 8]), "another lattice or kappa"),
+        (lambda a, r: r["meta"]["recipe"].update(steps=0), "steps: got 0"),
+        (lambda a, r: r["meta"]["recipe"].update(mass=1), "record with ValueError"),
+        (lambda a, r: r["meta"].update(recipe=[]), "record with"),
+    ],
+)  # fmt: skip
+def test_trained_models_with_another_theory_or_recipe_are_refused(tmp_path, change, message):
+    training.save_joint(tmp_path, joint(), theories.schwinger(1.5, 0.2, SHAPE), training.JointRecipe())
+    rewritten(tmp_path / "weights.npz", change)
+    with pytest.raises(ValueError, match=rf"weights.npz: .*{message}"):
+        training.load_joint(tmp_path)
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+def test_plans_make_the_models_of_the_paper():
+    theory = theories.schwinger(2.0, 0.265, SHAPE)
+    model = training.joint_plan(theory).model(theory)
+    assert [(m.mu, m.mu_next) for m in model.monomials] == [(0, 0.001), (0.001, 0.01), (0.01, 0.05), (0.05, None)]
+    layers = [layer for one in model.conditionals for layer in one.layers]
+    assert {layer.params["weight"].shape for layer in layers} == {(248, 16, 3, 3)}  # app. B2: N_o, N_hidden
+    plain = training.joint_plan(theory, even_odd=False, mus=(), layers=(3,)).model(theory)
+    assert [layer.params["weight"].shape for layer in plain.conditionals[0].layers] == [(128, 16, 3, 3)] * 3
+    theory = theories.su3(6.0, SHAPE, 0.265)
+    model = training.joint_plan(theory).model(theory)
+    assert [(m.mu, m.mu_next) for m in model.monomials] == [(0, 0.3), (0.3, None)]
+    outputs = [layer.params["weight"].shape[0] for layer in model.conditionals[1].layers[:4]]
+    assert outputs == [808, 802, 808, 802]
+    parts = [layer.parts.active.tolist() for layer in model.conditionals[1].layers[:4]]
+    assert len({tuple(part) for part in parts}) == 4  # every part moves
+
+
+def test_models_of_a_plan_have_the_bits_of_its_seed():
+    theory = theories.schwinger(2.0, 0.2, SHAPE)
+    plan = training.joint_plan(theory, mus=(), layers=(1,))
+    one, same, other = (replace(plan, seed=seed).model(theory).params for seed in (1, 1, 2))
+    assert all(np.array_equal(one[key], same[key]) for key in one)
+    assert not np.array_equal(one["conditional/0/0/weight"], other["conditional/0/0/weight"])
+    assert not np.array_equal(one["context/weight/0"], other["context/weight/0"])
+
+
+def test_plans_of_other_theories_are_refused():
+    for theory in (theories.u1(1.0, SHAPE), theories.su2(1.0, SHAPE)):
+        with pytest.raises(ValueError, match="theory: got"):
+            training.joint_plan(theory)
+    theory = theories.schwinger(2.0, 0.2, SHAPE)
+    plan = training.joint_plan(theory)
+    for changes, message in (
+        ({"mus": (0.2, 0.1), "layers": (1,)}, "mus: got 0.1"),
+        ({"layers": (1, 2)}, "layers: got 2 numbers, expected 1 or, for 3"),
+        ({"layers": (0,)}, "layers: got 0"),
+        ({"partition": "half"}, "partition: got 'half'"),
+        ({"n_pt": 1}, "n_pt: got 1, expected at least 2"),
+        ({"features": 0}, "features: got 0"),
+        ({"gain": 0}, "gain: got 0"),
+        ({"inflation": -1}, "inflation: got -1"),
+        ({"even_odd": 1}, "even_odd: got 1"),
+        ({"positions": None}, "positions: got None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(plan, **changes)

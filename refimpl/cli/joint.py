@@ -143,6 +143,10 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> JointPlan:
     from refimpl.training import joint_plan
 
     given = options_given(arguments)
+    if not theory.parameters["kappa"]:
+        raise ValueError(
+            f"--kappa: got {given.get('kappa', 'nothing')} for {theory.name}, expected a number > 0: without fermions train a flow"
+        )
     only_with(given, theory.name, holonomies=("schwinger",))
     mus = tuple(mu for masses in given["mus"] for mu in masses) if "mus" in given else None
     if mus is not None and list(mus) != sorted(set(mus)):

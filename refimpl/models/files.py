@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import nets
 from .flow import Flow
-from .records import CLASSES, Params, made, made_map, parameters, reading, record
+from .records import CLASSES, Params, check_kind, made, made_map, parameters, reading, record
 
 KIND = "flow"
 LARGEST_FIELD = 2**24  # numbers: masks of larger ones take memory before anything is noticed
@@ -32,8 +32,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Flow, dict[str, Any]]:
     missing file raises `FileNotFoundError`.
     """
     arrays, found = nets.load(path)
-    if found.get("kind") != KIND:
-        raise ValueError(f"{path}: got a file of kind {found.get('kind')!r}, expected {KIND!r}")
+    check_kind(path, found, KIND)
     with reading(path, "a flow"):
         return made_flow(found, arrays), dict(found["meta"])
 

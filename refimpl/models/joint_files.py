@@ -17,7 +17,7 @@ from ..maps.pseudofermion_layer import PseudofermionLayer
 from .conditional import Conditional
 from .files import flow_record, made_flow
 from .joint import CONDITIONAL, CONTEXT, MARGINAL, JointModel
-from .records import layered, made, reading, record
+from .records import check_kind, layered, made, reading, record
 
 T = TypeVar("T")
 
@@ -52,8 +52,7 @@ def load_joint(path: str | os.PathLike[str]) -> tuple[JointModel, dict[str, Any]
     architecture. A missing file raises `FileNotFoundError`.
     """
     arrays, found = nets.load(path)
-    if found.get("kind") != KIND:
-        raise ValueError(f"{path}: got a file of kind {found.get('kind')!r}, expected {KIND!r}")
+    check_kind(path, found, KIND)
     with reading(path, "a joint model"):
         params = _by_part(arrays)
         model = JointModel(

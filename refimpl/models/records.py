@@ -103,6 +103,16 @@ def layered(listed: Any, params: Mapping[str, Array]) -> list[tuple[Any, Params]
     return list(zip(listed, parted(params, len(listed)), strict=True))
 
 
+class KindError(ValueError):
+    """A file of another kind of model, as good as new."""
+
+
+def check_kind(path: str | os.PathLike[str], found: Mapping[str, Any], kind: str) -> None:
+    """Raises `KindError` unless the file holds models of this kind."""
+    if found.get("kind") != kind:
+        raise KindError(f"{path}: got a file of kind {found.get('kind')!r}, expected {kind!r}")
+
+
 @contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     """Whatever goes wrong with a record ends as a `ValueError` that names the file, and ``what`` it should be of."""

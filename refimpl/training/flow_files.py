@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import models
 from ..models import Flow
+from ..models.records import KindError
 from ..theories import Theory, by_name
 from .checkpoints import WEIGHTS
 from .flow import COLUMNS, FlowCheckpoint, FlowRecipe, flow_recipe_from
@@ -31,6 +32,8 @@ def load_flow(folder: Path, theory: Theory | None = None) -> tuple[Flow, Theory,
         flow, meta = models.load(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: got no such file, expected the flow of a training") from error
+    except KindError:
+        raise
     except ValueError as error:
         raise ValueError(f"{error}; without a copy of it the flow has to be trained anew") from error
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import models
 from ..models import JointModel
+from ..models.records import KindError
 from ..theories import Theory, by_name
 from .checkpoints import WEIGHTS
 from .joint import COLUMNS, JointCheckpoint, JointRecipe, joint_recipe_from
@@ -33,6 +34,8 @@ def load_joint(folder: Path, theory: Theory | None = None) -> tuple[JointModel, 
         model, meta = models.load_joint(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: got no such file, expected the joint model of a training") from error
+    except KindError:
+        raise
     except ValueError as error:
         raise ValueError(f"{error}; without a copy of it the joint model has to be trained anew") from error
     try:
