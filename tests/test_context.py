@@ -148,8 +148,8 @@ def test_the_pullback_is_the_derivative_along_the_group(n):
 @pytest.mark.parametrize("n", COLOURS)
 def test_a_chain_has_the_same_bits_in_any_batch(n):
     rng = np.random.default_rng(30 + n)
-    x, own = fields(rng, n, 19), context(rng)
-    g = rng.standard_normal((19, 5, 8, 4))
+    x, own = fields(rng, n, 40), context(rng)  # 40 * 32 sites are more than `refimpl.groups.angles.SINCOS_SWITCH`
+    g = rng.standard_normal((40, 5, 8, 4))
     hidden, pull = own.apply_with_pullback(x)
     for chains in (slice(0, 1), slice(7, 12), slice(None, None, -1)):
         some, pull_some = own.apply_with_pullback(x[chains])
