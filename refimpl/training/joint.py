@@ -182,7 +182,7 @@ def joint_loss(
     given, pull_given = model.given_with_pullback(x)
     forms = MonomialForms(regularised(model.monomials, mu_reg), x)
     log_covariances = forms.log_covariances()
-    g_given = GivenCotangent(np.zeros_like(given.transport.u), np.zeros_like(given.hidden))
+    g_given = GivenCotangent(np.zeros_like(given.transport.u), np.zeros_like(given.windows))
     outer: Any = 0.0
     grads: Params = {}
     base, parts = np.empty(log_covariances.shape), np.empty(log_covariances.shape)
@@ -198,7 +198,7 @@ def joint_loss(
         parts[:, m] = base[:, m] - logdet + value
         _, g_own, of_layers = pull(g_columns / n, np.full(n, -1 / n))
         outer = outer + own
-        g_given = GivenCotangent(g_given.u + g_own.u, g_given.hidden + g_own.hidden)
+        g_given = GivenCotangent(g_given.u + g_own.u, g_given.windows + g_own.windows)
         grads |= {f"{CONDITIONAL}/{m}/{key}": g for key, g in of_layers.items()}
     g_links, of_context = pull_given(g_given)
     of_marginal = pull_marginal((g_x + forms.force(outer)) / n + g_links)
