@@ -8,6 +8,8 @@ from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
 from .joint import JointCheckpoint, JointRecipe, fit_joint, joint_columns, joint_loss, joint_recipe_from, start_joint
 from .joint_evaluation import JointEvaluation, evaluate_joint
+from .joint_files import load_joint, load_joint_checkpoint, save_joint, save_joint_checkpoint
+from .joint_plans import JointPlan, joint_plan
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
@@ -27,6 +29,7 @@ __all__ = [
     "FlowPlan",
     "FlowRecipe",
     "JointCheckpoint",
+    "JointPlan",
     "JointRecipe",
     "JointEvaluation",
     "Neural",
@@ -45,10 +48,13 @@ __all__ = [
     "flow_recipe_from",
     "joint_columns",
     "joint_loss",
+    "joint_plan",
     "joint_recipe_from",
     "load_checkpoint",
     "load_flow",
     "load_flow_checkpoint",
+    "load_joint",
+    "load_joint_checkpoint",
     "load_model",
     "loss_and_gradient",
     "recipe_from",
@@ -56,6 +62,8 @@ __all__ = [
     "save_checkpoint",
     "save_flow",
     "save_flow_checkpoint",
+    "save_joint",
+    "save_joint_checkpoint",
     "save_model",
     "start",
     "start_flow",
