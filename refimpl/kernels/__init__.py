@@ -8,11 +8,13 @@ from .independence import IndependenceMetropolis, Proposal, PureGauge, matched_b
 from .metropolis import Info, Proposer, State, accept_reject, blocks, check_rngs, initial_state, metropolis, spawn_rngs
 from .nested import Level, NestedHMC
 from .orbit import OrbitHeatBath, OrbitMetropolis, OrbitPool
+from .pseudomarginal import DeterminantEstimator, PseudomarginalMetropolis
 from .topology import FluxHeatBath, Winding, wind
 
 __all__ = [
     "HMC",
     "Cycle",
+    "DeterminantEstimator",
     "FieldTransformationHMC",
     "FluxHeatBath",
     "FourierHMC",
@@ -26,6 +28,7 @@ __all__ = [
     "OrbitPool",
     "Proposal",
     "Proposer",
+    "PseudomarginalMetropolis",
     "PureGauge",
     "State",
     "Winding",
