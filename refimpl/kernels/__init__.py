@@ -5,6 +5,7 @@ from .field_transformation import FieldTransformationHMC
 from .fourier import FourierHMC
 from .hmc import HMC
 from .independence import IndependenceMetropolis, Proposal, PureGauge, matched_beta
+from .joint_determinant import JointDeterminant
 from .metropolis import Info, Proposer, State, accept_reject, blocks, check_rngs, initial_state, metropolis, spawn_rngs
 from .nested import Level, NestedHMC
 from .orbit import OrbitHeatBath, OrbitMetropolis, OrbitPool
@@ -20,6 +21,7 @@ __all__ = [
     "FourierHMC",
     "IndependenceMetropolis",
     "Info",
+    "JointDeterminant",
     "Kernel",
     "Level",
     "NestedHMC",

@@ -97,7 +97,8 @@ class PseudomarginalMetropolis:
         if not new.size:
             return state
         x, action = state.x[new], state.action.copy()
-        action[new] = self.gauge.action(x) - self.estimator.start_estimate([rngs[k] for k in new], x)
+        log_d = self.estimator.start_estimate([rngs[int(k)] for k in new], x)
+        action[new] = self.gauge.action(x) - log_d
         if not np.all(np.isfinite(action)):
             bad = action[~np.isfinite(action)][0]
             raise ValueError(f"x: got a field of estimated action {bad}, expected a finite one")
