@@ -9,8 +9,9 @@ one behind the other without bias or nonlinearity (`refimpl.maps.transport`). P 
 - ``"spin"``: the upper or the lower component on all sites (31).
 
 A, in spin space, and M are the outputs of a periodic convolution of ``hidden`` gauge-invariant channels, with a tanh behind it:
-M as they are, A with 1 added. In the channels come first the M in their order, ``(H, 5 K)`` each, then A, row by row; of every
-complex number the real part, then the imaginary part. ``logdet = 2 N sum log |det A|`` (30), (32): A is the same for all N colours.
+M as they are, A with 1 added. All layers see the same channels, whose windows are gathered once (`Given`). First come the M in
+their order, ``(H, 5 K)`` each, then A, row by row; of every complex number the real part, then the imaginary part.
+``logdet = 2 N sum log |det A|`` (30), (32): A is the same for all N colours.
 
 Fields are columns ``(chain, n, k)``: k fields at the same links, whose n rows are ``(t, x, spin, colour)`` flattened, of the
 even sites where ``even_odd``.
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lattice import check_flag, check_integer, check_number, check_shape, parity_mask
+from ..lattice import check_flag, check_integer, check_shape, parity_mask
 from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import transport
@@ -42,17 +43,40 @@ SPINS = 2
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What layers know of the links: their transporters, and the ``(chain, hidden, T, X)`` channels of the context."""
+    """What layers know of the links.
+
+    Attributes
+    ----------
+    transport : of the fields. windows : what a K x K kernel sees of the context around every site, ``(chain, site, hidden K^2)``.
+    """
 
     transport: Transport
-    hidden: Array
+    windows: Array
+
+    @classmethod
+    def of(cls, transport: Transport, hidden: Array, kernel_size: int = 3) -> Self:
+        """From the channels of the context, ``(chain, hidden, T, X)``."""
+        chains, channels, *shape = hidden.shape
+        values = np.ascontiguousarray(hidden.reshape(chains, channels, -1).swapaxes(1, 2))
+        seen = values.take(kernel_sites((shape[0], shape[1]), kernel_size).T, axis=1)
+        return cls(transport, seen.swapaxes(2, 3).reshape(chains, values.shape[1], -1))
 
 
 class GivenCotangent(NamedTuple):
-    """Of ``transport.u`` and ``hidden`` of a `Given`."""
+    """Of ``transport.u`` and ``windows`` of a `Given`."""
 
     u: ComplexArray
-    hidden: Array
+    windows: Array
+
+    def hidden(self, shape: tuple[int, int], kernel_size: int = 3) -> Array:
+        """The cotangent of the context's channels ``(chain, hidden, T, X)``."""
+        chains, sites, _ = self.windows.shape
+        taps = kernel_size**2
+        parts = self.windows.reshape(chains, sites, -1, taps)
+        # The window of tap k at a site has what is at its k-th neighbour, whose tap of the opposite offset is that site.
+        back = kernel_sites(shape, kernel_size)[::-1]
+        total = sum(parts[..., k][:, back[k]] for k in range(taps))
+        return np.asarray(total).swapaxes(1, 2).reshape(chains, -1, *shape)
 
 
 Pull = Callable[[ComplexArray, Array], tuple[ComplexArray, GivenCotangent, Params]]
@@ -108,14 +132,11 @@ class PseudofermionLayer:
     def init(
         cls, rng: np.random.Generator, shape: tuple[int, int], index: int, *, gain: float = 0.5, **options: Any
     ) -> Self:
-        """Random weights: normal, ``std = gain sqrt(2/(fan_in + fan_out))`` (Xavier), biases 0; ``options`` are the fields."""
-        check_number("gain", gain, 0)
+        """Random weights (`refimpl.nets.convolution.xavier_normal`); ``options`` are the fields."""
         blank = _Outputs(**{name: options[name] for name in _Outputs.__annotations__ if name in options})
         net = blank.net(options.get("hidden", 16), options.get("kernel_size", 3))
-        weight = np.empty(net.shapes()["weight/0"])
-        fan = (weight.shape[0] + weight.shape[1]) * weight.shape[2] * weight.shape[3]
-        weight[...] = gain * np.sqrt(2 / fan) * rng.standard_normal(weight.shape)
-        return cls(shape, index, {"weight": weight, "bias": np.zeros(len(weight))}, **options)
+        start = convolution.xavier_normal(net, rng, gain)
+        return cls(shape, index, {"weight": start["weight/0"], "bias": start["bias/0"]}, **options)
 
     def with_params(self, params: Mapping[str, Array]) -> Self:
         """The same layer with other weights."""
@@ -146,7 +167,8 @@ class PseudofermionLayer:
         """The field whose image is ``psi``, and the logdet of the inverse."""
         a, ms, _ = self._matrices(given)
         shift, _ = self._shift(given, ms, psi)
-        return self._moved(psi, self._multiplied(np.linalg.inv(a), psi[:, self.parts.active] - shift)), -self._logdet(a)
+        back = np.asarray(np.linalg.inv(a), np.complex128)
+        return self._moved(psi, self._multiplied(back, psi[:, self.parts.active] - shift)), -self._logdet(a)
 
     def columns_with_pullback(self, given: Given, psi: ComplexArray) -> tuple[ComplexArray, Array, Pull]:
         """As `columns`, and the pullback of cotangents of both."""
@@ -163,36 +185,37 @@ class PseudofermionLayer:
             g_psi = self._moved(g, self._multiplied(a.conj().swapaxes(-1, -2), g_active))
             g_frozen, g_ms, g_u = pull_shift(g_active)
             g_psi[:, self.parts.frozen] += g_frozen
-            g_hidden, grads = pull_matrices(g_a, g_ms)
-            return g_psi, GivenCotangent(g_u, g_hidden), grads
+            g_windows, grads = pull_matrices(g_a, g_ms)
+            return g_psi, GivenCotangent(g_u, g_windows), grads
 
         return out, self._logdet(a), pull
 
     def _matrices(self, given: Given) -> tuple[ComplexArray, list[ComplexArray], Callable[..., tuple[Array, Params]]]:
         """A at active sites ``(chain, site, s, s)``, the M of all sites ``(chain, site, H, 5 K)``, and their pullback."""
-        net, params = self.net, {"weight/0": self.params["weight"], "bias/0": self.params["bias"]}
-        values, cache = convolution.apply(net, params, given.hidden)
-        chains, channels, n_t, n_x = values.shape
-        flat = np.empty((chains, n_t * n_x, channels))
-        flat[...] = values.reshape(chains, channels, -1).swapaxes(1, 2)
-        numbers, sizes, sites = flat.view(np.complex128), self._outputs.sizes, self.parts.sites
-        ends = np.cumsum([h * w for h, w in sizes])
-        pieces = np.split(numbers, ends, axis=2)
-        ms = [piece.reshape(chains, -1, *size) for piece, size in zip(pieces, sizes, strict=False)]
+        matrix = self.params["weight"].reshape(len(self.params["bias"]), -1)
+        chains, volume, seen = given.windows.shape
+        values = given.windows @ matrix.T  # of one chain at a time: its bits do not depend on the others
+        values += self.params["bias"]
+        np.tanh(values, out=values)
+        outputs, sites = self._outputs, self.parts.sites
+        side, ends = outputs.side, np.cumsum([h * w for h, w in outputs.sizes])
+        pieces = np.split(values.view(np.complex128), ends, axis=2)
+        ms = [piece.reshape(chains, volume, *size) for piece, size in zip(pieces, outputs.sizes, strict=False)]
         ms[-1] = ms[-1][:, sites]
-        side = self._outputs.side
         a = np.eye(side) + pieces[-1][:, sites].reshape(chains, -1, side, side)
 
         def pull(g_a: ComplexArray, g_ms: list[ComplexArray]) -> tuple[Array, Params]:
-            g = np.zeros(numbers.shape, np.complex128)
+            g = np.zeros((chains, volume, values.shape[2] // 2), np.complex128)
             parts = np.split(g, ends, axis=2)
             for part, g_m in zip(parts, g_ms[:-1], strict=False):
                 part[...] = g_m.reshape(part.shape)
             parts[-2][:, sites] = g_ms[-1].reshape(chains, len(sites), -1)
             parts[-1][:, sites] = g_a.reshape(chains, len(sites), -1)
-            back = g.view(np.float64).swapaxes(1, 2).reshape(values.shape)
-            grads, g_hidden = convolution.pullback(net, params, cache, back)
-            return g_hidden, {"weight": grads["weight/0"], "bias": grads["bias/0"]}
+            back = g.view(np.float64).reshape(chains * volume, -1)
+            back -= back * values.reshape(back.shape) ** 2
+            grads = {"weight": back.T @ given.windows.reshape(chains * volume, seen), "bias": back.sum(axis=0)}
+            grads["weight"] = grads["weight"].reshape(self.params["weight"].shape)
+            return (back @ matrix).reshape(given.windows.shape), grads
 
         return a, ms, pull
 
@@ -314,3 +337,10 @@ def partition(shape: tuple[int, int], parity: int, kind: str, even_odd: bool, co
     flags = chosen[there].ravel()
     spins = (parity,) if kind == "spin" else tuple(range(SPINS))
     return Partition(np.flatnonzero(flags), np.flatnonzero(~flags), active_sites, living, spins)
+
+
+@lru_cache(maxsize=64)
+def kernel_sites(shape: tuple[int, int], kernel_size: int) -> Indices:
+    """The flattened sites that a kernel sees around every site, ``(K^2, V)``; the k-th from the end is opposite to the k-th."""
+    sites, offsets = np.arange(shape[0] * shape[1]).reshape(shape), range(-(kernel_size // 2), kernel_size // 2 + 1)
+    return np.stack([np.roll(sites, (-a, -b), (0, 1)).ravel() for a in offsets for b in offsets])

@@ -44,13 +44,14 @@ class Conditional:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise ValueError("layers: got none, expected at least one")
-        expected = (self.shape, self.monomial.even_odd, self.monomial.n, self.layers[0].hidden)
+        first = self.layers[0]
+        expected = (self.shape, self.monomial.even_odd, self.monomial.n, first.hidden, first.kernel_size)
         for i, layer in enumerate(self.layers):
-            own = (layer.shape, layer.even_odd, layer.colours, layer.hidden)
+            own = (layer.shape, layer.even_odd, layer.colours, layer.hidden, layer.kernel_size)
             if own != expected:
                 raise ValueError(
-                    f"layers[{i}]: got {own} for (shape, even_odd, colours, hidden), expected {expected} as of the monomial "
-                    "and the first layer"
+                    f"layers[{i}]: got {own} for (shape, even_odd, colours, hidden, kernel_size), expected {expected} as of the "
+                    "monomial and the first layer"
                 )
 
     @property
@@ -99,13 +100,14 @@ class Conditional:
             pulls.append(pull)
 
         def pull_all(g: ComplexArray, g_logdet: Array) -> tuple[ComplexArray, GivenCotangent, Params]:
-            g_u, g_hidden, grads = np.zeros_like(given.transport.u), np.zeros_like(given.hidden), {}
+            g_u, g_windows = np.zeros_like(given.transport.u), np.zeros_like(given.windows)
+            grads: Params = {}
             for i in range(len(pulls) - 1, -1, -1):
                 g, of_given, own = pulls[i](g, g_logdet)
                 g_u += of_given.u
-                g_hidden += of_given.hidden
+                g_windows += of_given.windows
                 grads |= {f"{i}/{key}": value for key, value in own.items()}
-            return g, GivenCotangent(g_u, g_hidden), {key: grads[key] for key in self.params}
+            return g, GivenCotangent(g_u, g_windows), {key: grads[key] for key in self.params}
 
         return psi, logdet, pull_all
 
@@ -136,4 +138,4 @@ class Conditional:
 
     def _unit(self, given: Given) -> ComplexArray:
         one = np.eye(self.rows, dtype=np.complex128)
-        return np.broadcast_to(one, (len(given.hidden), *one.shape))
+        return np.broadcast_to(one, (len(given.windows), *one.shape))

@@ -70,7 +70,7 @@ class JointModel:
                 raise TypeError(f"conditionals[{i}]: got {conditional!r:.60}, expected a Conditional")
         check_number("inflation", self.inflation, 0, above=True)
         determinant_of(self.monomials)
-        hidden = self.context.net.channels[-1]
+        seen = (self.context.hidden, self._kernel_size)
         for i, conditional in enumerate(self.conditionals):
             n = conditional.monomial.n
             expected = (2, *conditional.shape, *((n, n) if n > 1 else ()))
@@ -78,10 +78,10 @@ class JointModel:
                 raise ValueError(
                     f"conditionals[{i}]: got links {expected}, expected those of the marginal, {self.marginal.field_shape}"
                 )
-            if conditional.layers[0].hidden != hidden:
-                got = conditional.layers[0].hidden
+            if (own := (conditional.layers[0].hidden, conditional.layers[0].kernel_size)) != seen:
                 raise ValueError(
-                    f"conditionals[{i}]: got layers of {got} channels, expected the {hidden} of the context"
+                    f"conditionals[{i}]: got layers with {own} for (hidden, kernel_size), expected {seen}, as of the context and "
+                    "the first conditional"
                 )
 
     @property
@@ -134,7 +134,7 @@ class JointModel:
 
     def given(self, x: Field) -> Given:
         """What the layers know of links ``x``, which are taken as checked."""
-        return Given(transport(x, antiperiodic=self._antiperiodic), self.context.apply(x))
+        return Given.of(transport(x, antiperiodic=self._antiperiodic), self.context.apply(x), self._kernel_size)
 
     def given_with_pullback(self, x: Field) -> tuple[Given, Callable[[GivenCotangent], tuple[Array, Params]]]:
         """As `given`, and the pullback to the links (in the shape of the force) and the context's parameters."""
@@ -142,10 +142,10 @@ class JointModel:
         hidden, pull_hidden = self.context.apply_with_pullback(x)
 
         def pull(g: GivenCotangent) -> tuple[Array, Params]:
-            g_x, grads = pull_hidden(g.hidden)
+            g_x, grads = pull_hidden(g.hidden(moved.shape, self._kernel_size))
             return g_x + moved.pullback(g.u), grads
 
-        return Given(moved, hidden), pull
+        return Given.of(moved, hidden, self._kernel_size), pull
 
     def dense(self, x: Field) -> list[tuple[ComplexArray, Array]]:
         """``c Dt`` ``(chain, n, n)`` and its logdet ``(chain,)``, of every monomial."""
@@ -208,6 +208,10 @@ class JointModel:
         """``-N log pi - chi^dag chi``, ``(chain, monomial)``."""
         squares = (chi.real**2 + chi.imag**2).reshape(*chi.shape[:2], -1).sum(axis=2)
         return -self.conditionals[0].rows * LOG_PI - squares
+
+    @property
+    def _kernel_size(self) -> int:
+        return self.conditionals[0].layers[0].kernel_size
 
     @property
     def _antiperiodic(self) -> bool:
