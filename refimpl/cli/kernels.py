@@ -115,9 +115,10 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
         raise ValueError(f"--model: got nothing, expected the folder of a model for --kernel {name}")
     for option, kernels in OF_KERNEL.items():
         if name not in kernels and own[option] is not None:
+            here = [kernel for kernel in kernels if kernel in OF_THEORY.get(theory.name, PLAIN)]
             raise ValueError(
                 f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with "
-                f"{' or '.join(kernels)} only"
+                f"{' or '.join(here)} only"
             )
     hmc = name not in ALONE or own["cycle"] is not None
     defaults = HMC_DEFAULTS | ({"step_size": STEP_SIZES[theory.name]} if theory.name in STEP_SIZES else {})
