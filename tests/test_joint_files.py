@@ -274,7 +274,9 @@ def test_checkpoints_that_are_none_are_refused(tmp_path, change, message):
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"checkpoint.npz: got no such file, expected the checkpoint of a joint model's"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint.npz: got no such file, expected the checkpoint of a joint model's"
+    ):
         training.load_joint_checkpoint(tmp_path)
 
 
@@ -286,7 +288,9 @@ def test_a_trained_model_has_its_theory_and_recipe(tmp_path):
     again, own, recipe_too = training.load_joint(tmp_path)
     assert (own.name, own.parameters, recipe_too) == ("schwinger", theory.parameters, recipe)
     assert again.params.keys() == model.params.keys()
-    with pytest.raises(ValueError, match=r"weights.npz: got a joint model for schwinger with links \(2, 4, 4\), expected su2"):
+    with pytest.raises(
+        ValueError, match=r"weights.npz: got a joint model for schwinger with links \(2, 4, 4\), expected su2"
+    ):
         training.load_joint(tmp_path, theories.su2(1.5, SHAPE, 0.2))
 
 

@@ -43,8 +43,8 @@ def add(models: Any) -> None:
     train.add_argument("--resume", action="store_true", help="go on with the training in DIR, under the options it has")
     train.add_argument("--seed", type=seed, help="of weights, batches and evaluation (default 0)")
     train.add_argument("--samples", type=count, metavar="N", help="links of the evaluation (default 1024)")
-    text = "pseudofermions for each of these links and monomials (default 16)"
-    train.add_argument("--n-pf", type=count, metavar="N", help=text)
+    text = "numbers of pseudofermions for each of these links and monomials (default 1,16)"
+    train.add_argument("--n-pf", type=counts, metavar="N,...", help=text)
     text = "factor on pseudofermions once they are trained: above 1, weights have lighter tails (default 1.05)"
     train.add_argument("--inflation", type=positive, metavar="C", help=text)
 
@@ -129,12 +129,14 @@ def _summary(theory: Theory, done: JointCheckpoint, model: JointModel, recipe: J
     import numpy as np
 
     from refimpl import training
+    from refimpl.training.joint_evaluation import evaluate_joint
 
     last = done.history[-50:]
-    mean = dict(zip(training.joint.COLUMNS, last.mean(axis=0), strict=True))
-    head = f"{done.step} steps; of the last {len(last)}: " + ", ".join(f"{k} {v:.6g}" for k, v in mean.items())
+    mean = dict(zip(training.joint_columns(len(model.monomials)), last.mean(axis=0), strict=True))
+    few = f"marginal ESS/n {mean['ess']:.3f} of n = {recipe.batch} draws (it falls with n)"
+    head = f"{done.step} steps; of the last {len(last)}: loss {mean['loss']:.6g}, {few}"
     rng = np.random.default_rng([recipe.seed, 2])
-    found = training.evaluate_joint(done.model(model), theory, rng, recipe.samples, recipe.n_pf)
+    found = evaluate_joint(done.model(model), theory, rng, recipe.samples, n_pf=recipe.n_pf, progress=True)
     return f"{head}\n{found}"
 
 

@@ -13,7 +13,7 @@ from .checkpoints import WEIGHTS
 from .flow import COLUMNS, FlowCheckpoint, FlowRecipe, flow_recipe_from
 from .states import Kind, load_state, save_state
 
-KIND = Kind("training of a flow", "a flow's training", "flow", len(COLUMNS))
+KIND = Kind("training of a flow", "a flow's training", "flow")
 
 
 def save_flow(folder: Path, flow: Flow, theory: Theory, recipe: FlowRecipe) -> None:
@@ -55,4 +55,4 @@ def save_flow_checkpoint(folder: Path, checkpoint: FlowCheckpoint) -> None:
 
 def load_flow_checkpoint(folder: Path) -> FlowCheckpoint:
     """The inverse of `save_flow_checkpoint`; raises `ValueError` on a file that is missing, damaged or foreign."""
-    return FlowCheckpoint(**load_state(folder, KIND))
+    return FlowCheckpoint(**load_state(folder, KIND, len(COLUMNS)))

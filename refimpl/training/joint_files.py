@@ -10,10 +10,10 @@ from ..models import JointModel
 from ..models.records import KindError
 from ..theories import Theory, by_name
 from .checkpoints import WEIGHTS
-from .joint import COLUMNS, JointCheckpoint, JointRecipe, joint_recipe_from
+from .joint import JointCheckpoint, JointRecipe, joint_recipe_from
 from .states import Kind, load_state, save_state
 
-KIND = Kind("training of a joint model", "a joint model's training", "model", len(COLUMNS))
+KIND = Kind("training of a joint model", "a joint model's training", "model")
 
 
 def save_joint(folder: Path, model: JointModel, theory: Theory, recipe: JointRecipe) -> None:

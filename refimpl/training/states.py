@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import nets
 from ..lattice import check_integer
 from .checkpoints import STATE, WEIGHTS
-from .flow import ALL
+from .descent import ALL, Descent
 from .optimise import Adam
-
-Array = NDArray[np.float64]
 
 OF_PARAMETERS = ("weights", "average", "first", "second")
 
 
 class Kind(NamedTuple):
-    """What is trained, in the file and in messages; and how many numbers a step has in the history."""
+    """What is trained, in the file and in messages."""
 
     kind: str
     training: str
     model: str
-    columns: int
 
 
-class State(Protocol):
-    """What is written."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def weights(self) -> Array: ...
-    @property
-    def average(self) -> Array: ...
-    @property
-    def adam(self) -> Adam: ...
-    @property
-    def rng_state(self) -> Mapping[str, Any]: ...
-    @property
-    def history(self) -> Array: ...
-
-
-def save_state(folder: Path, of: Kind, state: State) -> None:
+def save_state(folder: Path, of: Kind, state: Descent) -> None:
     """Write ``checkpoint.npz``."""
     arrays = {
         "weights": state.weights,
@@ -58,8 +36,11 @@ def save_state(folder: Path, of: Kind, state: State) -> None:
     nets.save(Path(folder) / STATE, arrays, {"kind": of.kind, "step": state.step, "rng": state.rng_state})
 
 
-def load_state(folder: Path, of: Kind) -> dict[str, Any]:
-    """The fields of the `State` written by `save_state`; raises `ValueError` on a file that is missing, damaged or foreign."""
+def load_state(folder: Path, of: Kind, columns: int | None = None) -> dict[str, Any]:
+    """The fields of the `Descent` written by `save_state`, with so many columns of the history, or any number.
+
+    Raises `ValueError` on a file that is missing, damaged or foreign.
+    """
     path = Path(folder) / STATE
     try:
         arrays, meta = nets.load(path)
@@ -79,7 +60,8 @@ def load_state(folder: Path, of: Kind) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{path}: got a record with {error!r}, expected the checkpoint of {of.training}") from error
     shapes = {name: arrays[name].shape for name in OF_PARAMETERS}
-    if weights.ndim != 1 or len(set(shapes.values())) != 1 or history.shape != (step, of.columns):
+    rows = (step, *history.shape[1:]) if columns is None and history.ndim == 2 else (step, columns)
+    if weights.ndim != 1 or len(set(shapes.values())) != 1 or history.shape != rows:
         raise ValueError(f"{path}: got shapes {shapes}, history {history.shape}, expected one and {step} rows")
     return {
         "step": step, "weights": weights, "average": average, "adam": adam, "rng_state": meta["rng"], "history": history,
