@@ -74,8 +74,9 @@ def interrupted(monkeypatch, step):
 def test_options_are_those_of_the_model_and_the_recipe(capsys, tmp_path):
     options = (
         "--base gauge:0.8 --pattern stripes --bins 3 --holonomies 1 --staples --no-even-odd --mus 0.001,0.2 0.3 "
-        "--pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 --no-positions --gain 0.1 --inflation 1.5 "
-        "--steps 2 --rate 0.01 --schedule staircase --decay 0.5 --rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 "
+        "--pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 --no-positions --gain 0.1 "
+        "--inflation 1.5 --steps 2 --rate 0.01 --schedule staircase "
+        "--decay 0.5 --rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 "
         "--clip 3 --average 0.5 --mu-reg 1e-4 --chi sampled --seed 9 --layers 2 --hidden 2 --batch 2 --samples 3 --n-pf 2,5"
     )
     code, _, err = train(capsys, tmp_path / "m", f"{SCHWINGER} {options}")
