@@ -43,8 +43,9 @@ def quadratic(monomial: Pseudofermion, x: NDArray[Any], columns: ArrayLike) -> t
     value : ``(chain,)``. g_columns : ``2 P C``, so that ``d value = Re sum(conj(g) dC)``. force : ``+ d value/d links``, as of
     an action. All three are NaN for a chain without an accurate solution.
     """
-    values, (g_columns,), force = MonomialForms((monomial,), x).quadratic((columns,))
-    return values[:, 0], g_columns, force
+    forms = MonomialForms((monomial,), x)
+    value, g_columns, outer = forms.quadratic(0, columns)
+    return value, g_columns, forms.force(outer)
 
 
 def weight_matrix(monomial: Pseudofermion, x: NDArray[Any], columns: ArrayLike) -> ComplexArray:
@@ -55,8 +56,8 @@ def weight_matrix(monomial: Pseudofermion, x: NDArray[Any], columns: ArrayLike) 
 class MonomialForms:
     """The quadratic forms of monomials of one operator at given links, from one eigendecomposition of ``Q`` of every chain.
 
-    A chain whose links are not finite, or whose smallest ``sqrt(q^2 + mu)`` is lost in the rounding of the largest ``|q|``, has
-    NaN for this monomial, and for all forces.
+    A chain whose links are not finite has NaN everywhere; one whose smallest ``sqrt(q^2 + mu)`` is so small that rounding, eps of
+    the largest ``|q|``, is more than the tolerance of `TwistedInverse` of it, has NaN for this monomial and for the force.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ class MonomialForms:
     """
 
     def __init__(self, monomials: Sequence[Pseudofermion], x: NDArray[Any]) -> None:
+        if not monomials:
+            raise ValueError("monomials: got none, expected at least one")
         operators = {(m.kappa, m.n, m.even_odd, m.antiperiodic) for m in monomials}
         if len(operators) != 1:
             raise ValueError(
@@ -95,21 +98,26 @@ class MonomialForms:
         """``log det K_m`` of every monomial, ``(chain, monomial)``; ``pi^n det K_m`` is the integral of ``exp(-S_m)``."""
         return np.stack([-np.log(self._precision(m)).sum(axis=1) for m in self.monomials], axis=1)
 
-    def quadratic(self, columns: Sequence[ArrayLike]) -> tuple[Array, tuple[ComplexArray, ...], Array]:
-        """Values ``(chain, monomial)`` for the columns of every monomial, their cotangents, and the force of the sum of values."""
-        if len(columns) != len(self.monomials):
-            raise ValueError(f"columns: got {len(columns)} arrays, expected one for each of {len(self.monomials)} monomials")
-        values, cotangents, outer = np.empty((len(self._q), len(columns))), [], np.zeros_like(self._vectors)
+    def quadratic(self, index: int, columns: ArrayLike) -> tuple[Array, ComplexArray, ComplexArray]:
+        """Of one monomial the value ``(chain,)``, the cotangent of the columns, and what `force` makes the force of.
+
+        The last is ``c X X^dag`` in the eigenbasis, ``(chain, n, n)``: those of several monomials add, and have one force.
+        """
+        monomial, y = self.monomials[index], self._projected(columns)
         with np.errstate(invalid="ignore", over="ignore"):
-            for k, (monomial, c) in enumerate(zip(self.monomials, columns, strict=True)):
-                y = self._projected(c)
-                p = self._precision(monomial)
-                values[:, k] = (p * _row_squares(y)).sum(axis=1)
-                cotangents.append(self._vectors @ ((2 * p)[:, :, None] * y))
-                inverse = self._inverse(monomial)
-                y *= inverse[:, :, None]
-                outer += monomial.coefficient * (y @ _dagger(y))
-            return values, tuple(cotangents), self._force(outer)
+            p = self._precision(monomial)
+            value = (p * _row_squares(y)).sum(axis=1)
+            cotangent = self._vectors @ ((2 * p)[:, :, None] * y)
+            y *= self._inverse(monomial)[:, :, None]
+            return value, cotangent, monomial.coefficient * (y @ _dagger(y))
+
+    def force(self, outer: ComplexArray) -> Array:
+        """``+ d value/d links`` for the ``c X X^dag`` of `quadratic`, in the shape of a gauge force."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            z = (self._vectors * (self._signs[:, None] * self._q[:, None, :])) @ outer @ _dagger(self._vectors)
+            traces = self._even_odd_traces(z) if self.even_odd else self._traces(z)
+            links = self._dirac.links
+            return link_force(links * traces if links.shape[-1] == 1 else links @ traces, -2 * self._dirac.kappa)
 
     def weight_matrix(self, index: int, columns: ArrayLike) -> ComplexArray:
         """``C^dag P_m C`` of one monomial, ``(chain, k, k)``, Hermitian to the bit."""
@@ -137,13 +145,6 @@ class MonomialForms:
         """The eigenvalues of ``P_m``, ``(chain, n)``."""
         p = monomial.coefficient * self._inverse(monomial)
         return p if monomial.mu_next is None else 1 + p
-
-    def _force(self, outer: ComplexArray) -> Array:
-        """The force for ``sum_m c_m X_m X_m^dag``, given in the eigenbasis."""
-        z = (self._vectors * (self._signs[:, None] * self._q[:, None, :])) @ outer @ _dagger(self._vectors)
-        traces = self._even_odd_traces(z) if self.even_odd else self._traces(z)
-        links = self._dirac.links
-        return link_force(links * traces if links.shape[-1] == 1 else links @ traces, -2 * self._dirac.kappa)
 
     def _traces(self, z: ComplexArray) -> ComplexArray:
         """``tr_spin[Z(y + mu^, y)(1 - sigma_mu)] + tr_spin[Z(y, y + mu^)(1 + sigma_mu)]^dag``, ``(chain, 2, T, X, N, N)``."""

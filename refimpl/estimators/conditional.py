@@ -87,20 +87,26 @@ def inflated(w: ArrayLike, c: float) -> Array:
     return check_number("c", c, 0, above=True) ** 2 * _checked(w)
 
 
-def smallest_inflation(w: ArrayLike, share: float = 1.0) -> float:
-    """The least ``c >= 1`` for which this share of the fields, the first axis of w, has finite variance: ``c^2 w_min > 1/2``.
+def smallest_inflation(w: ArrayLike, share: float = 1.0, k: float = 2) -> float:
+    """The least ``c >= 1`` for which this share of the fields, the first axis of w, has a finite k-th moment of the weights.
 
-    ``w_min`` is over all other axes: one c for all monomials.
+    ``c^2 w_min > (k - 1)/k``, 1/2 for the variance; ``w_min`` is over all other axes, one c for all of them. With k = 2 the
+    variance is finite and huge for the last of these fields; with k = 4 it has an honest error bar.
     """
-    w = _checked(w)
-    if not 0 < check_number("share", share, 0) <= 1:
-        raise ValueError(f"share: got {share}, expected more than 0 and at most 1")
-    least = np.sort(w.reshape(len(w), -1).min(axis=1))[::-1]
-    enough = math.ceil(share * len(least) * (1 - 1e-12))  # 0.1 * 30 is more than 3 in floating point
-    c = max(1.0, math.sqrt(0.5 / float(least[enough - 1])))
-    while not c * c * least[enough - 1] > 0.5:
+    w, order = _checked(w), check_number("k", k, 1, above=True)
+    least = np.sort(w.reshape(len(w), -1).min(axis=1))[::-1][kept_fields(len(w), share) - 1]
+    bound = (order - 1) / order
+    c = max(1.0, math.sqrt(bound / float(least)))
+    while not c * c * least > bound:
         c = math.nextafter(c, math.inf)
     return c
+
+
+def kept_fields(n: int, share: float) -> int:
+    """The least number of n fields that is this share of them."""
+    if not 0 < check_number("share", share, 0) <= 1:
+        raise ValueError(f"share: got {share}, expected more than 0 and at most 1")
+    return max(1, math.ceil(share * n * (1 - 1e-12)))  # 0.1 * 30 is more than 3 in floating point
 
 
 def best_inflation(w: ArrayLike) -> float:
