@@ -154,7 +154,7 @@ class Joint:
     def __init__(self, model: JointModel) -> None:
         if model.inflation != 1:
             raise ValueError(f"model: got an inflation of {model.inflation}, expected 1")
-        self.shape = model.marginal.field_shape[-2:]
+        self.shape = model.conditionals[0].shape
         self.net, self.monomials = model.context.net, model.monomials
         self.params = {key: torch.tensor(value, requires_grad=True) for key, value in model.params.items()}
         self.marginal = flow_torch.Flow(model.marginal.map, self.shape, self._own("marginal/"))
