@@ -147,6 +147,13 @@ def test_clipping_scales_the_gradient_of_a_step():
     np.testing.assert_allclose(moved, g / (np.abs(g) + 1), rtol=1e-12)
 
 
+def test_every_step_has_the_rate_of_its_number():
+    flow, recipe = scalar_flow(), FlowRecipe(steps=1, batch=4, rate=Rate(1e-2, "cosine", every=1))
+    one, two = (fit_flow(FREE, flow, replace(recipe, steps=n)).weights for n in (1, 2))
+    assert not np.array_equal(one, joined(flow.map.params))
+    assert np.array_equal(one, two)  # the cosine is 0 at step 1
+
+
 def test_the_average_forgets_the_start():
     flow = scalar_flow()
     recipe = FlowRecipe(steps=3, batch=4, average=0.25)
@@ -266,7 +273,8 @@ def test_what_does_not_belong_together_is_refused():
         ({"average": 1.0}, "average: got 1"),
         ({"epsilon": 0.0}, "epsilon: got 0"),
         ({"weight_decay": -0.1}, "weight_decay: got -0.1"),
-        ({"rate": 1e-3}, "rate, annealing: got 0.001"),
+        ({"rate": 1e-3}, "rate: got 0.001"),
+        ({"annealing": 0.5}, "annealing: got 0.5"),
         ({"seed": -1}, "seed: got -1"),
     ],
 )
