@@ -257,7 +257,7 @@ def test_fields_of_infinite_variance_are_counted_and_an_inflation_mends_them():
         assert ("infinite" in str(mended)) == (mended.finite_share < 1)
     best = found.best_inflation()
     assert evaluate_joint(model, theory, np.random.default_rng(7), 200, inflation=best).finite_share == 1
-    assert f"Inflations of {found.best_inflation(MOST)[0]:.4g}, the best" in text
+    assert f"Inflations of {found.best_inflation(MOST)[0]:.4g}, the best, would make it finite on 99.9%." in text
     none = evaluate_joint(
         joint_model(0.265), theories.schwinger(BETA, 0.265, SHAPE), np.random.default_rng(8), 30, inflation=0.3
     )
@@ -275,6 +275,10 @@ def test_the_fields_left_out_of_an_inflation_need_most():
                 0.75: (math.sqrt(0.5 / 0.3), 2 * math.sqrt(0.5 / 0.2)), 1.0: (math.sqrt(5), 2 * math.sqrt(2.5))}  # fmt: skip
     for share, inflation in expected.items():
         np.testing.assert_allclose(some.inflation_for(share), inflation, rtol=1e-8)
+    np.testing.assert_array_equal(some.finite, [False, False, False, True])
+    np.testing.assert_allclose(
+        np.divide(some.best_inflation(), replace(some, inflation=(1.0, 1.0)).best_inflation()), [1, 2]
+    )
 
 
 def test_every_effective_size_is_printed_with_what_it_means():
@@ -306,6 +310,11 @@ def test_every_effective_size_is_printed_with_what_it_means():
     w = found.w.copy()
     w[7, 1, 0] = 0.5 + 1e-9
     assert "% of the second moment in the law, which is none" in str(replace(found, w=w))
+    w[7, 1, 0] = 0.4
+    lines = str(replace(found, w=w)).splitlines()
+    shares = [line.split()[-3] for line in lines if line.startswith(("marginal  ", "monomial", "joint, "))]
+    assert shares[:4] == ["99.88%"] * 4  # 1 of 800, on the lines of the ESS
+    assert shares[-2:] == ["100.00%", "99.88%"]
 
 
 def test_other_theories_are_refused():
