@@ -105,11 +105,10 @@ class MonomialForms:
         """
         monomial, y = self.monomials[index], self._projected(columns)
         with np.errstate(invalid="ignore", over="ignore"):
-            inverse = self._inverse(monomial)
-            p = self._precision(monomial, inverse)
+            p = self._precision(monomial)
             value = (p * _row_squares(y)).sum(axis=1)
             cotangent = self._vectors @ ((2 * p)[:, :, None] * y)
-            y *= inverse[:, :, None]
+            y *= self._inverse(monomial)[:, :, None]
             return value, cotangent, monomial.coefficient * (y @ _dagger(y))
 
     def force(self, outer: ComplexArray) -> Array:
@@ -142,9 +141,9 @@ class MonomialForms:
         accurate = EPSILON * np.abs(self._q).max(axis=1) <= TOLERANCE * np.sqrt(squares.min(axis=1))
         return np.where(accurate[:, None], 1, np.nan) / np.where(accurate[:, None], squares, 1)
 
-    def _precision(self, monomial: Pseudofermion, inverse: Array | None = None) -> Array:
+    def _precision(self, monomial: Pseudofermion) -> Array:
         """The eigenvalues of ``P_m``, ``(chain, n)``."""
-        p = monomial.coefficient * (self._inverse(monomial) if inverse is None else inverse)
+        p = monomial.coefficient * self._inverse(monomial)
         return p if monomial.mu_next is None else 1 + p
 
     def _traces(self, z: ComplexArray) -> ComplexArray:
