@@ -11,6 +11,7 @@ from refimpl.maps.sun_coupling import SpectralCoupling
 from refimpl.models import Haar, PureGauge, UniformAngles
 from refimpl.theories import pure_gauge_beta, schwinger
 from refimpl.training import load_joint, load_joint_checkpoint
+from refimpl.training.joint_evaluation import evaluate_joint
 
 SCHWINGER = "--theory schwinger --beta 2 --kappa 0.265 --shape 4 4"
 SMALL = "--layers 1 --hidden 2 --holonomies 1 --pf-layers 2 --n-pt 2 --context-hidden 2 --batch 3 --samples 4 --n-pf 2"
@@ -59,23 +60,24 @@ def test_a_training_is_printed_and_goes_on_bit_for_bit(capsys, tmp_path, monkeyp
 
 def interrupted(monkeypatch, step):
     """Trainings are interrupted once that many steps are done."""
-    draw, calls = training.joint._step, []
+    step_once, calls = training.descent._step, []
 
     def stopped(*args, **kwargs):
         if len(calls) == step:
             raise KeyboardInterrupt
         calls.append(step)
-        return draw(*args, **kwargs)
+        return step_once(*args, **kwargs)
 
-    monkeypatch.setattr(training.joint, "_step", stopped)
+    monkeypatch.setattr(training.descent, "_step", stopped)
 
 
 def test_options_are_those_of_the_model_and_the_recipe(capsys, tmp_path):
     options = (
         "--base gauge:0.8 --pattern stripes --bins 3 --holonomies 1 --staples --no-even-odd --mus 0.001,0.2 0.3 "
-        "--pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 --no-positions --gain 0.1 --inflation 1.5 "
-        "--steps 2 --rate 0.01 --schedule staircase --decay 0.5 --rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 "
-        "--clip 3 --average 0.5 --mu-reg 1e-4 --chi sampled --seed 9 --layers 2 --hidden 2 --batch 2 --samples 3 --n-pf 2"
+        "--pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 --no-positions --gain 0.1 "
+        "--inflation 1.5 --steps 2 --rate 0.01 --schedule staircase "
+        "--decay 0.5 --rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 "
+        "--clip 3 --average 0.5 --mu-reg 1e-4 --chi sampled --seed 9 --layers 2 --hidden 2 --batch 2 --samples 3 --n-pf 2,5"
     )
     code, _, err = train(capsys, tmp_path / "m", f"{SCHWINGER} {options}")
     assert (code, err) == (0, "")
@@ -104,6 +106,7 @@ def test_options_are_those_of_the_model_and_the_recipe(capsys, tmp_path):
     assert (rate.initial, rate.schedule, rate.decay, rate.every, rate.warm_up) == (0.01, "staircase", 0.5, 7, 2)
     assert (recipe.steps, recipe.batch, recipe.clip, recipe.average, recipe.seed) == (2, 2, 3.0, 0.5, 9)
     assert (recipe.weight_decay, recipe.epsilon, recipe.mu_reg, recipe.chi) == (0.1, 0.2, 1e-4, "sampled")
+    assert (recipe.samples, recipe.n_pf) == (3, (2, 5))
 
 
 SPATIAL, TURNS = ("spatial", "spatial"), ("spatial", "spin")
@@ -167,6 +170,7 @@ def test_every_theory_has_a_model(capsys, tmp_path, options, prior, layer, masse
         (f"{SCHWINGER} --decay 0.5", "--decay: got 0.5 with the schedule cosine"),
         (f"{SCHWINGER} --steps 5 --warm-up 6", "--warm-up: got 6, expected at most the 5 steps"),
         (f"{SCHWINGER} --samples 1", "samples: got 1"),
+        (f"{SCHWINGER} --n-pf 1,0", "argument --n-pf: got '0', expected an integer of at least 1"),
         (f"{SCHWINGER} --chi exact", "invalid choice: 'exact'"),
         ("--theory su2 --beta 1 --kappa 0.1 --shape 4 4 --holonomies 1", "--holonomies: got 1 for su2, expected it with schwinger"),
     ],
@@ -209,7 +213,7 @@ def test_the_evaluation_is_of_the_inflated_model_of_averaged_weights(capsys, tmp
     assert model.inflation == 1.5
     average = load_joint_checkpoint(tmp_path / "m").average
     assert np.array_equal(training.optimise.joined(model.params), average)
-    expected = str(training.evaluate_joint(model, theory, np.random.default_rng([3, 2]), 4, 2))
+    expected = str(evaluate_joint(model, theory, np.random.default_rng([3, 2]), 4, n_pf=(2,)))
     assert f"\n{expected}\nin " in out
 
 

@@ -93,7 +93,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         nothing_else(arguments, ("out",))
         trained, theory, recipe = training.load_joint(out)
-        checkpoint = training.load_joint_checkpoint(out)
+        checkpoint = training.load_joint_checkpoint(out, trained)
     else:
         new_folder(arguments.out)
         if arguments.theory is None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,26 +183,25 @@ def joint_loss(
     given, pull_given = model.given_with_pullback(x)
     forms = MonomialForms(regularised(model.monomials, mu_reg), x)
     log_covariances = forms.log_covariances()
-    g_given = GivenCotangent(np.zeros_like(given.transport.u), np.zeros_like(given.windows))
-    outer: Any = 0.0
+    of_given, outers = [], []
     grads: Params = {}
-    base, parts = np.empty(log_covariances.shape), np.empty(log_covariances.shape)
+    parts = np.empty(log_covariances.shape)
     for m, conditional in enumerate(model.conditionals):
         if chi is None:
             columns, logdet, pull = conditional.dense_with_pullback(given)
-            base[:, m] = -conditional.rows
+            square: Array | int = conditional.rows
         else:
             noise = conditional.rows_of(chi[:, m])
             columns, logdet, pull = conditional.columns_with_pullback(given, noise)
-            base[:, m] = -(noise.real**2 + noise.imag**2).sum(axis=(1, 2))
-        value, g_columns, own = forms.quadratic(m, columns)
-        parts[:, m] = base[:, m] - logdet + value
-        _, g_own, of_layers = pull(g_columns / n, np.full(n, -1 / n))
-        outer = outer + own
-        g_given = GivenCotangent(g_given.u + g_own.u, g_given.windows + g_own.windows)
+            square = (noise.real**2 + noise.imag**2).sum(axis=(1, 2))
+        value, g_columns, outer = forms.quadratic(m, columns)
+        parts[:, m] = value - square - logdet
+        _, g_given, of_layers = pull(g_columns / n, np.full(n, -1 / n))
+        of_given.append(g_given)
+        outers.append(outer)
         grads |= {f"{CONDITIONAL}/{m}/{key}": g for key, g in of_layers.items()}
-    g_links, of_context = pull_given(g_given)
-    of_marginal = pull_marginal((g_x + forms.force(outer)) / n + g_links)
+    g_links, of_context = pull_given(GivenCotangent(*(reduce(np.add, group) for group in zip(*of_given, strict=True))))
+    of_marginal = pull_marginal((g_x + forms.force(reduce(np.add, outers))) / n + g_links)
     grads |= {f"{CONTEXT}/{key}": g for key, g in of_context.items()}
     grads |= {f"{MARGINAL}/{key}": g for key, g in of_marginal.items()}
     losses = JointLosses(

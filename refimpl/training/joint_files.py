@@ -10,7 +10,7 @@ from ..models import JointModel
 from ..models.records import KindError
 from ..theories import Theory, by_name
 from .checkpoints import WEIGHTS
-from .joint import JointCheckpoint, JointRecipe, joint_recipe_from
+from .joint import JointCheckpoint, JointRecipe, joint_columns, joint_recipe_from
 from .states import Kind, load_state, save_state
 
 KIND = Kind("training of a joint model", "a joint model's training", "model")
@@ -71,6 +71,10 @@ def save_joint_checkpoint(folder: Path, checkpoint: JointCheckpoint) -> None:
     save_state(folder, KIND, checkpoint)
 
 
-def load_joint_checkpoint(folder: Path) -> JointCheckpoint:
-    """The inverse of `save_joint_checkpoint`; raises `ValueError` on a file that is missing, damaged or foreign."""
-    return JointCheckpoint(**load_state(folder, KIND))
+def load_joint_checkpoint(folder: Path, model: JointModel | None = None) -> JointCheckpoint:
+    """The inverse of `save_joint_checkpoint`; of the training of this ``model``, if there is one.
+
+    Raises `ValueError` on a file that is missing, damaged or foreign.
+    """
+    columns = None if model is None else len(joint_columns(len(model.conditionals)))
+    return JointCheckpoint(**load_state(folder, KIND, columns))
