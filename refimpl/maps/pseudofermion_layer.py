@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lattice import check_flag, check_integer, check_shape, parity_mask
+from ..lattice import check_flag, check_integer, check_shape, parity_mask, site_sum
 from ..nets import convolution
 from ..nets.convolution import ConvNet
 from . import transport
@@ -287,7 +287,7 @@ class PseudofermionLayer:
 
     def _logdet(self, a: ComplexArray) -> Array:
         """``2 N sum log |det A|`` (30), (32)."""
-        return 2 * self._copies * np.log(np.abs(np.linalg.det(a))).sum(axis=1)
+        return 2 * self._copies * site_sum(np.log(np.abs(np.linalg.det(a))))
 
     @property
     def _outputs(self) -> _Outputs:

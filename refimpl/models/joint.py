@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..actions import Pseudofermion
 from ..actions.determinant import check_fermion_links
 from ..actions.pseudofermion import determinant_of
-from ..lattice import check_number
+from ..lattice import check_number, parity_mask
 from ..maps.base import Layer, Params
 from ..maps.context import Context
 from ..maps.pseudofermion_layer import Given, GivenCotangent
@@ -115,12 +115,12 @@ class JointModel:
         known = {MARGINAL, CONTEXT, *(f"{CONDITIONAL}/{m}" for m in range(len(self.conditionals)))}
         if unknown := sorted(set(parts) - known):
             raise ValueError(f"params: got keys of {unknown[0]!r}, expected {', '.join(sorted(known))}")
-        marginal = self.marginal
-        if own_params := parts.get(MARGINAL, {}):
-            if not hasattr(marginal.map, "with_params"):
-                raise ValueError(f"params: got {sorted(own_params)[0]!r} of a marginal without parameters")
+        marginal, own_params = self.marginal, parts.get(MARGINAL, {})
+        if hasattr(marginal.map, "with_params"):
             layers: Layer = marginal.map  # type: ignore[assignment]  # a Map with parameters is a Layer
             marginal = replace(marginal, map=layers.with_params(own_params))
+        elif own_params:
+            raise ValueError(f"params: got {sorted(own_params)[0]!r} of a marginal without parameters")
         conditionals = tuple(
             conditional.with_params(parts.get(f"{CONDITIONAL}/{m}", {}))
             for m, conditional in enumerate(self.conditionals)
@@ -185,6 +185,10 @@ class JointModel:
         fields = np.asarray(fields)
         if fields.dtype != np.complex128 or fields.shape != expected:
             raise ValueError(f"fields: got {fields.dtype} of shape {fields.shape}, expected complex128 of {expected}")
+        if first.monomial.even_odd and fields[:, :, ~parity_mask(first.shape)].any():
+            raise ValueError(
+                "fields: got some that are not zero on the odd sites, expected zeros there (even_odd = True)"
+            )
         given, out, logdets = self.given(x), np.empty(fields.shape, np.complex128), []
         for m, conditional in enumerate(self.conditionals):
             psi = conditional.rows_of(fields[:, m])
