@@ -90,8 +90,8 @@ def inflated(w: ArrayLike, c: float) -> Array:
 def smallest_inflation(w: ArrayLike, share: float = 1.0, k: float = 2) -> float:
     """The least ``c >= 1`` for which this share of the fields, the first axis of w, has a finite k-th moment of the weights.
 
-    ``c^2 w_min > (k - 1)/k``, 1/2 for the variance; ``w_min`` is over all other axes, one c for all of them. With k = 2 the variance
-    is finite and large for the last of these fields; with k = 4 it has an honest error bar.
+    ``c^2 w_min > (k - 1)/k``, 1/2 for the variance; ``w_min`` is over all other axes, one c for all of them. With k = 2 the
+    variance is finite and huge for the last of these fields; with k = 4 it has an honest error bar.
     """
     w, order = _checked(w), check_number("k", k, 1, above=True)
     least = np.sort(w.reshape(len(w), -1).min(axis=1))[::-1][kept_fields(len(w), share) - 1]

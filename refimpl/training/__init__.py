@@ -7,6 +7,7 @@ from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_ch
 from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
 from .joint import JointCheckpoint, JointRecipe, fit_joint, joint_columns, joint_loss, joint_recipe_from, start_joint
+from .joint_evaluation import JointEvaluation, evaluate_joint
 from .joint_files import load_joint, load_joint_checkpoint, save_joint, save_joint_checkpoint
 from .joint_plans import JointPlan, joint_plan
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
@@ -28,6 +29,7 @@ __all__ = [
     "FlowPlan",
     "FlowRecipe",
     "JointCheckpoint",
+    "JointEvaluation",
     "JointPlan",
     "JointRecipe",
     "Neural",
@@ -38,6 +40,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "evaluate",
+    "evaluate_joint",
     "fit",
     "fit_flow",
     "fit_joint",

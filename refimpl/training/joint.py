@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from ..actions import Action, Pseudofermion, Sum, WilsonDeterminant, determinant_of
 from ..actions.pseudofermion_columns import MonomialForms
 from ..estimators.reweighting import relative_ess
-from ..lattice import check_integer, check_number
+from ..lattice import check_number
 from ..maps.base import Params
 from ..maps.pseudofermion_layer import GivenCotangent
 from ..models import JointModel
@@ -45,27 +46,24 @@ COLUMNS = ("loss", "gauge", "marginal", "ess")  # of the history, in front of th
 
 @dataclass(frozen=True)
 class JointRecipe(DescentRecipe):
-    """How to train a joint model: the parameters of `DescentRecipe`, whose AdamW is the paper's, and three more.
+    """How to train a joint model: the parameters of `DescentRecipe`, whose AdamW is the paper's, and two more.
 
     Parameters
     ----------
     chi : "trace" for the mean of the loss over chi, "sampled" for one chi of every field and monomial.
     mu_reg : regulator of the first monomial in training, 0 for none.
-    n_pf : numbers of pseudofermions by which the trained model is judged, at each of the ``samples`` links.
     """
 
     weight_decay: float = 0.01
     epsilon: float = 0.02
     chi: str = "trace"
     mu_reg: float = 1e-5
-    n_pf: tuple[int, ...] = (1, 16)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chi not in CHI:
             raise ValueError(f"chi: got {self.chi!r}, expected one of {', '.join(CHI)}")
         check_number("mu_reg", self.mu_reg, 0)
-        object.__setattr__(self, "n_pf", tuple(check_integer("n_pf", n, 1) for n in self.n_pf))
 
 
 def joint_recipe_from(record: Mapping[str, Any]) -> JointRecipe:
@@ -182,26 +180,25 @@ def joint_loss(
     given, pull_given = model.given_with_pullback(x)
     forms = MonomialForms(regularised(model.monomials, mu_reg), x)
     log_covariances = forms.log_covariances()
-    g_given = GivenCotangent(np.zeros_like(given.transport.u), np.zeros_like(given.windows))
-    outer: Any = 0.0
+    of_given, outers = [], []
     grads: Params = {}
-    base, parts = np.empty(log_covariances.shape), np.empty(log_covariances.shape)
+    parts = np.empty(log_covariances.shape)
     for m, conditional in enumerate(model.conditionals):
         if chi is None:
             columns, logdet, pull = conditional.dense_with_pullback(given)
-            base[:, m] = -conditional.rows
+            square: Array | int = conditional.rows
         else:
             noise = conditional.rows_of(chi[:, m])
             columns, logdet, pull = conditional.columns_with_pullback(given, noise)
-            base[:, m] = -(noise.real**2 + noise.imag**2).sum(axis=(1, 2))
-        value, g_columns, own = forms.quadratic(m, columns)
-        parts[:, m] = base[:, m] - logdet + value
-        _, g_own, of_layers = pull(g_columns / n, np.full(n, -1 / n))
-        outer = outer + own
-        g_given = GivenCotangent(g_given.u + g_own.u, g_given.windows + g_own.windows)
+            square = (noise.real**2 + noise.imag**2).sum(axis=(1, 2))
+        value, g_columns, outer = forms.quadratic(m, columns)
+        parts[:, m] = value - square - logdet
+        _, g_given, of_layers = pull(g_columns / n, np.full(n, -1 / n))
+        of_given.append(g_given)
+        outers.append(outer)
         grads |= {f"{CONDITIONAL}/{m}/{key}": g for key, g in of_layers.items()}
-    g_links, of_context = pull_given(g_given)
-    of_marginal = pull_marginal((g_x + forms.force(outer)) / n + g_links)
+    g_links, of_context = pull_given(GivenCotangent(*(reduce(np.add, group) for group in zip(*of_given, strict=True))))
+    of_marginal = pull_marginal((g_x + forms.force(reduce(np.add, outers))) / n + g_links)
     grads |= {f"{CONTEXT}/{key}": g for key, g in of_context.items()}
     grads |= {f"{MARGINAL}/{key}": g for key, g in of_marginal.items()}
     losses = JointLosses(

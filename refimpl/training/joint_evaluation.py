@@ -33,6 +33,10 @@ from .evaluation import SHARE, Estimate, Evaluation, aligned, evaluation_of
 
 Array = NDArray[np.float64]
 
+TRUST = ("finite variance", "least w", "least eig(2 A_p - A_q)")  # on the line of every ESS
+ROUNDING = 1e-9  # of eigenvalues, between two evaluations
+MOST = 0.999  # of the fields, for which an inflation is proposed
+
 
 @dataclass(frozen=True, eq=False)
 class JointEvaluation:
@@ -94,7 +98,7 @@ class JointEvaluation:
     @property
     def finite(self) -> NDArray[np.bool_]:
         """Whether the variance is finite for all monomials, ``(n,)``."""
-        return conditional.finite_moment(self.w).all(axis=1)
+        return conditional.finite_moment(self.w.reshape(self.n, -1))
 
     @property
     def finite_share(self) -> float:
@@ -120,16 +124,16 @@ class JointEvaluation:
         return reweighting.largest_share(2 * self.marginal.log_weights[self.finite] + np.log1p(variance))
 
     def inflation_for(self, share: float = 1.0, k: float = 2) -> tuple[float, ...]:
-        """The least inflation of every monomial, the present one or more, that makes k-th moments finite on this share of the fields.
+        """The least inflation of every monomial, the present one or more, for finite k-th moments on this share of the fields.
 
-        The fields left out are those that would need most.
+        Those left out are the ones that would need most. With k = 2 the variance is finite, but huge for the last field.
         """
         kept = self._kept(share)
         least = [conditional.smallest_inflation(w, k=k) for w in kept.swapaxes(0, 1)]
-        return tuple(c * factor for c, factor in zip(self.inflation, least, strict=True))
+        return tuple(c * (factor + ROUNDING * (factor > 1)) for c, factor in zip(self.inflation, least, strict=True))
 
     def best_inflation(self, share: float = 1.0) -> tuple[float, ...]:
-        """The inflation of every monomial with the least mean of ``log (1 + X)`` over this share of the fields, as `inflation_for`."""
+        """The inflation of every monomial with the least mean of ``log (1 + X)`` over this share of the fields, all finite."""
         best = [conditional.best_inflation(w) for w in self._kept(share).swapaxes(0, 1)]
         return tuple(c * factor for c, factor in zip(self.inflation, best, strict=True))
 
@@ -141,10 +145,8 @@ class JointEvaluation:
     def __str__(self) -> str:
         kind = "even-odd" if self.monomials[0].even_odd else "all sites"
         head = f"{self.n} draws, {len(self.monomials)} monomials ({kind}), inflation {_listed(self.inflation)}"
-        return "\n".join(
-            [head, *aligned(self._sizes()), "", *aligned(self._divergences()), "", *aligned(self._observables())]
-            + self.notes()
-        )
+        tables = [*aligned(self._sizes()), "", *aligned(self._divergences()), "", *aligned(self._observables())]
+        return "\n".join([head, *tables, *self.notes()])
 
     def notes(self) -> list[str]:
         """What to know of the numbers, the worst first."""
@@ -153,7 +155,8 @@ class JointEvaluation:
             found.append(
                 f"! {lost} of {self.n} fields have weights of infinite variance (least w of 1/2 or less). A joint ESS of few draws "
                 "N_pf, of one above all,\n  is a random number there, which differs from run to run and falls as n grows; law and "
-                f"ratio are those of the other fields.\n  Inflations of {_listed(self.inflation_for())} would make it finite on all."
+                f"ratio are those of the other fields.\n  Inflations of {_listed(self.best_inflation(MOST))}, the best, would "
+                f"make it finite on {MOST:.1%}."
             )
         for n_pf in self.joint:
             if self.finite.sum() > 1 and (share := self.law_share(n_pf)) > SHARE:
@@ -166,21 +169,8 @@ class JointEvaluation:
         return found
 
     def _sizes(self) -> list[tuple[str, ...]]:
-        """ESS of the marginal and of every ``N_pf``, with what says whether they mean anything on every line."""
-        trust = f"{self.finite_share:.2%}", f"{self.w.min():.4g}", f"{self.curvature.min():.4g}"
-        rows = [
-            (
-                "",
-                "ESS/n",
-                "law",
-                "ESS/law",
-                "acceptance",
-                "tail k",
-                "finite variance",
-                "least w",
-                "least eig(2 A_p - A_q)",
-            )
-        ]
+        trust = _trust(self.finite, self.w, self.curvature)
+        rows: list[tuple[str, ...]] = [("", "ESS/n", "law", "ESS/law", "acceptance", "tail k", *TRUST)]
         marginal = self.marginal
         rows.append(
             ("marginal", f"{marginal.ess:.4f}", "", "", f"{marginal.acceptance:.4f}", f"{marginal.shape:.2f}", *trust)
@@ -192,25 +182,30 @@ class JointEvaluation:
         return rows
 
     def _divergences(self) -> list[tuple[str, ...]]:
-        rows = [("KL", "mean", "error", "median", "finite variance", "least w", "least eig(2 A_p - A_q)", "median X")]
-        rows.append(("marginal", *_numbers(self.kl_marginal), "", "", "", "", ""))
-        finite, variances = conditional.finite_moment(self.w), self.variances
-        for m, (monomial, kl) in enumerate(zip(self.monomials, self.kl_conditional, strict=True)):
+        rows: list[tuple[str, ...]] = [("KL", "mean", "error", "median", "median X", *TRUST)]
+        rows.append(("marginal", *_numbers(self.kl_marginal), *[""] * 5))
+        finite, kls, variances = conditional.finite_moment(self.w), self.kls, self.variances
+        for m, monomial in enumerate(self.monomials):
             masses = f"mu = {monomial.mu:g}" + ("" if monomial.mu_next is None else f" over {monomial.mu_next:g}")
-            trust = f"{finite[:, m].mean():.2%}", f"{self.w[:, m].min():.4g}", f"{self.curvature[:, m].min():.4g}"
-            medians = f"{np.median(self.kls[:, m]):.4g}", f"{np.median(variances[:, m]):.4g}"
-            rows.append((f"monomial {m}, {masses}", *_numbers(kl), medians[0], *trust, medians[1]))
-        rows.append(("joint", *_numbers(self.kl_joint), "", "", "", "", ""))
+            medians = f"{np.median(kls[:, m]):.4g}", f"{np.median(variances[:, m]):.4g}"
+            trust = _trust(finite[:, m], self.w[:, m], self.curvature[:, m])
+            rows.append((f"monomial {m}, {masses}", *_numbers(_mean(kls[:, m])), *medians, *trust))
+        rows.append(("joint", *_numbers(self.kl_joint), *[""] * 5))
         return rows
 
     def _observables(self) -> list[tuple[str, ...]]:
         columns = {"marginal": self.marginal, **{f"N_pf = {n_pf}": found for n_pf, found in self.joint.items()}}
-        rows = [("", "exact", *columns)]
+        rows: list[tuple[str, ...]] = [("", "exact", *columns)]
         estimates = [{"log Z": found.log_z, **found.observables} for found in columns.values()]
         for name, first in estimates[0].items():
             exact = "" if first.exact is None else f"{first.exact:.6g}"
             rows.append((name, exact, *(f"{e[name].value:.6g} +- {e[name].error:.2g}" for e in estimates)))
         return rows
+
+
+def _trust(finite: NDArray[np.bool_], w: Array, curvature: Array) -> tuple[str, str, str]:
+    """`TRUST` of these fields and monomials."""
+    return f"{finite.mean():.2%}", f"{w.min():.4g}", f"{curvature.min():.4g}"
 
 
 def evaluate_joint(
