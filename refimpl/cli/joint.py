@@ -80,7 +80,7 @@ def add(models: Any) -> None:
     quarks.add_argument("--gain", type=positive, help="of the weights at the start (default 0.5)")
 
     recipe = train.add_argument_group("recipe")
-    optimiser_options(recipe, "0.01", "0.02; su2, su3: 0.01", "0.99")
+    optimiser_options(recipe, "0.01", "1e-8; the paper's: 0.02", "0.99")
     recipe.add_argument("--mu-reg", type=non_negative, metavar="MU", help="added to D D^dag in training (default 1e-5)")
     text = "noise of pseudofermions in the loss: its exact mean, or draws (default trace)"
     recipe.add_argument("--chi", choices=["trace", "sampled"], help=text)
