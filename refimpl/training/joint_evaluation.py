@@ -271,7 +271,7 @@ def conditional_spectra(
     spectra, curvatures = [], []
     inflations = _inflations(model, inflation)
     for m, (own, _) in enumerate(model.dense(x)):
-        transform = own * (inflations[m] / model.inflation)
+        transform = own * (inflations[m] / model.inflations[m])
         weight = forms.weight_matrix(m, transform)
         if lost := int((~np.isfinite(weight).all(axis=(1, 2))).sum()):
             raise ValueError(f"model: got {lost} of {len(x)} fields where D is singular or nearly so, expected none")
@@ -284,7 +284,7 @@ def _inflations(model: JointModel, inflation: float | Sequence[float] | None) ->
     """One for each monomial."""
     number = len(model.monomials)
     if inflation is None:
-        return (model.inflation,) * number
+        return model.inflations
     given = [inflation] * number if isinstance(inflation, int | float) else list(inflation)
     if len(given) != number:
         raise ValueError(f"inflation: got {len(given)} numbers, expected one or one for each of {number} monomials")
