@@ -218,7 +218,9 @@ class PseudofermionLayer:
             for part, at, own in zip(np.split(g, ends, axis=2), where, [*g_ms, g_a], strict=True):
                 part[:, at] = own.reshape(chains, len(at), -1)
             back = g.view(np.float64).reshape(chains * volume, -1)
-            back -= back * values.reshape(back.shape) ** 2
+            slope = np.square(values).reshape(back.shape)
+            np.subtract(1.0, slope, out=slope)
+            back *= slope
             grads = {"weight": back.T @ given.windows.reshape(chains * volume, seen), "bias": back.sum(axis=0)}
             grads["weight"] = grads["weight"].reshape(self.params["weight"].shape)
             return (back @ matrix).reshape(given.windows.shape), grads

@@ -19,7 +19,7 @@ import numpy as np
 from . import transport
 from .transport import DIRECTIONS, ComplexArray, Indices
 
-# The first neighbours of a site, and the others: on a lattice of extent 2 they are the same sites, one by one.
+# Directions whose neighbours differ on any lattice; where an extent is 2, the neighbours ahead and behind are the same.
 GROUPS = ((0, 1, 3), (2, 4))
 
 Stencils = list[ComplexArray]
@@ -28,17 +28,21 @@ Pull = Callable[[ComplexArray], tuple[ComplexArray, Stencils]]
 
 
 class Ptc(NamedTuple):
-    """Where a PTC is computed.
+    """Where a PTC is computed: from a field on ``before`` sites to one on ``sites``.
 
-    ``sites``; the number of those ``before``, of the field it is applied to; the positions of neighbours among these,
-    ``(5, site)``, which are that number for a neighbour where the field is zero; for each of `GROUPS` the places of its
-    numbers in the matrix and in the stencils, both flattened.
+    ``table`` has the positions of neighbours among the sites before, ``(5, site)``, and their number for a neighbour where the
+    field is zero. The matrix of a PTC and its stencils consist of blocks, the numbers of a row for one site before or for one
+    direction: ``sources`` are the blocks of stencils in the places of the matrix, in one array or in two whose sum it is, and
+    their number where it is zero; ``places`` are the blocks of the matrix in the places of the stencils, ``nothing`` those
+    where it has none.
     """
 
     sites: Indices
     before: int
     table: Indices
-    places: tuple[tuple[Indices, Indices], ...]
+    sources: tuple[Indices, ...]
+    places: Indices
+    nothing: Indices
 
 
 class Network(NamedTuple):
@@ -57,24 +61,26 @@ def ptcs(shape: tuple[int, int], frozen: Indices, active: Indices, widths: Seque
         reached.append(np.flatnonzero(np.isin(around, reached[-1]).any(axis=0)))
         seen.insert(0, np.unique(around[:, seen[0]]))
     sites = [reached[0], *map(np.intersect1d, reached[1:], seen[:-1]), seen[-1]]
-    found = []
-    for before, here, k, h in zip(sites, sites[1:], widths, widths[1:], strict=False):
-        position = np.full(shape[0] * shape[1], len(before))
-        position[before] = np.arange(len(before))
-        table = position[around[:, here]]
-        places = tuple(_places(table, len(before), h, k, group) for group in GROUPS)
-        found.append(Ptc(here, len(before), table, places))
-    return tuple(found)
+    groups = GROUPS if min(shape) == 2 else (sum(GROUPS, ()),)
+    return tuple(
+        _ptc(around, before, here, rows, groups)
+        for before, here, rows in zip(sites[:-1], sites[1:], widths[1:], strict=True)
+    )
 
 
-def _places(table: Indices, n_before: int, h: int, k: int, group: tuple[int, ...]) -> tuple[Indices, Indices]:
-    """See `Ptc`."""
-    rows, d, columns = np.arange(table.shape[1] * h)[:, None, None], np.array(group)[:, None], np.arange(k)
-    of_row = table[list(group)].T.repeat(h, axis=0)[:, :, None]
-    there = np.broadcast_to(of_row < n_before, (len(rows), len(group), k))
-    in_matrix = (rows * n_before + of_row) * k + columns
-    in_stencils = (rows * DIRECTIONS + d) * k + columns
-    return in_matrix[there], in_stencils[there]
+def _ptc(around: Indices, before: Indices, here: Indices, rows: int, groups: tuple[tuple[int, ...], ...]) -> Ptc:
+    position = np.full(around.shape[1], len(before))
+    position[before] = np.arange(len(before))
+    table = position[around[:, here]]
+    # Of every row of the stencils and direction, the block of the matrix.
+    columns = table.T.repeat(rows, axis=0)
+    places = np.arange(len(columns))[:, None] * len(before) + columns
+    there, blocks, sources = columns < len(before), np.arange(columns.size).reshape(columns.shape), []
+    for group in map(list, groups):
+        own = np.full(len(columns) * len(before), columns.size)
+        own[places[:, group][there[:, group]]] = blocks[:, group][there[:, group]]
+        sources.append(own)
+    return Ptc(here, len(before), table, tuple(sources), np.where(there, places, 0).ravel(), np.flatnonzero(~there))
 
 
 def shift(network: Network, stencils: Stencils, psi: ComplexArray) -> tuple[ComplexArray, Pull]:
@@ -132,32 +138,26 @@ def _matrix(network: Network, stencils: Stencils) -> tuple[ComplexArray, Callabl
             grads.insert(0, _collected(steps[i], g_product @ products[i - 1].swapaxes(1, 2), stencils[i]))
             # Made anew: matrices are too large to be kept.
             g_product = _spread(steps[i], stencils[i]).swapaxes(1, 2) @ g_product
-        g_whole = np.zeros((*g_product.shape[:2], _rows_before(steps[0], stencils[0])), np.complex128)
+        g_whole = np.zeros((*g_product.shape[:2], steps[0].before * stencils[0].shape[3] // DIRECTIONS), np.complex128)
         g_whole[:, :, starts] = g_product
         return [_collected(steps[0], g_whole, stencils[0]), *grads]
 
     return products[-1].take(ends, axis=1), pull
 
 
-def _rows_before(ptc: Ptc, stencil: ComplexArray) -> int:
-    """Of the field that a PTC is applied to."""
-    return ptc.before * stencil.shape[3] // DIRECTIONS
-
-
 def _spread(ptc: Ptc, stencil: ComplexArray) -> ComplexArray:
     """A PTC as a matrix ``(chain, row, row before)``."""
-    chains, sites, h, _ = stencil.shape
-    rows, flat = _rows_before(ptc, stencil), stencil.reshape(chains, -1)
-    out = np.zeros((chains, sites * h * rows), np.complex128)
-    (first, of_first), (others, of_others) = ptc.places
-    out[:, first] = flat.take(of_first, axis=1)
-    out[:, others] += flat.take(of_others, axis=1)
-    return out.reshape(chains, sites * h, rows)
+    chains, sites, h, width = stencil.shape
+    blocks = np.zeros((chains, sites * h * DIRECTIONS + 1, width // DIRECTIONS), np.complex128)
+    blocks[:, :-1] = stencil.reshape(chains, -1, blocks.shape[2])
+    matrix = blocks.take(ptc.sources[0], axis=1)
+    for source in ptc.sources[1:]:
+        matrix += blocks.take(source, axis=1)
+    return matrix.reshape(chains, sites * h, -1)
 
 
 def _collected(ptc: Ptc, g: ComplexArray, stencil: ComplexArray) -> ComplexArray:
     """The cotangent of the stencils, from the complex conjugate of that of their matrix."""
-    out, flat = np.zeros((len(g), stencil[0].size), np.complex128), g.reshape(len(g), -1)
-    for place, source in ptc.places:
-        out[:, source] = flat.take(place, axis=1)
-    return np.conj(out, out=out).reshape(stencil.shape)
+    blocks = g.reshape(len(g), -1, stencil.shape[3] // DIRECTIONS).take(ptc.places, axis=1)
+    blocks[:, ptc.nothing] = 0
+    return np.conj(blocks, out=blocks).reshape(stencil.shape)
