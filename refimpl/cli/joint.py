@@ -155,8 +155,10 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> JointPlan:
         )
     only_with(given, theory.name, holonomies=("schwinger",))
     mus = tuple(mu for masses in given["mus"] for mu in masses) if "mus" in given else None
-    if mus is not None and list(mus) != sorted(set(mus)):
-        raise ValueError(f"--mus: got {' '.join(map(str, mus))}, expected increasing masses, or {NO_MASSES}")
+    mixed = mus and () in given["mus"]
+    if mus is not None and (mixed or list(mus) != sorted(set(mus))):
+        got = " ".join(str(mu) for mu in (*([NO_MASSES] if mixed else []), *mus))
+        raise ValueError(f"--mus: got {got}, expected increasing masses, or {NO_MASSES}")
     plan = joint_plan(
         theory, given.get("steps"), even_odd=given.get("even_odd", True), mus=mus, layers=given.get("pf_layers")
     )
