@@ -114,20 +114,21 @@ out one of its phases, which is no error of a density; and then, where samples o
 which the skips give the reason. With `sample` alone, or `log_prob` alone, a constant of log q is seen on one side only.
 
 A *joint flow* of a theory with fermions has pseudofermions too: to every monomial of ``even_odd``, ``mus`` (declared as for
-`pseudofermion_action`) belongs a conditional density, the image of ``pi^-N exp(-chi^dag chi)`` under a map that is complex linear
-at given links. ``chi`` and ``phi`` are ``(chain, field, t, x, spin[, colour])``, N counts the complex components of a monomial that
-live (on even sites alone where ``even_odd``, zero on the others before and after); ``logdet``, ``(chain, field)``, is that of the 2 N real
-ones, ``2 log |det|`` of the matrix, and depends on the links alone. The ``flow_*`` functions, `log_prob` and `sample` are those of the
-links. Optional: ``conditional_symmetries``, the moves of the links that commute with the map (``("gauge", "translation")``; none by
-default), translations by ``conditional_period`` sites (1; or two numbers, for time and space), in time together with the slice
-behind which fermions change sign; ``conditional_is_exact = True`` where q is the density of the heat bath.
+`pseudofermion_action`) belongs a conditional density, the image of ``pi^-N exp(-chi^dag chi)`` under a map that is complex
+linear at given links. ``chi`` and ``phi`` are ``(chain, field, t, x, spin[, colour])``, N counts the complex components of a
+monomial that live (on even sites alone where ``even_odd``, zero on the others before and after); ``logdet``, ``(chain,
+field)``, is that of the 2 N real ones, ``2 log |det|`` of the matrix, and depends on the links alone. The ``flow_*`` functions,
+`log_prob` and `sample` are those of the links. Optional: ``conditional_symmetries``, the moves of the links that commute with
+the map (``("gauge", "translation")``; none by default), translations by ``conditional_period`` sites (1; or two numbers, for
+time and space), in time together with the slice behind which fermions change sign; ``conditional_is_exact = True`` where q is
+the density of the heat bath.
 
-The weight of links is ``w(x) = exp(-S_g(x)) det M(x)/q(x)``, q that of `log_prob`, S_g the action of the table without fermions; its
-estimate ``w-hat`` the product over monomials of averages over ``n_pf`` (1) draws each, ``exp(-S_m(x, phi))/q_m(phi | x)``, without a
-regulator and divided by ``pi^N``: the mean is w. ``pseudomarginal_constant`` (0) is added to ``log w`` by a target that has another
-constant in S_g. The update proposes links of q with a new estimate, and accepts where ``u < exp(log_w_proposed - log_w)``; links
-that stay keep their estimate, to the bit, and others take the proposed one with them. In equilibrium an estimate is not one of
-fresh draws: its law has the density ``w-hat/w`` with respect to them.
+The weight of links is ``w(x) = exp(-S_g(x)) det M(x)/q(x)``, q that of `log_prob`, S_g the action of the table without
+fermions; its estimate ``w-hat`` the product over monomials of averages over ``n_pf`` (1) draws each, ``exp(-S_m(x,
+phi))/q_m(phi | x)``, without a regulator and divided by ``pi^N``: the mean is w. ``pseudomarginal_constant`` (0) is added to
+``log w`` by a target that has another constant in S_g. The update proposes links of q with a new estimate, and accepts where
+``u < exp(log_w_proposed - log_w)``; links that stay keep their estimate, to the bit, and others take the proposed one with
+them. In equilibrium an estimate is not one of fresh draws: its law has the density ``w-hat/w`` with respect to them.
 
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 

@@ -221,13 +221,12 @@ CHECKS: tuple[Check, ...] = (
     _joint_check(conditional.golden, ("conditional_with_weights",)),
     _joint_check(conditional_samples.law, ("conditional_sample",), statistical=True),
     _joint_check(conditional_samples.determinant, ("conditional_sample",), statistical=True),
-    _joint_check(
-        joint.parts, ("joint_sample",), ("log_prob",), ("conditional_log_prob",), offering=("joint_sample",)
-    ),
+    _joint_check(joint.parts, ("joint_sample",), ("log_prob",), ("conditional_log_prob",), offering=("joint_sample",)),
     _joint_check(joint.seeds, ("joint_sample",), offering=("joint_sample",)),
     _joint_check(
         joint.marginal, ("joint_sample",), ("log_prob",), ("sample",), statistical=True, offering=("joint_sample",)
     ),
+    _joint_check(joint.law, ("joint_sample",), statistical=True, offering=("joint_sample",)),
     _joint_check(joint.independent, ("joint_sample",), statistical=True, offering=("joint_sample",)),
     _chain_check(pseudomarginal.decision),
     _chain_check(pseudomarginal.kept),

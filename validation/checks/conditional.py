@@ -26,7 +26,6 @@ from .covariances import (
     Turn,
     gauge,
     image,
-    largest,
     links,
     living,
     noise,
@@ -207,13 +206,15 @@ def gauge_equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
 def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Links and field moved by the declared period before the map are the same as after it, each direction for itself.
 
-    Where ``conditional_symmetries`` declares it. Fermions change sign across the last time slice: fields that are moved beyond it do,
-    so that a transport without that sign, in one direction or both, is seen; gauge transformations do not see it. It takes an
-    extent in time that is longer than the period, for which a target that can be made on another lattice is.
+    Where ``conditional_symmetries`` declares it. Fermions change sign across the last time slice: fields that are moved beyond
+    it do, so that a transport without that sign, in one direction or both, is seen; gauge transformations do not see it. It
+    takes an extent in time that is longer than the period, for which a target that can be made on another lattice is.
     """
     names, periods = declared_symmetries(subject)
     if "translation" not in names:
-        return skipped('declares no "translation" in conditional_symmetries: with it errors of some 1e-10 would be seen')
+        return skipped(
+            'declares no "translation" in conditional_symmetries: with it errors of some 1e-10 would be seen'
+        )
     found, at = Worst(), _longer(subject, periods[0])
     looked_at = []
     x = links(at, rng, CHAINS)
@@ -226,7 +227,9 @@ def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
         told = f"a translation in {looked_at[-1]} by {by} of {at.links.shape[mu]}"
         _compare(found, at, rng, x, np.roll(x, by, axis=2 + mu), translated(at, mu, by), told)
     if "time" not in looked_at:
-        return skipped(f"conditional_period is the extent in time, {periods[0]}, and the target cannot be made at twice that")
+        return skipped(
+            f"conditional_period is the extent in time, {periods[0]}, and the target cannot be made at twice that"
+        )
     return found.verdict("max |f(moved) - moved f|", f"an error of {{:.1e}} (in {' and '.join(looked_at)})")
 
 
@@ -288,7 +291,9 @@ def density(subject: Subject, rng: np.random.Generator) -> Verdict:
     for name, got, expected in densities(subject, rng, x):
         allowed = 1000 * ROUNDING * (int(living(subject).sum()) + float(np.abs(expected).max()))
         k = np.unravel_index(np.argmax(np.abs(got - expected)), got.shape)
-        found.add(np.abs(got - expected), allowed, f"by {name}: {got[k]:.10g}, expected {expected[k]:.10g}: log q", len(x))
+        found.add(
+            np.abs(got - expected), allowed, f"by {name}: {got[k]:.10g}, expected {expected[k]:.10g}: log q", len(x)
+        )
     if not found.n:
         return skipped("offers neither conditional_log_prob, nor conditional_sample and conditional_inverse")
     return found.verdict("max |log q - (log r - logdet)|")
@@ -361,8 +366,9 @@ def exact(subject: Subject, rng: np.random.Generator) -> Verdict:
 def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Layers with the weights of shipped files, forward and inverse, against answers in extended precision.
 
-    Parallel transport convolutions of U(1), SU(2) and SU(3), on all and on even sites, by both partitions. Every bias is different from
-    zero, every tap of a kernel has a weight of its own: an order of the transports, outputs or indices that is another is seen.
+    Parallel transport convolutions of U(1), SU(2) and SU(3), on all and on even sites, by both partitions. Every bias is
+    different from zero, every tap of a kernel has a weight of its own: an order of the transports, outputs or indices that is
+    another is seen.
     """
     largest_error, detail, used = -1.0, "", 0
     for vector in vectors.read_suite("conditionals"):
@@ -376,5 +382,8 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
             used += 1
             for name, error in errors.items():
                 if not (size := float(error)) <= largest_error:
-                    largest_error, detail = size, f"vector {vector.name}, direction {d}: its {name} is off by {size:.3g}"
+                    largest_error, detail = (
+                        size,
+                        f"vector {vector.name}, direction {d}: its {name} is off by {size:.3g}",
+                    )
     return within("max |layers - vector|", largest_error, GOLDEN, f"an error of {GOLDEN:.0e}", used, detail)

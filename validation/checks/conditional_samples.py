@@ -33,14 +33,16 @@ NOT_READ = "offers no map and no conditional_log_prob, which would say what the 
 def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Samples have the covariance ``F F^dag`` of the map (else of `conditional_log_prob`), chain by chain and call by call.
 
-    ``F^-1 phi`` are independent complex normal numbers: exact p-values as for momenta, at four gauge fields one by one and together,
-    all monomials side by side, so that noise that is used for two of them is seen; ``|F^-1 phi|^2`` has a Gamma law
-    (Kolmogorov-Smirnov), of every monomial and in total; sign tests of the products of neighbouring chains, and of one chain in two
-    calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself.
+    ``F^-1 phi`` are independent complex normal numbers: exact p-values as for momenta, at four gauge fields one by one and
+    together, all monomials side by side, so that noise that is used for two of them is seen; ``|F^-1 phi|^2`` has a Gamma law
+    (Kolmogorov-Smirnov), of every monomial and in total; sign tests of the products of neighbouring chains, and of one chain in
+    two calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself.
     """
     at = small(subject, largest(subject)) if can_be_read(subject) else None
     if at is None:
-        return skipped(NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many")
+        return skipped(
+            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
+        )
     x = links(at, rng, FIELDS)
     factor = Covariances.of(at, x).factor
     inverse = np.linalg.inv(factor)
@@ -48,7 +50,9 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     first = [at.conditional_sample(x, 7)[0] for _ in range(2)]
     if not float(np.abs(first[1] - first[0]).max()) <= 1e-9 * float(np.abs(first[0]).max()):
         change = float(np.abs(first[1] - first[0]).max())
-        return Verdict(FAIL, "conditional_sample: two calls with one seed differ by", change, 0.0, "", 2 * FIELDS, 0.0, "")
+        return Verdict(
+            FAIL, "conditional_sample: two calls with one seed differ by", change, 0.0, "", 2 * FIELDS, 0.0, ""
+        )
 
     def drawn() -> Array:
         """White numbers ``(gauge field, chain, number)``."""
@@ -61,7 +65,7 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     def p_values(n: int) -> tuple[float, int]:
         nonlocal used
-        calls, parts = [], []
+        parts: list[Array] = []
         while len(parts) < 2 or sum(part.size for part in parts) < n:
             parts.append(drawn())
         parts = parts[: len(parts) // 2 * 2]
@@ -74,7 +78,7 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         p = [
             *normal_p_values(flat.reshape(-1, size)),
             *(p for own in flat for p in normal_p_values(own)),
-            *_gamma_p_values(squares.reshape(-1, squares.shape[2]), factor.shape[2]),
+            *gamma_p_values(squares.reshape(-1, squares.shape[2]), factor.shape[2]),
             sign_test(np.concatenate(calls)),
             sign_test(neighbours),
         ]
@@ -96,7 +100,7 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     )
 
 
-def _gamma_p_values(squares: Array, size: int) -> list[float]:
+def gamma_p_values(squares: Array, size: int) -> list[float]:
     """Kolmogorov-Smirnov of ``chi^dag chi``, ``(n, monomial)``, of every monomial and in total, against Gamma."""
     from scipy.stats import gamma, kstest
 
@@ -109,21 +113,25 @@ def _gamma_p_values(squares: Array, size: int) -> list[float]:
 def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """``E_q[exp(-S_m)/q_m] = pi^N det K_m`` for every monomial, with the log q that `conditional_sample` has for its fields.
 
-    S_m is the oracle's, without a regulator. Bets on the ratio to the exact determinant, of mean 1: against too large a mean whatever
-    the tails, against too small a one for the variance that the eigenvalues w of ``F^dag P F`` give, ``prod w^2/(2 w - 1) - 1``. It is
-    finite only where they are all above 1/2: gauge fields where it is, and at most 4, are taken, of 16 those with the least; where
-    there are none, the share of them is told. The monomials and gauge fields are bet on one by one, too.
+    S_m is the oracle's, without a regulator. Bets on the ratio to the exact determinant, of mean 1: against too large a mean
+    whatever the tails, against too small a one for the variance that the eigenvalues w of ``F^dag P F`` give, ``prod w^2/(2 w -
+    1) - 1``. It is finite only where they are all above 1/2: gauge fields where it is, and at most 4, are taken, of 16 those
+    with the least; where there are none, the share of them is told. The monomials and gauge fields are bet on one by one, too.
     """
     at = small(subject, largest(subject)) if can_be_read(subject) else None
     if at is None:
-        return skipped(NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many")
+        return skipped(
+            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
+        )
     own = Covariances.of(at, links(at, rng, CANDIDATES))
     order = np.argsort(own.variances.max(axis=1))[:FIELDS]
     order = order[own.variances.max(axis=1)[order] <= MODERATE]
     least, finite = own.weights[..., 0].min(), np.isfinite(own.variances).mean(axis=0)
     told = f"w_min = {least:.3g}, w_min > 1/2 at {', '.join(f'{100 * share:.0f}%' for share in finite)} of the gauge fields"
     if not len(order):
-        return skipped(f"no gauge field of {CANDIDATES} has weights with a relative variance below {MODERATE:g}: {told}")
+        return skipped(
+            f"no gauge field of {CANDIDATES} has weights with a relative variance below {MODERATE:g}: {told}"
+        )
     own = Covariances(at, own.x[order], own.factor[order])
     n = max(256, trial.effort.chains // 8)
     log_r = _log_ratios(at, own, n, lambda: seed_from(rng)).reshape(len(order), n, -1)

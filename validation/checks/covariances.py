@@ -1,8 +1,8 @@
 """Conditional densities of pseudofermions as matrices, read off a target: its map of unit vectors, or its log density.
 
-At given links a conditional is ``CN(0, F F^dag)``. Beside the precision P of a monomial, by dense algebra of `measure_dirac` and
-without a regulator, everything is in the eigenvalues w of ``F^dag P F``: a draw has the weight ``prod w_i exp(-sum (w_i - 1) e_i)`` of
-mean 1, ``e_i`` independent and exponential.
+At given links a conditional is ``CN(0, F F^dag)``. Beside the precision P of a monomial, by dense algebra of `measure_dirac`
+and without a regulator, everything is in the eigenvalues w of ``F^dag P F``: a draw has the weight ``prod w_i exp(-sum (w_i -
+1) e_i)`` of mean 1, ``e_i`` independent and exponential.
 """
 
 from __future__ import annotations

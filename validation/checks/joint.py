@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from ..contract import Subject
 from ..evidence import Trial, batch_size, seed_from
-from ..verdict import FAIL, Verdict, within
+from ..sequential import sequential_p_values
+from ..verdict import FAIL, PASS, Verdict, skipped, within
 from .conditional import Worst
+from .conditional_samples import NOT_READ, gamma_p_values
 from .covariances import ROUNDING, Covariances, can_be_read, largest, living, rows
-from .flow_samples import PRODUCTS, _compared, _features, _judged, _products, _rows
+from .flow_samples import PRODUCTS, compared, features_of, judged, products_of, rows_of
+from .transcript import normal_p_values, normal_sensitivity
 
 Array = NDArray[np.float64]
 Complex = NDArray[Any]
@@ -42,7 +45,9 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     (x, phi, _), (x_again, phi_again, _) = (subject.joint_sample(CHAINS, seed) for _ in range(2))
     change = max(float(np.abs(subject.theory.difference(x_again, x)).max()), float(np.abs(phi_again - phi).max()))
     if not change <= REPEATED * max(1.0, float(np.abs(phi).max())):
-        return Verdict(FAIL, "joint_sample: two calls with one seed differ by", change, REPEATED, "", 2 * CHAINS, 0.0, "")
+        return Verdict(
+            FAIL, "joint_sample: two calls with one seed differ by", change, REPEATED, "", 2 * CHAINS, 0.0, ""
+        )
     calls = [(x, phi), *(subject.joint_sample(CHAINS, other)[:2] for other in (seed + 1, seed_from(rng)))]
     again = {
         name: 3 * CHAINS - len(np.unique(np.round(np.concatenate([_numbers(call[k]) for call in calls]), 9), axis=0))
@@ -68,29 +73,69 @@ def marginal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
         size = min(batch_size(subject.theory.volume), n)
         for _ in range(-(-n // size)):
             x = subject.joint_sample(size, seed_from(rng))[0]
-            ours = _features(trial, x, subject.log_prob(x))
+            ours = features_of(trial, x, subject.log_prob(x))
             y, log_q = subject.sample(size, seed_from(rng))
-            yield from _compared(subject, ours, _features(trial, y, log_q))
+            yield from compared(subject, ours, features_of(trial, y, log_q))
 
     n = PRODUCTS * trial.effort.driver_chains
-    return _judged("links of joint samples against samples: p-value", differences, n, trial, "larger ones")
+    return judged("links of joint samples against samples: p-value", differences, n, trial, "larger ones")
+
+
+def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
+    """The pseudofermions of `joint_sample` have their conditional law at the links that they came with.
+
+    ``F^-1 phi`` are independent complex normal numbers, as in conditional_samples.law, each at links of its own. Fields that
+    were drawn at other links, those of the sample before or of the map before its last layer, have other widths there.
+    """
+    if not can_be_read(subject) or int(living(subject).sum()) > largest(subject):
+        return skipped(
+            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
+        )
+    size = 2 * subject.monomials.number * int(living(subject).sum())
+
+    def p_values(n: int) -> tuple[float, int]:
+        x, phi, _ = subject.joint_sample(-(-n // size), seed_from(rng))
+        white = np.sqrt(2) * _whitened(subject, x, phi)
+        numbers = np.concatenate([white.real, white.imag], axis=2).reshape(len(x), -1)
+        p = [
+            *normal_p_values(numbers),
+            *gamma_p_values((np.abs(white) ** 2).sum(axis=2) / 2, white.shape[2]),
+        ]
+        return float(min(p)), len(p)
+
+    n = max(trial.effort.chains // 8, 256) * size
+    result = sequential_p_values(p_values, trial.alpha, n)
+    return Verdict(
+        FAIL if result.alarm else PASS,
+        "F^-1 phi ~ N(0, 1): p-value",
+        result.p_value,
+        result.bound,
+        normal_sensitivity(n, size, trial.alpha, "the whitened fields"),
+        result.samples,
+        trial.alpha,
+        f"p = {result.p_value:.2g}" if result.alarm else "",
+    )
+
+
+def _whitened(subject: Subject, x: NDArray[Any], phi: Complex) -> Complex:
+    """``F^-1 phi`` at the links of every field, ``(chain, field, rows)``."""
+    return np.asarray(np.linalg.solve(Covariances.of(subject, x).factor, rows(subject, phi)[..., None])[..., 0])
 
 
 def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Joint samples i and i + 1, i and i + n/2, and i of two seeds are uncorrelated, in links, fields and log q.
 
-    Signs of products of differences, as in flow_samples.independent. Where the conditional can be read off, fields are whitened at the
-    links that they came with, and compared with them too: pseudofermions of other links, or of noise that the links were made of,
-    are seen.
+    Signs of products of differences, as in flow_samples.independent. Where the conditional can be read off, fields are whitened
+    at the links that they came with, and compared with them too: pseudofermions of other links, or of noise that the links were
+    made of, are seen.
     """
     read = can_be_read(subject) and int(living(subject).sum()) <= largest(subject)
 
     def features(x: NDArray[Any], phi: Complex, log_q: Array) -> dict[str, Array]:
-        out = dict(_features(trial, x, log_q))
+        out = dict(features_of(trial, x, log_q))
         fields = rows(subject, phi)
         if read:
-            inverse = np.linalg.inv(Covariances.of(subject, x).factor)
-            fields = np.einsum("nfij,nfj->nfi", inverse, fields)
+            fields = _whitened(subject, x, phi)
             squares = (np.abs(fields) ** 2).sum(axis=2)
             out |= {f"|chi|^2 of field {k}": column for k, column in enumerate(squares.T)}
         out["log q"] = log_q
@@ -103,20 +148,26 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
             first, second = (features(*subject.joint_sample(size, seed_from(rng))) for _ in range(2))
             half = size // 2
             for own in (first, second):
-                yield from _products("i, i + 1", subject, _rows(own, slice(0, None, 2)), _rows(own, slice(1, None, 2)))
-                yield from _products("i, i + n/2", subject, _rows(own, slice(half)), _rows(own, slice(half, None)))
-            yield from _products("i of two seeds", subject, first, second)
+                yield from products_of(
+                    "i, i + 1", subject, rows_of(own, slice(0, None, 2)), rows_of(own, slice(1, None, 2))
+                )
+                yield from products_of(
+                    "i, i + n/2", subject, rows_of(own, slice(half)), rows_of(own, slice(half, None))
+                )
+            yield from products_of("i of two seeds", subject, first, second)
             if read:
                 yield from _within(first)
 
     n = PRODUCTS * trial.effort.driver_chains
-    return _judged("correlation of joint samples: p-value", products, n, trial, "equal signs")
+    return judged("correlation of joint samples: p-value", products, n, trial, "equal signs")
 
 
 def _within(features: dict[str, Array]) -> Iterator[tuple[str, Array]]:
     """Signs of products of differences, between the links of samples and the white noise of their fields."""
     white = [name for name in features if name.startswith("|chi|^2")]
-    others = [name for name in features if features[name].ndim == 1 and name not in ("log q", "a pseudofermion", *white)]
+    others = [
+        name for name in features if features[name].ndim == 1 and name not in ("log q", "a pseudofermion", *white)
+    ]
     pairs = [*((a, b) for a in white for b in others), *((a, b) for k, a in enumerate(white) for b in white[k + 1 :])]
     for a, b in pairs:
         x, y = features[a], features[b]

@@ -1,8 +1,8 @@
 """Chains that accept by estimates of a weight: the rule, the laws of estimates, and equilibrium.
 
 Where the conditional densities can be read off a target, the law of an estimate at given links is known: of every average of
-``prod w_i exp(-sum (w_i - 1) e_i)`` with exponential e_i, in equilibrium one of them with rates w_i. The oracle draws estimates of its
-own, among which that of the target has every rank with the same probability: exact, whatever the tails of the weights.
+``prod w_i exp(-sum (w_i - 1) e_i)`` with exponential e_i, in equilibrium one of them with rates w_i. The oracle draws estimates
+of its own, among which that of the target has every rank with the same probability: exact, whatever the tails of the weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..theories import Unsampled
 from ..verdict import FAIL, PASS, Verdict, skipped, within
 from .covariances import Covariances, can_be_read, largest, living, small
 from .exact_start import e_verdict
-from .flow_samples import PRODUCTS, _compared, _features, _judged
+from .flow_samples import PRODUCTS, compared, features_of, judged
 from .transcript import AMBIGUOUS
 
 Array = NDArray[np.float64]
@@ -99,7 +99,9 @@ def kept(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
                 f"{of}: {what} is another; log_w {record['log_w'][k]:.17g}, proposed {record['log_w_proposed'][k]:.17g}, "
                 f"next {record['log_w_next'][k]:.17g}"
             )
-    return within("states that are neither kept nor taken", float(wrong), 0.0, f"one in {n}", n, f"{wrong}; first: {detail}")
+    return within(
+        "states that are neither kept nor taken", float(wrong), 0.0, f"one in {n}", n, f"{wrong}; first: {detail}"
+    )
 
 
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -179,7 +181,9 @@ def _judged_ranks(
     result = sequential_p_values(p_values, trial.alpha, n)
     # Kolmogorov's tail 2 exp(-2 n D^2); a shift by a width moves the ranks by at most 0.4.
     seen = (np.sqrt(np.log(6 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
-    shift = f"a shift of log w by {seen * last['width'] / 0.4:.1e}" if seen < 0.4 else "a shift of log w by several widths"
+    shift = (
+        f"a shift of log w by {seen * last['width'] / 0.4:.1e}" if seen < 0.4 else "a shift of log w by several widths"
+    )
     return Verdict(
         FAIL if result.alarm else PASS,
         f"{quantity}: p-value",
@@ -203,9 +207,9 @@ def _readable(subject: Subject) -> Subject | str:
 def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Estimates at proposed links have the law of averages of ``n_pf`` fresh draws, whose mean is ``exp(-S_g) det M/q``.
 
-    Their rank among 99 of the oracle, made of the eigenvalues of ``F^dag P F``, is uniform, independent from chain to chain and of
-    the Metropolis number. A constant of log q or S, a regulator, a Hasenbusch mass that is off by one, averages of logs, noise that is
-    used for two monomials, another number of draws, are seen, with or without a variance.
+    Their rank among 99 of the oracle, made of the eigenvalues of ``F^dag P F``, is uniform, independent from chain to chain and
+    of the Metropolis number. A constant of log q or S, a regulator, a Hasenbusch mass that is off by one, averages of logs,
+    noise that is used for two monomials, another number of draws, are seen, with or without a variance.
     """
     at = _readable(subject)
     if isinstance(at, str):
@@ -223,15 +227,15 @@ def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
         u, width, metropolis = (np.concatenate(part) for part in zip(*parts, strict=True))
         return u, width, {"the Metropolis number": metropolis}
 
-    n = max(256, trial.effort.chains // 32)
+    n = max(512, trial.effort.chains // 16)
     return _judged_ranks(trial, "ranks of proposed estimates", n, "", drawn)
 
 
 def starts(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Estimates to begin from have the law of equilibrium: that of fresh draws times their size, so that ``E[1/w-hat] = 1/w``.
 
-    One draw of every monomial is then one of the heat bath. Fresh draws alone are too small on average, and a chain that starts from
-    them leaves its start too easily. Ranks as in pseudomarginal.proposals.
+    One draw of every monomial is then one of the heat bath. Fresh draws alone are too small on average, and a chain that starts
+    from them leaves its start too easily. Ranks as in pseudomarginal.proposals.
     """
     at = _readable(subject)
     if isinstance(at, str):
@@ -247,7 +251,7 @@ def starts(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         log_w = at.pseudomarginal_start(many.x, seed_from(rng))
         return *ranks(at, rng, many, log_w, True), {}
 
-    n = max(256, trial.effort.chains // 16)
+    n = max(512, trial.effort.chains // 16)
     hint = "; too low where estimates are those of fresh draws"
     return _judged_ranks(trial, "ranks of estimates at the start", n, hint, drawn)
 
@@ -286,7 +290,9 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 
 def proposed_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Links are proposed from the density of `sample`, whatever the chain has: log q and observables are as often larger as smaller."""
+    """Links are proposed from the density of `sample`, whatever the chain has: log q and observables are as often larger as
+    smaller.
+    """
 
     def differences(n: int) -> Iterator[tuple[str, Array]]:
         size = min(batch_size(subject.theory.volume), n)
@@ -294,23 +300,24 @@ def proposed_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> 
         for _ in range(-(-n // size)):
             record = subject.pseudomarginal(x, np.zeros(size), seed_from(rng))
             y, log_q = subject.sample(size, seed_from(rng))
-            ours = _features(trial, record["x_proposed"], subject.log_prob(record["x_proposed"]))
-            before = _features(trial, x, subject.log_prob(x))
-            yield from _compared(subject, ours, _features(trial, y, log_q))
+            ours = features_of(trial, record["x_proposed"], subject.log_prob(record["x_proposed"]))
+            before = features_of(trial, x, subject.log_prob(x))
+            yield from compared(subject, ours, features_of(trial, y, log_q))
             for name in ("log q",):
                 a, b = ours[name], before[name]
                 yield f"{name} of proposal and start", (a[::2] - a[1::2]) * (b[::2] - b[1::2])
 
     n = 4 * (PRODUCTS * trial.effort.driver_chains // 4)
-    return _judged("proposed links against samples: p-value", differences, n, trial, "larger ones")
+    return judged("proposed links against samples: p-value", differences, n, trial, "larger ones")
 
 
 # --- equilibrium --------------------------------------------------------------------------------------------------------------
 def stationary(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Chains that start from exact links and an estimate of equilibrium stay there: links and estimate change either way alike.
 
-    A path and its reverse have one law, so that ``tanh`` of observables and of ``log_w`` after three updates less that before has mean
-    zero. An estimate that is drawn anew for the links that stay, of any mean, pulls the chain away from links where it scatters.
+    A path and its reverse have one law, so that ``tanh`` of observables and of ``log_w`` after three updates less that before
+    has mean zero. An estimate that is drawn anew for the links that stay, of any mean, pulls the chain away from links where it
+    scatters.
     """
     theory = subject.theory
     if not getattr(theory, "observables", ()):
@@ -328,7 +335,9 @@ def stationary(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
         soft = [np.tanh((o.values(f) - o.mean) / o.std) for f in (x, y) for o in theory.observables]
         half = len(soft) // 2
         columns.append(
-            np.stack([*((b - a) / 2 for a, b in zip(soft[:half], soft[half:], strict=True)), np.tanh(log_w - first)], axis=1)
+            np.stack(
+                [*((b - a) / 2 for a, b in zip(soft[:half], soft[half:], strict=True)), np.tanh(log_w - first)], axis=1
+            )
         )
     values = np.concatenate(columns)
     wealth = mean_zero_wealth(values, trial.alpha)

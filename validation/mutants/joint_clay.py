@@ -1,7 +1,8 @@
 """Plain joint flows of links and pseudofermions, and their pseudomarginal chain: the material of the mutants in `joint`.
 
 Parallel transport convolutions site by site, with coefficients in closed form: fixed random matrices, turned a little by the
-plaquette, about the hops that the operator itself is made of. Even sites alone, one Hasenbusch mass; rows of even sites move in turn.
+plaquette, about the hops that the operator itself is made of. Even sites alone, one Hasenbusch mass; rows of even sites move in
+turn.
 """
 
 from __future__ import annotations
@@ -319,9 +320,7 @@ class JointClay(ConditionalClay):
         flat = np.zeros((len(rngs), self.monomials, 2 * math.prod(self.shape)), np.complex128)
         for m, precision in enumerate(precisions):
             root = np.linalg.cholesky(np.linalg.inv(precision))
-            flat[:, m, self.fermions.even()] = np.einsum(
-                "nij,nj->ni", root, self.fermions.noise(rngs, root.shape[-1])
-            )
+            flat[:, m, self.fermions.even()] = np.einsum("nij,nj->ni", root, self.fermions.noise(rngs, root.shape[-1]))
         return flat.reshape(len(rngs), self.monomials, *self.shape, 2)
 
     def averaged(self, logs: Array) -> Array:
