@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refimpl.nets import convolution, lanes
 from refimpl.nets.activations import ACTIVATIONS
-from refimpl.nets.convolution import ConvNet
+from refimpl.nets.convolution import FINAL, ConvNet
 
 # Rounding of sums of up to 25 * 5 terms of size 1, carried through three layers of gain below 10.
 ROUNDING = 1e-12
@@ -27,7 +27,7 @@ def cases(draw):
         draw(st.one_of(st.sampled_from([1, 3, 5]), st.lists(st.sampled_from([1, 3, 5]), min_size=n, max_size=n))),
         draw(st.one_of(st.integers(1, 5), st.lists(st.integers(1, 5), min_size=n, max_size=n))),
         draw(st.sampled_from(sorted(ACTIVATIONS))),
-        draw(st.sampled_from([None, "tanh"])),
+        draw(st.sampled_from(FINAL)),
     )
     shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     volume = shape[0] * shape[1]
@@ -139,6 +139,20 @@ def test_starts_are_those_of_torch_with_a_smaller_last_layer():
     assert not convolution.apply(net, convolution.init(net, np.random.default_rng(6), last=0.0), np.ones((1, 4, 3, 3)))[
         0
     ].any()
+
+
+def test_xavier_starts_are_those_of_torch_in_spread_and_have_no_biases():
+    net = ConvNet((4, 40, 20), (3, 5))
+    params = convolution.xavier_normal(net, np.random.default_rng(8), gain=0.5)
+    assert {key: array.shape for key, array in params.items()} == net.shapes()
+    # fans 9 * 4 and 9 * 40, 25 * 40 and 25 * 20; a spread of n numbers is off by 1/sqrt(2 n) of it, here 0.019 and 0.005
+    for key, fans, most in (("weight/0", 36 + 360, 0.08), ("weight/1", 1000 + 500, 0.02)):
+        assert abs(np.std(params[key]) / (0.5 * np.sqrt(2 / fans)) - 1) < most
+        assert np.max(np.abs(params[key])) > 3 * np.std(params[key])  # normal, not uniform
+    assert not params["bias/0"].any()
+    assert not params["bias/1"].any()
+    with pytest.raises(ValueError, match="gain: got -1"):
+        convolution.xavier_normal(net, np.random.default_rng(0), -1.0)
 
 
 @pytest.mark.parametrize(

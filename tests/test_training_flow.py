@@ -266,7 +266,8 @@ def test_what_does_not_belong_together_is_refused():
         ({"average": 1.0}, "average: got 1"),
         ({"epsilon": 0.0}, "epsilon: got 0"),
         ({"weight_decay": -0.1}, "weight_decay: got -0.1"),
-        ({"rate": 1e-3}, "rate, annealing: got 0.001"),
+        ({"rate": 1e-3}, "rate: got 0.001"),
+        ({"annealing": 0.5}, "annealing: got 0.5"),
         ({"seed": -1}, "seed: got -1"),
     ],
 )

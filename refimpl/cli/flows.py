@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, count, counts, new_folder, nothing_else, positive, seed
+from .recipes import base_from, changed, only_with, optimiser_options, options_given, rate_from
 from .theories import parameter_options, theory_from
 
 if TYPE_CHECKING:
     from refimpl.models import Flow
     from refimpl.theories import Theory
-    from refimpl.training import FlowCheckpoint, FlowPlan, FlowRecipe, Rate
+    from refimpl.training import FlowCheckpoint, FlowPlan, FlowRecipe
 
 FLOW_THEORIES = ("phi4", "u1", "schwinger", "su2", "su3")
-DECAYING = ("exponential", "staircase")  # schedules with --decay and --rate-every
 
 
 def add(models: Any) -> None:
@@ -60,20 +59,7 @@ def add(models: Any) -> None:
     model.add_argument("--holonomies", type=seed, metavar="N", help=text)
 
     recipe = train.add_argument_group("recipe")
-    recipe.add_argument("--steps", type=count, help="training steps")
-    recipe.add_argument("--batch", type=count, help="fields in a step")
-    recipe.add_argument("--rate", type=positive, help="learning rate of Adam")
-    kinds = ["constant", "exponential", "staircase", "cosine"]
-    recipe.add_argument("--schedule", choices=kinds, help="of the rate (default cosine, to zero)")
-    recipe.add_argument("--decay", type=positive, help="factor of a staircase or exponential decay, such as 0.5")
-    recipe.add_argument("--rate-every", type=count, help="steps of a staircase or exponential decay")
-    recipe.add_argument("--warm-up", type=seed, metavar="N", help="first steps, in which the rate grows (default 0)")
-    recipe.add_argument("--weight-decay", type=float, metavar="W", help="of AdamW (default 0)")
-    recipe.add_argument("--epsilon", type=positive, help="of Adam (default 1e-8)")
-    recipe.add_argument("--clip", type=positive, help="largest norm of a gradient (default 10)")
-    recipe.add_argument(
-        "--average", type=float, metavar="A", help="decay of the average of weights (default 0.99; phi4: 0.98)"
-    )
+    optimiser_options(recipe, "0", "1e-8", "0.99; phi4: 0.98")
     recipe.add_argument("--anneal", type=positive, metavar="FACTOR", help="factor on the action at the start")
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: half of them)")
 
@@ -133,65 +119,23 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> FlowPlan:
     """The plan that is known to work for this theory, with what the command line changes."""
     from refimpl.training import Annealing, flow_plan
 
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
-
-    def changed(record: Any, **names: str) -> Any:
-        """The dataclass with the options that were given, by the names of its fields."""
-        return replace(record, **{field: given[option] for field, option in names.items() if option in given})
-
+    given = options_given(arguments)
     of_links = dict.fromkeys(("pattern", "bins", "base", "staples"), FLOW_THEORIES[1:])
-    for option, theories in {**of_links, "holonomies": ("u1", "schwinger"), "odd": ("phi4",)}.items():
-        if option in given and theory.name not in theories:
-            raise ValueError(
-                f"--{option}: got {given[option]!r} for {theory.name}, expected it with {', '.join(theories)}"
-            )
+    only_with(given, theory.name, **of_links, holonomies=("u1", "schwinger"), odd=("phi4",))
     plan = flow_plan(theory, given.get("steps"))
-    rate = changed(
-        plan.recipe.rate, initial="rate", schedule="schedule", decay="decay", every="rate_every", warm_up="warm_up"
-    )
-    _check_rate(given, rate, plan.recipe.steps)
     recipe = changed(
-        replace(plan.recipe, rate=rate),
+        replace(plan.recipe, rate=rate_from(given, plan.recipe.rate, plan.recipe.steps)), given,
         batch="batch", clip="clip", average="average", weight_decay="weight_decay", epsilon="epsilon", seed="seed",
         samples="samples",
     )  # fmt: skip
     if "anneal" in given:
         usual = Annealing(given["anneal"], max(1, recipe.steps // 2), "gamma")
-        recipe = replace(recipe, annealing=changed(usual, steps="anneal_steps"))
+        recipe = replace(recipe, annealing=changed(usual, given, steps="anneal_steps"))
     elif "anneal_steps" in given:
         raise ValueError(f"--anneal-steps: got {given['anneal_steps']} without --anneal, expected both")
     plan = changed(
-        replace(plan, recipe=recipe),
+        replace(plan, recipe=recipe), given,
         layers="layers", hidden="hidden", pattern="pattern", bins="bins", staples="staples", holonomies="holonomies",
         odd="odd", seed="seed",
     )  # fmt: skip
-    return replace(plan, base=_base(given["base"])) if "base" in given else plan
-
-
-def _check_rate(given: Mapping[str, Any], rate: Rate, steps: int) -> None:
-    """Refuse options of the learning rate that would change nothing, or need others."""
-    decaying = rate.schedule in DECAYING
-    for name in ("decay", "rate_every"):
-        option = "--" + name.replace("_", "-")
-        if name in given and not decaying:
-            raise ValueError(
-                f"{option}: got {given[name]!r} with the schedule {rate.schedule}, expected it with --schedule "
-                f"{' or '.join(DECAYING)}"
-            )
-        if name not in given and (rate.schedule == "staircase" or (decaying and name == "decay")):
-            raise ValueError(f"{option}: got nothing, expected a number with --schedule {rate.schedule}")
-    if "warm_up" in given and rate.warm_up > steps:
-        raise ValueError(f"--warm-up: got {rate.warm_up}, expected at most the {steps} steps of the training")
-
-
-def _base(text: str) -> float | None:
-    """The coupling of ``gauge:BETA``, None for ``uniform``."""
-    if text == "uniform":
-        return None
-    kind, _, beta = text.partition(":")
-    try:
-        if kind != "gauge":
-            raise ValueError
-        return float(beta)
-    except ValueError:
-        raise ValueError(f"--base: got {text!r}, expected uniform or gauge:BETA, such as gauge:2.4") from None
+    return replace(plan, base=base_from(given["base"])) if "base" in given else plan

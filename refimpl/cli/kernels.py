@@ -23,19 +23,21 @@ KERNELS = {
     "orbit": "HMC and a flux drawn from pure gauge theory (C1) in turn",
     "independence": "HMC and an exact pure gauge configuration as proposal in turn",
     "pseudofermion": "HMC with pseudofermions, on nested time scales",
-    "flow": "the flow of --model as proposal",
+    "flow": "the flow of --model as proposal; of a joint model its links, with the exact determinant",
+    "pseudomarginal": "the joint model of --model as proposal, with the determinant estimated by its pseudofermions",
     "flow-hmc": "HMC of the field that the flow of --model maps to the physical one",
 }
 FLOWS = ("flow", "flow-hmc")
-PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion", *FLOWS)
+PLAIN, SUN = ("hmc", "l2hmc"), ("hmc", "pseudofermion", *FLOWS, "pseudomarginal")
 OF_THEORY = {
     "u1": ("hmc", "l2hmc", "winding", "flux", *FLOWS),
-    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence", *FLOWS),
+    "schwinger": ("hmc", "pseudofermion", "winding", "orbit", "independence", *FLOWS, "pseudomarginal"),
     "su2": SUN,
     "su3": SUN,
     "phi4": ("hmc", "fourier", "l2hmc", *FLOWS),
 }
-ALONE = ("l2hmc", "flow")  # without HMC, but for --cycle
+DRAWING = ("flow", "pseudomarginal")  # whose flow a run may start from
+ALONE = ("l2hmc", *DRAWING)  # without HMC, but for --cycle
 TRAINED = (*ALONE, "flow-hmc")  # with a model
 # Options that belong to one kernel, and those of its trajectories that all with HMC have.
 OF_KERNEL = {
@@ -47,6 +49,8 @@ OF_KERNEL = {
     "even_odd": ("pseudofermion",),
     "mus": ("pseudofermion",),
     "inner_steps": ("pseudofermion",),
+    "n_pf": ("pseudomarginal",),
+    "inflation": ("pseudomarginal",),
 }
 HMC_OPTIONS = ("integrator", "step_size", "steps")
 OPTIONS = ("kernel", *OF_KERNEL, *HMC_OPTIONS)
@@ -55,6 +59,7 @@ HMC_DEFAULTS = {"integrator": "leapfrog", "step_size": 0.2, "steps": 10}
 STEP_SIZES = {"phi4": 0.15}
 # Forces through splines and nets with kinks vary over small distances.
 FLOW_STEP_SIZE = 0.05
+N_PF = 16
 GAUGE_STEPS = 4  # of the gauge action in a step of the pseudofermions, whose force is smaller and costs far more
 
 
@@ -64,7 +69,8 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
     listed = "; ".join(f"{name}: {KERNELS[name]}" for name in kernels)
     parser.add_argument("--kernel", choices=list(kernels), help=f"default hmc; {listed}")
     if trained := [name for name in TRAINED if name in kernels]:
-        made = " or ".join(f"`refimpl train {name}`" for name in ("l2hmc", "flow") if name in trained)
+        commands = {"l2hmc": "l2hmc", "flow": "flow", "pseudomarginal": "joint"}
+        made = " or ".join(f"`refimpl train {made}`" for name, made in commands.items() if name in trained)
         parser.add_argument("--model", metavar="DIR", help=f"folder made by {made}")
         text = f"with {' or '.join(name for name in ALONE if name in kernels)}: N HMC updates before each of its own"
         parser.add_argument("--cycle", type=count, metavar="N", help=text)
@@ -91,6 +97,12 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
             "numbers: steps of the 2nd, 3rd, ... monomial, each within a step of the one before, and last of the gauge action"
         )
         own.add_argument("--inner-steps", type=count, nargs="+", metavar="N", help=text)
+    if "pseudomarginal" in kernels:
+        own = parser.add_argument_group("pseudomarginal")
+        text = f"pseudofermions of every monomial in an estimate (default {N_PF}); whatever it is, the chain is exact"
+        own.add_argument("--n-pf", type=count, metavar="N", help=text)
+        text = "factor on all pseudofermions: above 1, estimates have lighter tails (default: that of the model)"
+        own.add_argument("--inflation", type=positive, metavar="C", help=text)
 
 
 def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[str, Any]:
@@ -103,9 +115,10 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
         raise ValueError(f"--model: got nothing, expected the folder of a model for --kernel {name}")
     for option, kernels in OF_KERNEL.items():
         if name not in kernels and own[option] is not None:
+            here = [kernel for kernel in kernels if kernel in OF_THEORY.get(theory.name, PLAIN)]
             raise ValueError(
                 f"--{option.replace('_', '-')}: got {own[option]!r} with --kernel {name}, expected it with "
-                f"{' or '.join(kernels)} only"
+                f"{' or '.join(here)} only"
             )
     hmc = name not in ALONE or own["cycle"] is not None
     defaults = HMC_DEFAULTS | ({"step_size": STEP_SIZES[theory.name]} if theory.name in STEP_SIZES else {})
@@ -118,6 +131,9 @@ def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[
             own[option] = default
     if name == "pseudofermion":
         own |= _pseudofermions(own, theory)
+    if name == "pseudomarginal":
+        _check_fermions(name, theory)
+        own["n_pf"] = own["n_pf"] or N_PF
     if name == "fourier":
         own |= _fourier(own, theory)
     if name == "independence" and own["proposal_beta"] is None:
@@ -140,8 +156,7 @@ def _fourier(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
 def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
     """The options of pseudofermions; raises `ValueError` for those that there cannot be."""
     shape = theory.parameters["shape"]
-    if not theory.parameters["kappa"]:
-        raise ValueError(f"--kernel: got pseudofermion for {theory.name} without fermions, expected --kappa above 0")
+    _check_fermions("pseudofermion", theory)
     even = not any(extent % 2 for extent in shape)
     if own["even_odd"] and not even:
         raise ValueError(f"--even-odd: got it for the shape {shape}, expected even extents")
@@ -154,6 +169,12 @@ def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
             f"--inner-steps: got {len(inner)} numbers, expected 1 or, for {len(mus)} Hasenbusch masses, {len(mus) + 1}"
         )
     return {"even_odd": even if own["even_odd"] is None else own["even_odd"], "mus": mus, "inner_steps": inner}
+
+
+def _check_fermions(name: str, theory: Theory) -> None:
+    """Raises `ValueError` for a theory without fermions."""
+    if not theory.parameters["kappa"]:
+        raise ValueError(f"--kernel: got {name} for {theory.name} without fermions, expected --kappa above 0")
 
 
 def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
@@ -173,36 +194,59 @@ def kernel_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> 
     if name == "independence":
         proposal = PureGauge(configuration["proposal_beta"], tuple(theory.parameters["shape"]))
         return Cycle([*hmc, IndependenceMetropolis(action, proposal)])
-    kernel = _trained(name, theory, folder)
+    kernel = _trained(configuration, theory, folder)
     return Cycle([*hmc * configuration["cycle"], kernel]) if hmc else kernel
 
 
-def _trained(name: str, theory: Theory, folder: Path) -> Any:
+def _trained(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
     """The kernel of a model in a folder."""
     from refimpl.kernels import IndependenceMetropolis
     from refimpl.kernels.l2hmc import L2HMC
     from refimpl.training import load_model
 
-    if name == "flow":
+    if configuration["kernel"] == "pseudomarginal":
+        return _pseudomarginal(configuration, theory, folder)
+    if configuration["kernel"] == "flow":
         return IndependenceMetropolis(theory.action, _told(theory, folder))
     _tell_other(load_model(folder)[1], theory)
     return L2HMC(load_model(folder, theory)[0])
 
 
-def flow_of(theory: Theory, folder: Path) -> Flow:
-    """The flow in a folder; raises `ValueError` for one of other fields than the theory has."""
-    from refimpl.training import load_flow
+def _pseudomarginal(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:
+    """The joint model in a folder as proposal and as estimator."""
+    from refimpl.kernels import JointDeterminant, PseudomarginalMetropolis
+    from refimpl.training import load_joint
 
-    return load_flow(folder, theory)[0]
+    model, trained, _ = load_joint(folder, theory)
+    _tell_other(trained, theory)
+    model = model.inflated(configuration.get("inflation", model.inflation))
+    gauge = theory.action.terms[0]  # type: ignore[attr-defined]
+    return PseudomarginalMetropolis(gauge, model.marginal, JointDeterminant(model, configuration["n_pf"]))
+
+
+def flow_of(theory: Theory, folder: Path) -> Flow:
+    """The flow in a folder, or the marginal of a joint model; raises `ValueError` for one of other fields than the theory has."""
+    return _loaded(theory, folder)[0]
 
 
 def _told(theory: Theory, folder: Path) -> Flow:
     """`flow_of`, with a word to the user where it was trained at other parameters."""
-    from refimpl.training import load_flow
-
-    flow, trained, _ = load_flow(folder, theory)
+    flow, trained = _loaded(theory, folder)
     _tell_other(trained, theory)
     return flow
+
+
+def _loaded(theory: Theory, folder: Path) -> tuple[Flow, Theory]:
+    """The flow in a folder, or the marginal of a joint model, and the theory that it was trained for."""
+    from refimpl.models.records import KindError
+    from refimpl.training import load_flow, load_joint
+
+    try:
+        flow, trained, _ = load_flow(folder, theory)
+    except KindError:
+        model, trained, _ = load_joint(folder, theory)
+        return model.marginal, trained
+    return flow, trained
 
 
 def _tell_other(trained: Theory, theory: Theory) -> None:

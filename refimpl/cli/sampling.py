@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import analysed
 from .arguments import command, count, new_folder, seed
-from .kernels import OF_THEORY, OPTIONS, flow_of, kernel_configuration, kernel_from, kernel_options, trajectories_from
+from .kernels import (
+    DRAWING,
+    OF_THEORY,
+    OPTIONS,
+    flow_of,
+    kernel_configuration,
+    kernel_from,
+    kernel_options,
+    trajectories_from,
+)
 from .theories import OWN, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
@@ -135,6 +144,11 @@ def _near(theory: str) -> str:
     return "free" if theory == "phi4" else "gauge"
 
 
+def _drawing(theory: str) -> str:
+    """Kernels whose flow draws fields of this theory, in words."""
+    return " or ".join(name for name in DRAWING if name in OF_THEORY.get(theory, ()))
+
+
 def _start_option(parser: argparse.ArgumentParser, theory: str) -> None:
     text, near = "equilibrium (default), random or zero", [_near(theory)] if {"kappa", "lam"} & set(OWN[theory]) else []
     if theory == "phi4":
@@ -147,8 +161,8 @@ def _start_option(parser: argparse.ArgumentParser, theory: str) -> None:
             "equilibrium (default where there is an exact sampler: without fermions, or on small lattices), pure gauge "
             "configurations at the closest beta (default otherwise), random, or unit links"
         )
-    flow = ["flow"] if "flow" in OF_THEORY.get(theory, ()) else []
-    text += "; flow: draws of the flow of --kernel flow (its default without an exact sampler)" if flow else ""
+    flow = ["flow"] if (drawing := _drawing(theory)) else []
+    text += f"; flow: draws of the flow of --kernel {drawing} (its default without an exact sampler)" if flow else ""
     parser.add_argument("--start", choices=["exact", *near, *flow, "hot", "cold"], help=text)
 
 
@@ -156,10 +170,12 @@ def _configuration(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a run what it is, as JSON: theory, parameters, kernel and start, with all defaults filled in."""
     theory = theory_from(arguments, arguments.theory)
     kernel = kernel_configuration(arguments, theory)
-    proposed = kernel["kernel"] == "flow"
+    proposed = kernel["kernel"] in DRAWING
     start = arguments.start or ("exact" if theory.sample is not None else "flow" if proposed else _near(theory.name))
     if start == "flow" and not proposed:
-        raise ValueError(f"--start: got flow with --kernel {kernel['kernel']}, expected it with --kernel flow only")
+        raise ValueError(
+            f"--start: got flow with --kernel {kernel['kernel']}, expected it with --kernel {_drawing(theory.name)} only"
+        )
     _start(start, theory, Path(kernel.get("model", "")))
     return {"theory": theory.name, "parameters": dict(theory.parameters), **kernel, "start": start}
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import flows
+from . import flows, joint
 from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, seed
 from .theories import SMOOTH, THEORIES, parameter_options, theory_from
 
@@ -88,6 +88,7 @@ def add(commands: Any) -> None:
     recipe.add_argument("--anneal-kind", choices=["gamma", "temperature"], help="linear in the factor or its inverse")
 
     flows.add(models)
+    joint.add(models)
 
     text = "repeat an experiment of the papers; without NAME, the list of experiments"
     reproduce = command(commands, "reproduce", _reproduce, text)

@@ -1,7 +1,7 @@
 """Stochastic estimators: ``(rngs, x, n) -> (values (chain, n), info)``, unbiased for what their docstrings state.
 
 `determinant`: of ``det D^2`` by pseudofermions, with the exact laws of their weights. `log_determinant`: of ``log det D^2`` by
-noise vectors.
+noise vectors. `conditional`: the laws of pseudofermions from a learned Gaussian, its weights from eigenvalues.
 """
 
 from .determinant import (

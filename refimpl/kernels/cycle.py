@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
@@ -89,11 +89,13 @@ def _state_action(kernel: Kernel) -> Action:
 
 
 def _same(a: object, b: object) -> bool:
-    """Equality that sees into dataclasses and tuples, whose ``==`` fails on arrays; terms of a sum in any order."""
+    """Equality that sees into dataclasses, tuples and mappings, whose ``==`` fails on arrays; terms of a sum in any order."""
     if isinstance(a, Sum) and isinstance(b, Sum):
         return len(a.terms) == len(b.terms) and _same_terms(a.terms, b.terms)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
     if a is b or not (is_dataclass(a) and is_dataclass(b)):
         return a is b or bool(np.array_equal(a, b))  # type: ignore[arg-type]
     return type(a) is type(b) and all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))

@@ -2,7 +2,7 @@
 
 ``h_0 = x``, ``h_(l+1)[o, n] = a(b_l[o] + sum_(i, k) w_l[o, i, k] h_l[i, n + d_l (k - K_l//2)])``: a cross-correlation, as
 PyTorch's ``Conv2d(..., padding_mode="circular")`` has it, whose weights it shares, with dilation ``d_l``. The activation ``a``
-stands between the layers; behind the last one is nothing or a tanh. No layer knows where on the lattice it is.
+stands between the layers; behind the last one is nothing, a tanh or an ELU. No layer knows where on the lattice it is.
 
 Parameters are a flat dict, for each layer ``l`` from 0: ``weight/l`` (out, in, K, K) and ``bias/l`` (out,).
 """
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Params = dict[str, Array]
 
-FINAL = (None, "tanh")
+FINAL = (None, "tanh", "elu")
 # Where fewer than one in so many sites are asked for, the last layer is computed at these alone.
 FEW = 3
 
@@ -39,7 +39,7 @@ class ConvNet:
     ----------
     channels : at least two numbers, each at least 1.
     kernel_size : odd; one number, or one a layer. dilations : at least 1; one number, or one a layer.
-    activation : between layers, a key of `refimpl.nets.activations.ACTIVATIONS`. final : None or "tanh".
+    activation : between layers, a key of `refimpl.nets.activations.ACTIVATIONS`. final : None, "tanh" or "elu".
     """
 
     channels: tuple[int, ...]
@@ -114,6 +114,22 @@ def init(net: ConvNet, rng: np.random.Generator, last: float = 1.0) -> Params:
     return params
 
 
+def xavier_normal(net: ConvNet, rng: np.random.Generator, gain: float = 1.0) -> Params:
+    """Normal weights of standard deviation ``gain sqrt(2/(fan_in + fan_out))``, fans ``K^2 C_in`` and ``K^2 C_out``; no biases.
+
+    ``torch.nn.init.xavier_normal_`` (Glorot and Bengio 2010); biases are 0.
+    """
+    check_number("gain", gain, 0)
+    params = {}
+    for key, shape in net.shapes().items():
+        if key.startswith("weight"):
+            after, before, size, _ = shape
+            params[key] = gain * math.sqrt(2 / (size * size * (before + after))) * rng.standard_normal(shape)
+        else:
+            params[key] = np.zeros(shape)
+    return params
+
+
 def apply(net: ConvNet, params: Mapping[str, Array], x: Array, sites: Mask | None = None) -> tuple[Array, Cache]:
     """The output, its chains fastest in memory, and what `pullback` needs; a chain has the same bits in any batch.
 
@@ -181,7 +197,7 @@ def definition(net: ConvNet, params: Mapping[str, Any], x: Any, sites: Mask | No
     """`apply` without the cache, site by site of the kernel as written, traceable by autograd."""
     import autograd.numpy as anp
 
-    from .formulas import ACTIVATIONS, per_site, tanh
+    from .formulas import ACTIVATIONS, per_site
 
     h = x
     for i, (size, step) in enumerate(zip(net.kernels, net.steps, strict=True)):
@@ -190,8 +206,8 @@ def definition(net: ConvNet, params: Mapping[str, Any], x: Any, sites: Mask | No
             shifted = anp.roll(anp.roll(h, (size // 2 - a) * step, axis=2), (size // 2 - b) * step, axis=3)
             z = z + anp.einsum("oi,citx->cotx", params[f"weight/{i}"][:, :, a, b], shifted)
         z = z + per_site(params[f"bias/{i}"], 2)
-        h = ACTIVATIONS[net.activation](z) if i < net.n_layers - 1 else z
-    h = tanh(h) if net.final == "tanh" else h
+        name = net.activation if i < net.n_layers - 1 else net.final
+        h = z if name is None else ACTIVATIONS[name](z)
     return h if sites is None else h.reshape(*h.shape[:2], -1)[:, :, np.flatnonzero(sites)]
 
 

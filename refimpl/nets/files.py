@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 FORMAT = "refimpl-nets-1"
 HEADER = "header"
+LARGEST = 2**31  # bytes of all arrays; a compressed archive of a few kilobytes may claim any number
 
 
 def save(path: str | os.PathLike[str], params: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
@@ -59,6 +60,8 @@ def load(
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if (size := sum(member.file_size for member in archive.zip.infolist())) > LARGEST:
+                raise OSError(f"{size} bytes of arrays are too many")
             arrays = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise

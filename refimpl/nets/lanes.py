@@ -122,7 +122,13 @@ def correlation(h: Array, n_x: int, weight: Array, dilation: int) -> Array:
 
 
 def correlation_pullback(h: Array, n_x: int, weight: Array, dilation: int, g: Array) -> tuple[Array, Array]:
-    """Gradients of `correlation` with respect to ``h`` and ``weight``; the windows of ``g`` give both."""
+    """Gradients of `correlation` with respect to ``h`` and ``weight``, from the windows of the narrower of ``h`` and ``g``."""
+    narrower = _pullback_by_input if weight.shape[1] < weight.shape[0] else _pullback_by_output
+    return narrower(h, n_x, weight, dilation, g)
+
+
+def _pullback_by_output(h: Array, n_x: int, weight: Array, dilation: int, g: Array) -> tuple[Array, Array]:
+    """The windows of ``g`` give both."""
     out, channels, k_t, k_x = weight.shape
     matrix = weight[:, :, ::-1, ::-1].transpose(1, 2, 3, 0).reshape(channels, -1)
     seen = windows(g, n_x, (k_t, k_x), dilation)
@@ -134,6 +140,26 @@ def correlation_pullback(h: Array, n_x: int, weight: Array, dilation: int, g: Ar
         grad_matrix += np.add.reduce(rows @ h[:, run.rows].swapaxes(2, 3), axis=(0, 1))
     grad_weight = grad_matrix.reshape(k_t, k_x, out, channels)[::-1, ::-1].transpose(2, 3, 0, 1)
     return grad_h, np.ascontiguousarray(grad_weight)
+
+
+def _pullback_by_input(h: Array, n_x: int, weight: Array, dilation: int, g: Array) -> tuple[Array, Array]:
+    """The windows of ``h`` give the weight's, and the windows' own gradients are added where they came from."""
+    (out, channels, k_t, k_x), (n_blocks, n_t, _, size) = weight.shape, h.shape
+    matrix = weight.transpose(2, 3, 1, 0).reshape(-1, out)
+    seen = windows(h, n_x, (k_t, k_x), dilation)
+    grad_matrix = np.zeros((out, len(matrix)))
+    for run in runs(n_t, dilation):
+        rows = seen[:, run.cycle, run.stored]
+        grad_matrix += np.add.reduce(g[:, run.rows] @ rows.swapaxes(2, 3), axis=(0, 1))
+    of_windows = np.matmul(matrix, g).reshape(n_blocks, n_t, k_t, k_x, channels, size)
+    grad_h = np.zeros_like(h)
+    for a, b in np.ndindex(k_t, k_x):
+        step = (b - k_x // 2) * dilation % n_x * (size // n_x)
+        tap = np.roll(of_windows[:, :, a, b], (a - k_t // 2) * dilation, axis=1)
+        grad_h[..., step:] += tap[..., : size - step]
+        if step:
+            grad_h[..., :step] += tap[..., size - step :]
+    return grad_h, np.ascontiguousarray(grad_matrix.reshape(out, k_t, k_x, channels).transpose(0, 3, 1, 2))
 
 
 def at_sites(h: Array, n_x: int, sites: tuple[int, ...]) -> Array:

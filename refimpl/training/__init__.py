@@ -1,4 +1,4 @@
-"""Training of the generalized leapfrog and of flows: losses, optimiser, annealing, and fits that resume bit for bit."""
+"""Training of the generalized leapfrog, flows and joint models: losses, optimiser, annealing, fits that resume bit for bit."""
 
 from .checkpoints import Checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
 from .evaluation import Evaluation, evaluate
@@ -6,6 +6,10 @@ from .flow import FlowCheckpoint, FlowRecipe, fit_flow, flow_recipe_from, revers
 from .flow_files import load_flow, load_flow_checkpoint, save_flow, save_flow_checkpoint
 from .flow_plans import FlowPlan, flow_plan
 from .gradient import loss_and_gradient
+from .joint import JointCheckpoint, JointRecipe, fit_joint, joint_columns, joint_loss, joint_recipe_from, start_joint
+from .joint_evaluation import JointEvaluation, evaluate_joint
+from .joint_files import load_joint, load_joint_checkpoint, save_joint, save_joint_checkpoint
+from .joint_plans import JointPlan, joint_plan
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
@@ -24,6 +28,10 @@ __all__ = [
     "FlowCheckpoint",
     "FlowPlan",
     "FlowRecipe",
+    "JointCheckpoint",
+    "JointEvaluation",
+    "JointPlan",
+    "JointRecipe",
     "Neural",
     "PlaquetteNet",
     "Rate",
@@ -32,13 +40,21 @@ __all__ = [
     "Trained",
     "TrainingError",
     "evaluate",
+    "evaluate_joint",
     "fit",
     "fit_flow",
+    "fit_joint",
     "flow_plan",
     "flow_recipe_from",
+    "joint_columns",
+    "joint_loss",
+    "joint_plan",
+    "joint_recipe_from",
     "load_checkpoint",
     "load_flow",
     "load_flow_checkpoint",
+    "load_joint",
+    "load_joint_checkpoint",
     "load_model",
     "loss_and_gradient",
     "recipe_from",
@@ -46,8 +62,11 @@ __all__ = [
     "save_checkpoint",
     "save_flow",
     "save_flow_checkpoint",
+    "save_joint",
+    "save_joint_checkpoint",
     "save_model",
     "start",
     "start_flow",
+    "start_joint",
     "transferred",
 ]

@@ -10,7 +10,7 @@ weight they are none. What a flow does not reach at all, no weight knows of.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,14 +81,9 @@ class Evaluation:
             exact = "" if estimate.exact is None else f"{estimate.exact:.8g}"
             deviation = "" if estimate.deviation is None else f"{estimate.deviation:+.2f}"
             rows.append((name, f"{estimate.value:.6g}", f"{estimate.error:.2g}", exact, deviation))
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-            for row in rows
-        ]
-        return "\n".join([head, *(line.rstrip() for line in lines), *self._notes()])
+        return "\n".join([head, *aligned(rows), *self.notes()])
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What to know of the numbers, from the worst on."""
         notes, share = [], reweighting.largest_share(self.log_weights)
         if self.ess * self.n < FEW or share > SHARE:
@@ -125,7 +120,15 @@ def evaluate(
         log_weights.append(-theory.action.action(x) - log_prob)
         for name, observable in theory.observables.items():
             values[name].append(np.asarray(observable(x), np.float64))
-    log_w = np.concatenate(log_weights)
+    return evaluation_of(theory, np.concatenate(log_weights), {name: np.concatenate(v) for name, v in values.items()})
+
+
+def evaluation_of(theory: Theory, log_w: Array, values: Mapping[str, Array]) -> Evaluation:
+    """What weights ``(n,)`` of independent draws are worth, and the values of the observables there.
+
+    Raises `ValueError` where the weights are not finite numbers.
+    """
+    n = len(log_w)
     if not np.isfinite(log_w).all():
         raise ValueError(f"flow: got {int((~np.isfinite(log_w)).sum())} of {n} weights that are not finite")
     exact = log_partition(theory)
@@ -137,8 +140,18 @@ def evaluate(
         reweighting.pareto_shape(log_w) if n >= LEAST else math.nan,
         Estimate(*reweighting.log_partition(log_w), exact),
         pool_acceptance(log_w),
-        {name: _reweighted(log_w, np.concatenate(parts), theory.exact.get(name)) for name, parts in values.items()},
+        {name: _reweighted(log_w, value, theory.exact.get(name)) for name, value in values.items()},
     )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first column is names, the others numbers."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return [line.rstrip() for line in lines]
 
 
 def _reweighted(log_weights: Array, values: Array, exact: float | None) -> Estimate:

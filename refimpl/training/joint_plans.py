@@ -1,0 +1,154 @@
+"""Joint models and recipes that are known to work: what ``refimpl train joint`` trains unless told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..actions import Pseudofermion, hasenbusch
+from ..actions.pseudofermion import monomial_masses
+from ..lattice import check_flag, check_integer, check_number, check_shape
+from ..maps.context import Context
+from ..maps.pseudofermion_layer import PseudofermionLayer
+from ..models import Conditional, JointModel
+from ..theories import Theory
+from .flow_plans import FlowPlan, flow_plan
+from .joint import JointRecipe
+from .optimise import Rate
+
+THEORIES = ("schwinger", "su2", "su3")
+PARTITIONS = ("spatial", "spin", "alternating")
+MUS = {"schwinger": (0.001, 0.01, 0.05), "su2": (0.3,), "su3": (0.3,)}  # Abbott 2022, IV A and B
+MAPS_OF_A_PTCN = {True: 6, False: 3}  # Abbott 2022, B 3, by even_odd
+# Nearly all that is difficult about the determinant sits in its last monomial.
+RATIO, LAST = 2, 8
+MU_REG = 1e-5  # Abbott 2022, IV A
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """A joint model before it has numbers, and how to train it.
+
+    Parameters
+    ----------
+    marginal : of the gauge flow; its recipe is not used. recipe : of all parts together, see `JointRecipe`.
+    even_odd : of the pseudofermions. mus : their Hasenbusch masses, increasing; empty for a single monomial.
+    layers : pseudofermion layers, a number for each of the ``len(mus) + 1`` monomials, or one for all.
+    n_pt : parallel transport convolutions of a layer (B 3); None for 6 where ``even_odd``, otherwise 3.
+    features : H, between these. hidden : channels of the context. positions : whether it sees sites modulo 4.
+    gain : of the weights of context and conditionals at the start.
+    partition : what a layer moves: {"spatial", "spin", "alternating"}, see `PseudofermionLayer`; None for "spatial" on angles and
+        "alternating" on matrices, which begins with a spatial layer.
+    inflation : factor on the pseudofermions of the trained model, above 1 against weights without a variance; the training has 1.
+    seed : of the weights.
+    """
+
+    marginal: FlowPlan
+    recipe: JointRecipe
+    even_odd: bool = True
+    mus: tuple[float, ...] = ()
+    layers: tuple[int, ...] = (LAST,)
+    n_pt: int | None = None
+    features: int = 2
+    hidden: int = 16
+    positions: bool = True
+    partition: str | None = None
+    gain: float = 0.5
+    inflation: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_flag("even_odd", self.even_odd)
+        check_flag("positions", self.positions)
+        layers = tuple(check_integer("layers", n, 1) for n in self.layers)
+        if len(layers) not in (1, len(self.mus) + 1):
+            raise ValueError(
+                f"layers: got {len(layers)} numbers, expected 1 or, for {len(self.mus)} Hasenbusch masses, {len(self.mus) + 1}"
+            )
+        object.__setattr__(self, "layers", layers)
+        for name in ("features", "hidden"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("seed", self.seed, 0)
+        monomial_masses(self.mus, self.recipe.mu_reg)
+        check_number("gain", self.gain, 0, above=True)
+        check_number("inflation", self.inflation, 0, above=True)
+        if self.n_pt is not None:
+            check_integer("n_pt", self.n_pt, 1)
+        if self.even_odd and self.n_pt == 1:
+            raise ValueError("n_pt: got 1, expected at least 2 for even_odd: one convolution joins no two even sites")
+        if self.partition is not None and self.partition not in PARTITIONS:
+            raise ValueError(f"partition: got {self.partition!r}, expected one of {', '.join(PARTITIONS)}")
+
+    def monomials(self, theory: Theory) -> tuple[Pseudofermion, ...]:
+        """Of the determinant of this theory, without a regulator; raises `ValueError` for masses that do not increase."""
+        kappa = theory.parameters["kappa"]
+        return hasenbusch(kappa, self.mus, even_odd=self.even_odd, n=theory.colours)
+
+    def model(self, theory: Theory) -> JointModel:
+        """The untrained model for this theory, not inflated; raises `ValueError` for lattices that the masks do not divide."""
+        check_theory(theory)
+        shape = check_shape(tuple(theory.parameters["shape"]), even=self.even_odd)
+        monomials = self.monomials(theory)
+        marginal = self.marginal.flow(theory)
+        rng = np.random.default_rng([self.seed, 3])
+        context = Context.init(rng, self.hidden, self.gain, positions=self.positions)
+        numbers = self.layers if len(self.layers) > 1 else self.layers * len(monomials)
+        conditionals = tuple(
+            Conditional(monomial, self._layers(rng, shape, monomial, n))
+            for monomial, n in zip(monomials, numbers, strict=True)
+        )
+        return JointModel(marginal, context, conditionals)
+
+    def _layers(
+        self, rng: np.random.Generator, shape: tuple[int, int], monomial: Pseudofermion, n: int
+    ) -> tuple[PseudofermionLayer, ...]:
+        n_pt = MAPS_OF_A_PTCN[self.even_odd] if self.n_pt is None else self.n_pt
+        partition = self.partition or ("spatial" if monomial.n == 1 else "alternating")
+        kinds = ("spatial", "spin") if partition == "alternating" else (partition,)
+        return tuple(
+            PseudofermionLayer.init(
+                rng, shape, i // len(kinds), partition=kinds[i % len(kinds)], even_odd=self.even_odd, colours=monomial.n,
+                n_pt=n_pt, features=self.features, hidden=self.hidden, gain=self.gain,
+            )
+            for i in range(n)
+        )  # fmt: skip
+
+
+def joint_plan(
+    theory: Theory,
+    steps: int | None = None,
+    *,
+    even_odd: bool = True,
+    mus: Sequence[float] | None = None,
+    layers: Sequence[int] | None = None,
+) -> JointPlan:
+    """What is known to work for a theory, with the learning rate falling to zero in ``steps``; raises `ValueError` for others.
+
+    Parameters
+    ----------
+    even_odd, mus : of the pseudofermions; ``mus`` are those of the paper by default.
+    layers : of each monomial, by default 2 for the ratios, which are easy to learn, and 8 for the last one.
+    """
+    check_theory(theory)
+    masses = tuple(MUS[theory.name] if mus is None else mus)
+    own = (RATIO,) * len(masses) + (LAST,)
+    steps = steps or 800
+    recipe = JointRecipe(
+        steps=steps, batch=64, rate=Rate(2e-3, "cosine", every=steps), weight_decay=0.01, mu_reg=MU_REG,
+        epsilon=0.02 if theory.colours == 1 else 0.01,
+    )  # fmt: skip
+    features = 2 if theory.colours == 1 else 4
+    marginal = flow_plan(theory, steps)
+    return JointPlan(
+        marginal, recipe, even_odd, masses, own if layers is None else tuple(layers), features=features, inflation=1.05
+    )
+
+
+def check_theory(theory: Theory) -> None:
+    """Raises `ValueError` for a theory without fermions."""
+    if theory.name not in THEORIES:
+        raise ValueError(f"theory: got {theory.name!r}, expected one of {', '.join(THEORIES)}")
+    if not theory.parameters["kappa"]:
+        raise ValueError(f"theory: got {theory.name} without fermions, expected kappa above 0")
