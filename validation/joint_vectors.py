@@ -8,6 +8,7 @@ extended precision, and share no code with the package.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,8 +80,8 @@ def vectors() -> Iterator[tuple[str, dict[str, Any], dict[str, NDArray[Any]]]]:
             "expected": "valid",
             "derivation": "from the formulas, site by site in longdouble (80 bit where the machine has it), rounded once",
             "tolerance": "1e-11 of the largest component: rounding of two layers",
-            "conventions": "axes (chain, mu, t, x), mu = 0 time, and (chain, field, t, x, spin[, colour]); params/context/weight/0 and "
-            "bias/0, params/<layer>/weight and bias",
+            "conventions": "axes (chain, mu, t, x), mu = 0 time, and (chain, field, t, x, spin[, colour]); params/context/weight/0 "
+            "and bias/0, params/<layer>/weight and bias",
         }
         arrays: dict[str, NDArray[Any]] = {
             "x": x,
@@ -95,7 +96,7 @@ def shapes(case: Case, kind: str) -> list[tuple[int, int]]:
     """Of the matrices of a layer: M of every transport, then A."""
     widths = [2, *[case.features] * (case.n_pt - 1), 2]
     side = 2 if kind == "spatial" else 1
-    return [*((after, 5 * before) for before, after in zip(widths, widths[1:], strict=False)), (side, side)]
+    return [*((after, 5 * before) for before, after in pairwise(widths)), (side, side)]
 
 
 def _parameters(rng: np.random.Generator, case: Case) -> dict[str, Array]:
@@ -157,9 +158,7 @@ def convolved(weight: Array, bias: Array, h: Extended) -> Extended:
     return out
 
 
-def _layer(
-    case: Case, kind: str, parity: int, outputs: Extended, u: Complex, psi: Complex
-) -> tuple[Complex, Extended]:
+def _layer(case: Case, kind: str, parity: int, outputs: Extended, u: Complex, psi: Complex) -> tuple[Complex, Extended]:
     n_t, n_x, colours = psi.shape[1], psi.shape[2], psi.shape[-1]
     *transports, a = _matrices(case, kind, outputs)
     active = np.zeros((n_t, n_x, 2), bool)
@@ -167,8 +166,8 @@ def _layer(
         for s in range(n_x):
             for spin in (0, 1):
                 alive = not case.even_odd or (t + s) % 2 == 0
-                own = (t if case.even_odd else t + s) % 2 == parity if kind == "spatial" else spin == parity
-                active[t, s, spin] = alive and own
+                turn = (t if case.even_odd else t + s) % 2 if kind == "spatial" else spin
+                active[t, s, spin] = alive and turn == parity
     shift = np.where(active[..., None], 0, psi)
     for m in transports:
         moved = np.zeros((len(psi), n_t, n_x, m.shape[3], colours), np.clongdouble)

@@ -1,8 +1,9 @@
 """Joint flows of links and pseudofermions as targets: untrained ones with random weights, or a model of a folder.
 
-No layer of the built-in ones is near the identity, and their hopping parameter is small enough for weights to have a variance: with
-fields inflated by a twentieth the least eigenvalue of ``Dt^dag P Dt`` (see `refimpl.estimators.conditional`) is above 1/2 at nearly
-all links. Links are those of pure gauge theory at a larger beta, moved a little. An update is the pseudomarginal Metropolis step.
+The weights of the built-in ones make matrices some tenths off the identity, at a hopping parameter that is small enough for
+their weights to have a variance: with fields inflated by a twentieth the least eigenvalue of ``Dt^dag P Dt`` (see
+`refimpl.estimators.conditional`) is above 1/2 at nearly all links. Links are those of pure gauge theory at a larger beta, moved
+a little. An update is the pseudomarginal Metropolis step.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Field = NDArray[Any]
 Shape = tuple[int, int]
 
 HIDDEN, STEPS, LAYERS = 3, 2, 2
-GAIN, INFLATION = 0.5, 1.05
+GAIN, INFLATION = 0.35, 1.05
 
 
 class ReferenceJoint(ReferenceFlow):
@@ -102,7 +103,7 @@ class ReferenceJoint(ReferenceFlow):
     @cached_property
     def kernel(self) -> PseudomarginalMetropolis:
         beta, n = self._theory.parameters["beta"], self._theory.colours
-        gauge: Action = WilsonU1(beta) if n == 1 else WilsonSUN(beta, n)  # type: ignore[assignment]
+        gauge: Action = WilsonU1(beta) if n == 1 else WilsonSUN(beta, n)
         return PseudomarginalMetropolis(gauge, self.joint.marginal, JointDeterminant(self.joint, self.n_pf))
 
     def pseudomarginal_start(self, x: Field, seed: int) -> Array:
@@ -163,7 +164,7 @@ def angles(
     """Of the Schwinger model."""
 
     def marginal(rng: np.random.Generator) -> Flow:
-        moved = gauge_chain(rng, shape, 4, hidden=(4,), last=0.05)
+        moved = gauge_chain(rng, shape, 8, hidden=(4,), last=0.05)
         return Flow(PureGauge(1.2 * beta, shape), moved)
 
     return _untrained(by_name("schwinger", beta=beta, kappa=kappa, shape=shape), marginal, even_odd, mus, n_pf)
@@ -181,7 +182,7 @@ def matrices(
     """Of SU(n), spin and space in turn."""
 
     def marginal(rng: np.random.Generator) -> Flow:
-        moved = spectral_chain(rng, n, shape, 2, hidden=(4,), last=0.05)
+        moved = spectral_chain(rng, n, shape, 8, hidden=(4,), last=0.05)
         return Flow(PureGauge(1.2 * beta, shape, n), moved)
 
     return _untrained(by_name(f"su{n}", beta=beta, kappa=kappa, shape=shape), marginal, even_odd, mus, n_pf)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ Complex = NDArray[Any]
 CHAINS = 64
 FIELDS = 4  # gauge fields whose samples are looked at one by one
 CANDIDATES = 16  # gauge fields, of which those with the least variance are taken for the determinant
+LARGEST = 300.0  # of the logarithm of a weight
 MODERATE = 4.0  # relative variance beyond which little would be seen
 NOT_READ = "offers no map and no conditional_log_prob, which would say what the law of its samples is"
 
@@ -124,30 +124,37 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
             NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
         )
     own = Covariances.of(at, links(at, rng, CANDIDATES))
-    order = np.argsort(own.variances.max(axis=1))[:FIELDS]
-    order = order[own.variances.max(axis=1)[order] <= MODERATE]
+    pairs = _steadiest(own.variances)
     least, finite = own.weights[..., 0].min(), np.isfinite(own.variances).mean(axis=0)
     told = f"w_min = {least:.3g}, w_min > 1/2 at {', '.join(f'{100 * share:.0f}%' for share in finite)} of the gauge fields"
-    if not len(order):
+    if not len(pairs):
         return skipped(
             f"no gauge field of {CANDIDATES} has weights with a relative variance below {MODERATE:g}: {told}"
         )
-    own = Covariances(at, own.x[order], own.factor[order])
+    chosen, places = np.unique(pairs[:, 0], return_inverse=True)
+    own = Covariances(at, own.x[chosen], own.factor[chosen])
     n = max(256, trial.effort.chains // 8)
-    log_r = _log_ratios(at, own, n, lambda: seed_from(rng)).reshape(len(order), n, -1)
-    r = np.exp(np.minimum(np.moveaxis(log_r, 1, 0).reshape(n, -1), 300.0))
-    variance = np.broadcast_to(own.variances.ravel(), r.shape)
+    log_r = _log_ratios(at, own, n, lambda: seed_from(rng)).reshape(len(chosen), n, -1)
+    r = np.exp(np.minimum(log_r[places, :, pairs[:, 1]].T, LARGEST))
+    variances = own.variances[places, pairs[:, 1]]
+    variance = np.broadcast_to(variances, r.shape)
     wealth = positive_mean_wealth(r, variance, trial.alpha)
     seen = detectable_factor(r.ravel(), variance.ravel(), trial.alpha / 2)
     alone = max(detectable_factor(r[:, k], variance[:, k], trial.alpha / 2 / r.shape[1]) for k in range(r.shape[1]))
-    k = int(np.argmax(np.abs(r.mean(axis=0) - 1) / np.sqrt(own.variances.ravel() + 1e-12)))
-    gauge_field, monomial = np.unravel_index(k, own.variances.shape)
+    k = int(np.argmax(np.abs(r.mean(axis=0) - 1) / np.sqrt(variances + 1e-12)))
     detail = (
-        f"mean of exp(-S)/q over pi^N det K = {r.mean():.5f}, {r[:, k].mean():.5f} for monomial {monomial} at gauge field "
-        f"{gauge_field}, shape {at.links.shape}; {told}"
+        f"mean of exp(-S)/q over pi^N det K = {r.mean():.5f}, {r[:, k].mean():.5f} for monomial {pairs[k, 1]} at gauge field "
+        f"{places[k]}, shape {at.links.shape}; {told}"
     )
     sensitivity = f"a factor off 1 by {seen:.1e}, of one monomial at one gauge field by {alone:.1e} ({told})"
-    return replace(e_verdict("mean of exp(-S)/q over pi^N det K", wealth, r.size, trial, sensitivity, detail))
+    return e_verdict("mean of exp(-S)/q over pi^N det K", wealth, r.size, trial, sensitivity, detail)
+
+
+def _steadiest(variances: Array) -> NDArray[np.intp]:
+    """Of every monomial the gauge fields with the least variances, as far as they are moderate: ``(pair, 2)``."""
+    order = np.argsort(variances, axis=0)[:FIELDS]
+    pairs = [(k, m) for m, column in enumerate(order.T) for k in column if variances[k, m] <= MODERATE]
+    return np.array(pairs, np.intp).reshape(-1, 2)
 
 
 def _log_ratios(at: Subject, own: Covariances, n: int, seed: Callable[[], int]) -> Array:

@@ -119,6 +119,8 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
 def _whitened(subject: Subject, x: NDArray[Any], phi: Complex) -> Complex:
     """``F^-1 phi`` at the links of every field, ``(chain, field, rows)``."""
+    if subject.has("conditional_inverse"):
+        return rows(subject, subject.conditional_inverse(x, phi)[0])
     return np.asarray(np.linalg.solve(Covariances.of(subject, x).factor, rows(subject, phi)[..., None])[..., 0])
 
 

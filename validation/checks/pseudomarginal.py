@@ -33,7 +33,7 @@ CHAINS = 16
 OFFSET = 3.0  # of estimates that are handed over, up to
 RANKS = 99  # estimates of the oracle beside every one of the target
 TIED = 1e-9  # logs of estimates closer than this, per unit of their size, are not told apart
-SHARE = 4  # the chains of the level over those of stationarity
+SHARE = 2  # the chains of the level over those of stationarity
 TOO_LARGE = "has {} components in a monomial, too many for a dense matrix, and cannot be made on a smaller lattice"
 NOT_READ = "offers neither a conditional map nor conditional_log_prob, which say what the law of an estimate is"
 
@@ -198,6 +198,7 @@ def _judged_ranks(
 
 def _readable(subject: Subject) -> Subject | str:
     """The target on a lattice where its conditionals are made matrices of, or why there is none."""
+    _ = subject.n_pf, subject.pseudomarginal_constant  # which may be misdeclared
     if not can_be_read(subject):
         return NOT_READ
     at = small(subject, largest(subject))
@@ -227,7 +228,7 @@ def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
         u, width, metropolis = (np.concatenate(part) for part in zip(*parts, strict=True))
         return u, width, {"the Metropolis number": metropolis}
 
-    n = max(512, trial.effort.chains // 16)
+    n = max(256, trial.effort.chains // 16)
     return _judged_ranks(trial, "ranks of proposed estimates", n, "", drawn)
 
 
@@ -322,7 +323,7 @@ def stationary(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
     theory = subject.theory
     if not getattr(theory, "observables", ()):
         raise Unsampled("the theory has no observables here")
-    n, size = max(1024, trial.effort.chains // SHARE), batch_size(theory.volume)
+    n, size = max(256, trial.effort.chains // SHARE), batch_size(theory.volume)
     columns, moved = [], []
     for start in range(0, n, size):
         x = equilibrium(subject, rng, min(size, n - start))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference_joint import conditional_with_weights
 from .clay import streams
 from .joint_clay import Array, ColourClay, ConditionalClay, Field, HeatBathClay, Rngs
 
@@ -389,3 +390,33 @@ class MonomialsExchanged(HeatBathClay):
 
     def covariances(self, x: Field) -> list[Any]:
         return super().covariances(x)[::-1]
+
+
+# --- weights of files --------------------------------------------------------------------------------------------------------
+class ImaginaryPartsFirst(ConditionalClay):
+    """of a weight file the outputs of a net are taken for imaginary and real parts, in this order"""
+
+    killed_by = ("conditional.golden",)
+
+    def conditional_with_weights(
+        self, params: dict[str, Array], record: dict[str, Any], x: Field, chi: Field, d: int
+    ) -> tuple[Field, Array]:
+        turned = {
+            key: value
+            if key.startswith("context/")
+            else value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape)
+            for key, value in params.items()
+        }
+        return conditional_with_weights(turned, record, x, chi, d)
+
+
+class FilesWithoutColours(ColourClay):
+    """layers of a weight file lack the colours in their logdet"""
+
+    killed_by = ("conditional.golden",)
+
+    def conditional_with_weights(
+        self, params: dict[str, Array], record: dict[str, Any], x: Field, chi: Field, d: int
+    ) -> tuple[Field, Array]:
+        image, logdet = conditional_with_weights(params, record, x, chi, d)
+        return image, logdet / self.colours
