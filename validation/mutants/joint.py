@@ -121,6 +121,7 @@ class RunRefreshed(JointClay):
 
     killed_by = ("exact_start.observables_later",)
     beta: float = 0.5
+    shape: tuple[int, int] = (4, 2)
     pseudomarginal: ClassVar[Any] = None
     pseudomarginal_start: ClassVar[Any] = None
 
@@ -210,17 +211,6 @@ class LargestDraw(JointClay):
 
     def averaged(self, logs: Array) -> Array:
         return np.asarray(logs.max(axis=0))
-
-
-class AveragesInTheWrongOrder(JointClay):
-    """the weights of monomials are multiplied draw by draw, then averaged: of the right mean, and no product of averages"""
-
-    killed_by = ("pseudomarginal.proposals",)
-    n_pf: ClassVar[int] = 8
-
-    def averaged(self, logs: Array) -> Array:
-        total = logs.sum(axis=2, keepdims=True)
-        return np.asarray(super().averaged(total) / logs.shape[2] * np.ones(logs.shape[2]))
 
 
 class FewerDrawsThanDeclared(JointClay):

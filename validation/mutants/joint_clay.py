@@ -267,6 +267,7 @@ class HeatBathClay(ConditionalClay):
 class JointClay(ConditionalClay):
     """Links of pure gauge theory at a larger beta, the conditional, and the chain that keeps its estimates."""
 
+    shape: tuple[int, int] = (2, 2)
     n_pf: ClassVar[int] = 1
 
     # --- the links --------------------------------------------------------------------------------------------------------
