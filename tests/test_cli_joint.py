@@ -73,10 +73,11 @@ def interrupted(monkeypatch, step):
 
 def test_options_are_those_of_the_model_and_the_recipe(capsys, tmp_path):
     options = (
-        "--base gauge:0.8 --pattern stripes --bins 3 --holonomies 1 --staples --no-even-odd --mus 0.001,0.2 0.3 "
-        "--pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 --no-positions --gain 0.1 --inflation 1.5 "
-        "--steps 2 --rate 0.01 --schedule staircase --decay 0.5 --rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 "
-        "--clip 3 --average 0.5 --mu-reg 1e-4 --chi sampled --seed 9 --layers 2 --hidden 2 --batch 2 --samples 3 --n-pf 2,5"
+        "--base gauge:0.8 --pattern stripes --bins 3 --holonomies 1 --staples --layers 2 --hidden 2 --no-even-odd "
+        "--mus 0.001,0.2 0.3 --pf-layers 1,2,3,4 --n-pt 4 --features 3 --partition alternating --context-hidden 5 "
+        "--no-positions --gain 0.1 --inflation 1.5,1,1,2 --steps 2 --rate 0.01 --schedule staircase --decay 0.5 "
+        "--rate-every 7 --warm-up 2 --weight-decay 0.1 --epsilon 0.2 --clip 3 --average 0.5 --mu-reg 1e-4 --chi sampled "
+        "--seed 9 --batch 2 --samples 3 --n-pf 2,5"
     )
     code, _, err = train(capsys, tmp_path / "m", f"{SCHWINGER} {options}")
     assert (code, err) == (0, "")
@@ -88,7 +89,7 @@ def test_options_are_those_of_the_model_and_the_recipe(capsys, tmp_path):
     coupling = model.marginal.map.layers[5]
     assert (coupling.index, coupling.pattern, coupling.circle.bins, coupling.net.channels[1]) == (1, "stripes", 3, 2)
     assert coupling.staples
-    assert model.inflation == 1.5
+    assert model.inflation == (1.5, 1, 1, 2)
     assert (model.context.net.channels, model.context.positions) == ((2, 5), False)
     assert [(m.mu, m.mu_next) for m in model.monomials] == [(0, 0.001), (0.001, 0.2), (0.2, 0.3), (0.3, None)]
     assert not any(m.even_odd for m in model.monomials)
@@ -162,6 +163,7 @@ def test_every_theory_has_a_model(capsys, tmp_path, options, prior, layer, masse
         (f"{SCHWINGER} --n-pt 1", "n_pt: got 1, expected at least 2 for even_odd"),
         (f"{SCHWINGER} --no-even-odd --n-pt 1 --features 3", "--features: got 3 with --n-pt 1"),
         (f"{SCHWINGER} --inflation 0", "argument --inflation: got '0'"),
+        (f"{SCHWINGER} --inflation 1,2", "inflation: got 2 numbers, expected 1 or, for 3 Hasenbusch masses, 4"),
         (f"{SCHWINGER} --base gauge", "--base: got 'gauge', expected uniform or gauge:BETA"),
         (f"{SCHWINGER} --average 1", "average: got 1.0"),
         (f"{SCHWINGER} --weight-decay -1", "weight_decay: got -1.0"),
@@ -205,13 +207,19 @@ def test_a_training_that_diverges_exits_1_and_keeps_its_checkpoint(capsys, tmp_p
     assert load_joint_checkpoint(tmp_path / "m").step == 0
 
 
-def test_the_evaluation_is_of_the_inflated_model_of_averaged_weights(capsys, tmp_path):
-    code, out, _ = train(capsys, tmp_path / "m", f"{TINY} --steps 2 --inflation 1.5 --seed 3")
+@pytest.mark.parametrize("given", ["", "--inflation 1.5"])
+def test_the_evaluation_is_of_the_inflated_model_of_averaged_weights(capsys, tmp_path, given):
+    code, out, _ = train(capsys, tmp_path / "m", f"{TINY} --steps 2 --seed 3 {given}")
     assert code == 0
-    model, theory, _ = load_joint(tmp_path / "m")
-    assert model.inflation == 1.5
+    model, theory, recipe = load_joint(tmp_path / "m")
     average = load_joint_checkpoint(tmp_path / "m").average
     assert np.array_equal(training.optimise.joined(model.params), average)
+    if given:
+        assert model.inflation == 1.5
+    else:
+        found = evaluate_joint(model.inflated(1.0), theory, np.random.default_rng([3, 4]), 4)
+        assert model.inflation == found.best_inflation(0.999)
+        assert training.settled(model.inflated(1.0), theory, recipe).inflation == model.inflation
     expected = str(evaluate_joint(model, theory, np.random.default_rng([3, 2]), 4, n_pf=(2,)))
     assert f"\n{expected}\nin " in out
 

@@ -206,6 +206,8 @@ def test_closed_forms_are_those_of_the_matrices(seed, size):
     ratio = a_p @ np.linalg.inv(a_q)
     kl = np.trace(ratio).real - n - np.linalg.slogdet(ratio)[1]
     np.testing.assert_allclose(conditional.kl(w), kl, rtol=1e-9, atol=1e-10)
+    rest = ratio - np.eye(n)
+    np.testing.assert_allclose(conditional.log_variance(w), np.trace(rest @ rest).real, rtol=1e-9, atol=1e-10)
     least = np.linalg.eigvalsh(2 * a_p - a_q)[0]
     np.testing.assert_allclose(conditional.smallest_curvature(transform, a_p), least, rtol=1e-8, atol=1e-10)
     assert abs(least) < 1e-9 or conditional.finite_moment(w) == (least > 0)
@@ -303,13 +305,13 @@ def test_laws_weigh_fields_by_the_square_of_the_marginal_weight():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.floats(0.01, 1.0))
-def test_the_smallest_inflation_is_enough_and_no_smaller_one_is(seed, fields, share):
+@given(st.integers(0, 10**6), st.integers(1, 40), st.floats(0.01, 1.0), st.sampled_from([2, 3, 4]))
+def test_the_smallest_inflation_is_enough_and_no_smaller_one_is(seed, fields, share, k):
     w = np.exp(np.random.default_rng(seed).normal(-0.3, 0.5, (fields, 2, 3)))
-    c = conditional.smallest_inflation(w, share)
+    c = conditional.smallest_inflation(w, share, k)
 
     def reached(c):
-        return conditional.finite_moment(conditional.inflated(w, c).reshape(fields, -1)).mean()
+        return conditional.finite_moment(conditional.inflated(w, c).reshape(fields, -1), k).mean()
 
     assert c >= 1
     assert reached(c) >= share - 1e-9
@@ -356,6 +358,7 @@ def test_wrong_arguments_are_named():
         (lambda: conditional.log_weights(rngs, w, ()), "n_pf: got none"),
         (lambda: conditional.smallest_inflation(w, 0.0), "share: got"),
         (lambda: conditional.smallest_inflation(w, 1.5), "share: got"),
+        (lambda: conditional.smallest_inflation(w, 1.0, 1), "k: got 1"),
         (lambda: conditional.inflated(w, 0.0), "c: got"),
         (lambda: conditional.product_law([0.0, 0.0], np.ones((3, 1)), 1), "variances: got"),
     ]:

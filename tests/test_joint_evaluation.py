@@ -17,7 +17,8 @@ from refimpl.maps.base import Chain
 from refimpl.maps.context import Context
 from refimpl.maps.pseudofermion_layer import PseudofermionLayer
 from refimpl.models import Conditional, Flow, Haar, JointModel, PureGauge
-from refimpl.training import evaluate, evaluate_joint
+from refimpl.training import JointRecipe, Rate, evaluate, evaluate_joint, fit_joint
+from refimpl.training.joint import gauge_action, joint_loss
 from refimpl.training.joint_evaluation import MOST, TRUST, conditional_spectra
 
 SHAPE = (4, 4)
@@ -76,7 +77,7 @@ def explicit_log_weights(model, gauge, x, log_q, phi, log_q_phi):
     return -gauge - pseudofermions - log_q - log_q_phi.sum(axis=1) - constant
 
 
-def gauge_action(model, theory, x):
+def gauge_part(model, theory, x):
     return theory.action.action(x) + log_determinant(model, x)
 
 
@@ -97,7 +98,7 @@ def test_weights_of_sampled_fields_are_those_of_the_eigenvalues(even_odd, mus, n
     model = joint_model(0.2, mus, even_odd=even_odd, n=n).inflated(1.07)
     theory = theories.schwinger(BETA, 0.2, SHAPE) if n == 1 else theories.su2(BETA, SHAPE, 0.2)
     x, log_q, phi, log_q_phi = model.sample(np.random.default_rng(1), 3)
-    explicit = explicit_log_weights(model, gauge_action(model, theory, x), x, log_q, phi, log_q_phi)
+    explicit = explicit_log_weights(model, gauge_part(model, theory, x), x, log_q, phi, log_q_phi)
     w, curvature = conditional_spectra(model, x)
     chi, _ = model.inverse(x, phi)
     total = -theory.action.action(x) - log_q
@@ -127,7 +128,7 @@ def test_the_mean_of_explicit_weights_over_pseudofermions_is_the_determinant(eve
     phi, logdet = model.forward(many, chi)
     squares = (np.abs(chi) ** 2).reshape(draws, len(model.monomials), -1).sum(axis=2)
     log_q_phi = -squares - model.conditionals[0].rows * math.log(math.pi) - logdet
-    weights = explicit_log_weights(model, gauge_action(model, theory, x), many, log_q, phi, log_q_phi)
+    weights = explicit_log_weights(model, gauge_part(model, theory, x), many, log_q, phi, log_q_phi)
     w, _ = conditional_spectra(model, x)
     assert conditional.finite_moment(w, 4).all()  # so that the error of the mean is one
     law = np.prod(1 + conditional.relative_variance(w[0])) - 1
@@ -187,6 +188,20 @@ def test_divergences_are_the_split_of_the_loss():
     assert abs(found.kl_marginal.error / seen - 1) < 5 / math.sqrt(58)
     exact = replace(found, marginal=replace(found.marginal, log_z=found.marginal.log_z._replace(exact=40.0)))
     assert exact.kl_marginal.value == 40 - found.marginal.log_weights.mean()
+
+
+def test_a_little_training_lowers_the_divergences_that_it_saw():
+    model, theory = joint_model(0.265, (0.05,)), theories.schwinger(BETA, 0.265, SHAPE)
+    z = model.marginal.prior.sample(np.random.default_rng(9), 64)
+    losses, _ = joint_loss(gauge_action(theory, model), model, z)
+    before = evaluate_joint(model, theory, np.random.default_rng(9), 64)
+    np.testing.assert_allclose(before.marginal.log_weights, losses.log_weight, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(before.kls, losses.kl, rtol=1e-7, atol=ROUNDING)
+    trained = fit_joint(theory, model, JointRecipe(steps=25, batch=16, rate=Rate(2e-2), average=0.0)).model(model)
+    after = evaluate_joint(trained, theory, np.random.default_rng(9), 64)
+    np.testing.assert_array_equal(after.marginal.log_weights, before.marginal.log_weights)  # a base without parameters
+    assert after.kl_conditional[1].value < 0.7 * before.kl_conditional[1].value
+    assert after.kl_joint.value < before.kl_joint.value
 
 
 def test_effective_sizes_rise_with_the_draws_as_the_product_law_says():
@@ -257,7 +272,7 @@ def test_fields_of_infinite_variance_are_counted_and_an_inflation_mends_them():
         assert ("infinite" in str(mended)) == (mended.finite_share < 1)
     best = found.best_inflation()
     assert evaluate_joint(model, theory, np.random.default_rng(7), 200, inflation=best).finite_share == 1
-    assert f"Inflations of {found.best_inflation(MOST)[0]:.4g}, the best" in text
+    assert f"Inflations of {found.best_inflation(MOST)[0]:.4g}, the best, would make it finite on 99.9%." in text
     none = evaluate_joint(
         joint_model(0.265), theories.schwinger(BETA, 0.265, SHAPE), np.random.default_rng(8), 30, inflation=0.3
     )
@@ -275,6 +290,10 @@ def test_the_fields_left_out_of_an_inflation_need_most():
                 0.75: (math.sqrt(0.5 / 0.3), 2 * math.sqrt(0.5 / 0.2)), 1.0: (math.sqrt(5), 2 * math.sqrt(2.5))}  # fmt: skip
     for share, inflation in expected.items():
         np.testing.assert_allclose(some.inflation_for(share), inflation, rtol=1e-8)
+    np.testing.assert_array_equal(some.finite, [False, False, False, True])
+    np.testing.assert_allclose(
+        np.divide(some.best_inflation(), replace(some, inflation=(1.0, 1.0)).best_inflation()), [1, 2]
+    )
 
 
 def test_every_effective_size_is_printed_with_what_it_means():
@@ -306,6 +325,11 @@ def test_every_effective_size_is_printed_with_what_it_means():
     w = found.w.copy()
     w[7, 1, 0] = 0.5 + 1e-9
     assert "% of the second moment in the law, which is none" in str(replace(found, w=w))
+    w[7, 1, 0] = 0.4
+    lines = str(replace(found, w=w)).splitlines()
+    shares = [line.split()[-3] for line in lines if line.startswith(("marginal  ", "monomial", "joint, "))]
+    assert shares[:4] == ["99.88%"] * 4  # 1 of 800, on the lines of the ESS
+    assert shares[-2:] == ["100.00%", "99.88%"]
 
 
 def test_other_theories_are_refused():
@@ -313,8 +337,8 @@ def test_other_theories_are_refused():
     rng = np.random.default_rng(0)
     for other, message in [
         (theories.schwinger(BETA, LIGHT, (4, 8)), "theory: got fields"),
-        (theories.schwinger(BETA, 0.2, SHAPE), "theory: got WilsonDeterminant"),
-        (theories.u1(BETA, SHAPE), "theory: got WilsonDeterminant"),
+        (theories.schwinger(BETA, 0.2, SHAPE), "theory: got an action"),
+        (theories.u1(BETA, SHAPE), "theory: got an action"),
     ]:
         with pytest.raises(ValueError, match=message):
             evaluate_joint(model, other, rng, 10)

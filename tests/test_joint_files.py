@@ -47,7 +47,7 @@ def rngs(n):
 MODELS = {
     "u1": {},
     "one monomial": {"mus": ()},
-    "plain": {"even_odd": False},
+    "plain": {"even_odd": False, "inflation": (1.1, 1.0, 1.3)},
     "su2": {"n": 2},
     "su3": {"n": 3, "mus": (0.3,)},
 }
@@ -60,10 +60,33 @@ def test_joint_models_survive_files(tmp_path, options):
     again, meta = models.load_joint(tmp_path / "j.npz")
     assert meta == {"note": [1, "two"]}
     assert again.monomials == model.monomials
-    assert again.inflation == 1.25
+    assert again.inflation == model.inflation
     assert again.params.keys() == model.params.keys()
     for one, other in zip(again.sample(rngs(2), 2), model.sample(rngs(2), 2), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_every_monomial_has_an_inflation_of_its_own():
+    model, rng = joint(), np.random.default_rng(0)
+    x, chi = model.marginal.sample(rng, 2)[0], model.noise(rng, 2)
+    own = (1.5, 1.0, 0.7)
+    phi, logdet = model.inflated(own).forward(x, chi)
+    for m, c in enumerate(own):
+        alone, its = model.inflated(c).forward(x, chi)
+        assert np.array_equal(phi[:, m], alone[:, m])
+        assert np.array_equal(logdet[:, m], its[:, m])
+        dense, of_dense = model.inflated(own).dense(x)[m]
+        one, of_one = model.inflated(c).dense(x)[m]
+        assert np.array_equal(dense, one)
+        assert np.array_equal(of_dense, of_one)
+    back, other = model.inflated(own).inverse(x, phi)
+    np.testing.assert_allclose(back, chi, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other, -logdet, rtol=1e-12)
+    assert model.inflated((1.5, 1.5, 1.5)).inflation == 1.5
+    assert model.inflated(1.5).inflations == (1.5, 1.5, 1.5)
+    for wrong, message in (((1.0, 2.0), "inflation: got 2 numbers"), ((1.0, 0.0, 1.0), "inflation: got 0.0")):
+        with pytest.raises(ValueError, match=message):
+            model.inflated(wrong)
 
 
 def test_files_have_the_keys_of_the_model(tmp_path):
@@ -109,6 +132,7 @@ def first(record):
         (lambda a, r: r.pop("inflation"), "no 'inflation'"),
         (lambda a, r: r.update(inflation=0), "inflation: got 0, expected a finite number > 0"),
         (lambda a, r: r.update(inflation="2"), "inflation: got '2'"),
+        (lambda a, r: r.update(inflation=[1, 2]), "inflation: got 2 numbers, expected one, or one for each of 3 monomials"),
         (lambda a, r: r.update(marginal=r["context"]), "no 'prior'"),
         (lambda a, r: r.update(context=r["marginal"]["prior"]), r"parameters \['bias/0'.* of PureGauge, expected none"),
         (lambda a, r: r["marginal"].update(prior=r["conditional"][0]["monomial"]), r"the prior Pseudofermion\("),
@@ -284,7 +308,9 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
 # --- trained models ---------------------------------------------------------------------------------------------------
 def test_a_trained_model_has_its_theory_and_recipe(tmp_path):
     model, theory = joint(), theories.schwinger(1.5, 0.2, SHAPE)
-    recipe = training.JointRecipe(steps=7, rate=training.Rate(1e-3, "cosine", every=7), clip=None, chi="sampled")
+    recipe = training.JointRecipe(
+        steps=7, rate=training.Rate(1e-3, "cosine", every=7), clip=None, chi="sampled", inflation=(1.1,), n_pf=(3,)
+    )
     training.save_joint(tmp_path, model, theory, recipe)
     again, own, recipe_too = training.load_joint(tmp_path)
     assert (own.name, own.parameters, recipe_too) == ("schwinger", theory.parameters, recipe)
@@ -355,7 +381,7 @@ def test_plans_of_other_theories_are_refused():
         ({"n_pt": 1}, "n_pt: got 1, expected at least 2"),
         ({"features": 0}, "features: got 0"),
         ({"gain": 0}, "gain: got 0"),
-        ({"inflation": -1}, "inflation: got -1"),
+        ({"recipe": training.JointRecipe(inflation=(1, 2))}, "inflation: got 2 numbers, expected 1 or, for 3"),
         ({"even_odd": 1}, "even_odd: got 1"),
         ({"positions": None}, "positions: got None"),
     ):

@@ -147,6 +147,13 @@ def test_clipping_scales_the_gradient_of_a_step():
     np.testing.assert_allclose(moved, g / (np.abs(g) + 1), rtol=1e-12)
 
 
+def test_every_step_has_the_rate_of_its_number():
+    flow, recipe = scalar_flow(), FlowRecipe(steps=1, batch=4, rate=Rate(1e-2, "cosine", every=1))
+    one, two = (fit_flow(FREE, flow, replace(recipe, steps=n)).weights for n in (1, 2))
+    assert not np.array_equal(one, joined(flow.map.params))
+    assert np.array_equal(one, two)  # the cosine is 0 at step 1
+
+
 def test_the_average_forgets_the_start():
     flow = scalar_flow()
     recipe = FlowRecipe(steps=3, batch=4, average=0.25)

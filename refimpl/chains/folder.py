@@ -13,7 +13,8 @@
 A block is a range of chains (``blocks`` in the manifest). Row i of a series is the state after step ``(i + 1)
 record_every``; saved field i that after step ``(i + 1) save_every``. Integers are stored in the smallest type that holds them;
 ``series`` in the manifest names the type they are. ``action``, as a series and of a state, is of the kernel's ``state_action``
-where it has one (the terms without pseudofermions), else of its action, the whole target. Replacing ``index.json`` is what makes
+where it has one (the terms without pseudofermions; with an estimated determinant in pseudomarginal chains, where it belongs to
+the state as the field does), else of its action, the whole target. Replacing ``index.json`` is what makes
 a segment count: files that it does not name are left over from an interruption. Both JSON files end with the sha256 of
 themselves without it.
 """

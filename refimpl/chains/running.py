@@ -76,8 +76,8 @@ def run(
         Generator (from the seed); not used, and may be None, with ``resume``.
     observables : name -> function ``x -> (chain,)`` of the fields; or a tuple of names -> function that returns as many arrays.
     record : attributes of the kernel's `Info` or `State`. ``action`` is what the state holds: of the whole target, but for
-        `NestedHMC` with pseudofermions that of the other terms alone (``state_action``). A `Cycle` of kernels that differ in it
-        is refused ``action``; an observable can compute either.
+        `NestedHMC` with pseudofermions that of the other terms alone (``state_action``), and for `PseudomarginalMetropolis`
+        the estimate. A `Cycle` of kernels that differ in it is refused ``action``; an observable can compute either.
     record_every, save_every : steps between records, and between saved fields (0: none are saved).
     executor : "process", "thread", "dask:ADDRESS", "mpi", or any `concurrent.futures.Executor`. workers : default: what there is.
     configuration : what else the caller wants to be the same when the run is resumed; JSON. With the keys ``theory``,

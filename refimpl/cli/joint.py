@@ -45,8 +45,8 @@ def add(models: Any) -> None:
     train.add_argument("--samples", type=count, metavar="N", help="links of the evaluation (default 1024)")
     text = "numbers of pseudofermions for each of these links and monomials (default 1,16)"
     train.add_argument("--n-pf", type=counts, metavar="N,...", help=text)
-    text = "factor on pseudofermions once they are trained: above 1, weights have lighter tails (default 1.05)"
-    train.add_argument("--inflation", type=positive, metavar="C", help=text)
+    text = "factor on trained pseudofermions, or one for each monomial (default: with the least variance of weights)"
+    train.add_argument("--inflation", type=_numbers, metavar="C,...", help=text)
 
     links = train.add_argument_group("flow of links")
     links.add_argument("--layers", type=count, help="coupling layers")
@@ -80,7 +80,7 @@ def add(models: Any) -> None:
     quarks.add_argument("--gain", type=positive, help="of the weights at the start (default 0.5)")
 
     recipe = train.add_argument_group("recipe")
-    optimiser_options(recipe, "0.01", "0.02; su2, su3: 0.01", "0.99")
+    optimiser_options(recipe, "0.01", "1e-8; the paper's: 0.02", "0.99")
     recipe.add_argument("--mu-reg", type=non_negative, metavar="MU", help="added to D D^dag in training (default 1e-5)")
     text = "noise of pseudofermions in the loss: its exact mean, or draws (default trace)"
     recipe.add_argument("--chi", choices=["trace", "sampled"], help=text)
@@ -92,8 +92,8 @@ def _train(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if arguments.resume:
         nothing_else(arguments, ("out",))
-        trained, theory, recipe = training.load_joint(out)
-        checkpoint = training.load_joint_checkpoint(out, trained)
+        saved, theory, recipe = training.load_joint(out)
+        checkpoint, model = training.load_joint_checkpoint(out, saved), saved.inflated(1.0)
     else:
         new_folder(arguments.out)
         if arguments.theory is None:
@@ -101,16 +101,18 @@ def _train(arguments: argparse.Namespace) -> int:
         theory = theory_from(arguments, arguments.theory)
         plan = _plan(arguments, theory)
         recipe = plan.recipe
-        trained = plan.model(theory).inflated(plan.inflation)
-        checkpoint = training.start_joint(trained.inflated(1.0), recipe)
+        model = plan.model(theory)
+        checkpoint = training.start_joint(model, recipe)
         out.mkdir()
-    model, inflation = trained.inflated(1.0), trained.inflation
 
     def save(state: JointCheckpoint) -> None:
-        training.save_joint(out, state.model(model).inflated(inflation), theory, recipe)
+        own = state.model(model)
+        own = own if recipe.inflation is None else training.settled(own, theory, recipe)
+        training.save_joint(out, own, theory, recipe)
         training.save_joint_checkpoint(out, state)
 
-    save(checkpoint)
+    if not arguments.resume:
+        save(checkpoint)
     try:
         done = training.fit_joint(theory, model, recipe, checkpoint, save=save, progress=True)
     except training.TrainingError as error:
@@ -119,12 +121,13 @@ def _train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"refimpl: interrupted; refimpl train joint --resume --out {out} goes on", file=sys.stderr)
         return 130
-    save(done)
-    print(f"{_summary(theory, done, model.inflated(inflation), recipe)}\nin {out}")
+    trained = training.settled(done.model(model), theory, recipe, progress=True)
+    training.save_joint(out, trained, theory, recipe)
+    print(f"{_summary(theory, done, trained, recipe)}\nin {out}")
     return 0
 
 
-def _summary(theory: Theory, done: JointCheckpoint, model: JointModel, recipe: JointRecipe) -> str:
+def _summary(theory: Theory, done: JointCheckpoint, trained: JointModel, recipe: JointRecipe) -> str:
     """The last steps, and the model of the averaged weights against its theory."""
     import numpy as np
 
@@ -132,11 +135,11 @@ def _summary(theory: Theory, done: JointCheckpoint, model: JointModel, recipe: J
     from refimpl.training.joint_evaluation import evaluate_joint
 
     last = done.history[-50:]
-    mean = dict(zip(training.joint_columns(len(model.monomials)), last.mean(axis=0), strict=True))
+    mean = dict(zip(training.joint_columns(len(trained.monomials)), last.mean(axis=0), strict=True))
     few = f"marginal ESS/n {mean['ess']:.3f} of n = {recipe.batch} draws (it falls with n)"
     head = f"{done.step} steps; of the last {len(last)}: loss {mean['loss']:.6g}, {few}"
     rng = np.random.default_rng([recipe.seed, 2])
-    found = evaluate_joint(done.model(model), theory, rng, recipe.samples, n_pf=recipe.n_pf, progress=True)
+    found = evaluate_joint(trained, theory, rng, recipe.samples, n_pf=recipe.n_pf, progress=True)
     return f"{head}\n{found}"
 
 
@@ -161,12 +164,12 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> JointPlan:
     recipe = changed(
         replace(plan.recipe, rate=rate_from(given, plan.recipe.rate, plan.recipe.steps)), given,
         batch="batch", clip="clip", average="average", weight_decay="weight_decay", epsilon="epsilon", seed="seed",
-        samples="samples", n_pf="n_pf", mu_reg="mu_reg", chi="chi",
+        samples="samples", n_pf="n_pf", inflation="inflation", mu_reg="mu_reg", chi="chi",
     )  # fmt: skip
     return changed(
         replace(plan, recipe=recipe, marginal=_marginal(given, plan.marginal)), given,
         n_pt="n_pt", features="features", hidden="context_hidden", positions="positions", partition="partition", gain="gain",
-        inflation="inflation", seed="seed",
+        seed="seed",
     )  # fmt: skip
 
 
@@ -180,4 +183,9 @@ def _marginal(given: Mapping[str, Any], usual: FlowPlan) -> FlowPlan:
 
 def _masses(text: str) -> tuple[float, ...]:
     """Masses with commas between them; ``none`` are none."""
-    return () if text == NO_MASSES else tuple(positive(part) for part in text.split(","))
+    return () if text == NO_MASSES else _numbers(text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers above 0 with commas between them."""
+    return tuple(positive(part) for part in text.split(","))

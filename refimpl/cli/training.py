@@ -22,7 +22,10 @@ EXPERIMENTS = (
     "pion-mass", "schwinger-topology", "condition-numbers", "notebook",
 )  # fmt: skip
 LONG = ("notebook",)
-PAPERS = {"bedaque2023": ("fig1", "fig2", "fig3", "table2")}
+PAPERS = {
+    "abbott2022": ("fig2", "fig3", "fig4", "fig5", "fig6", "fig7"),
+    "bedaque2023": ("fig1", "fig2", "fig3", "table2"),
+}
 
 
 def add(commands: Any) -> None:

@@ -95,9 +95,8 @@ def smallest_inflation(w: ArrayLike, share: float = 1.0, k: float = 2) -> float:
     """
     w, order = _checked(w), check_number("k", k, 1, above=True)
     least = np.sort(w.reshape(len(w), -1).min(axis=1))[::-1][kept_fields(len(w), share) - 1]
-    bound = (order - 1) / order
-    c = max(1.0, math.sqrt(bound / float(least)))
-    while not c * c * least > bound:
+    c = max(1.0, math.sqrt((order - 1) / order / float(least)))
+    while not finite_moment([c**2 * least], order):  # rounding
         c = math.nextafter(c, math.inf)
     return c
 

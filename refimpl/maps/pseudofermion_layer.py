@@ -31,14 +31,16 @@ from numpy.typing import NDArray
 from ..lattice import check_flag, check_integer, check_shape, parity_mask, site_sum
 from ..nets import convolution
 from ..nets.convolution import ConvNet
-from . import transport
+from . import ptcn, transport
 from .base import Params, check_params
+from .ptcn import Network
 from .transport import ComplexArray, Indices, Transport
 
 Array = NDArray[np.float64]
 
 PARTITIONS = ("spatial", "spin")
 SPINS = 2
+ROWS = 256  # of a product: long enough for BLAS
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +85,14 @@ Pull = Callable[[ComplexArray, Array], tuple[ComplexArray, GivenCotangent, Param
 
 
 class Partition(NamedTuple):
-    """Rows of the columns that are active and frozen; the sites of the active ones; active components of a site."""
+    """Rows of the columns that are active and frozen; their sites; their rows among all those of their sites."""
 
     active: Indices
     frozen: Indices
     sites: Indices
-    living: Indices
-    spins: tuple[int, ...]
+    frozen_sites: Indices
+    active_rows: Indices
+    frozen_rows: Indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +160,12 @@ class PseudofermionLayer:
         """Which rows are active."""
         return partition(self.shape, self.index % 2, self.partition, self.even_odd, self.colours)
 
+    @property
+    def network(self) -> Network:
+        """The PTCN, without its numbers."""
+        widths = self._outputs.widths
+        return network(self.shape, self.index % 2, self.partition, self.even_odd, self.colours, widths)
+
     def columns(self, given: Given, psi: ComplexArray) -> tuple[ComplexArray, Array]:
         """``phi'`` of columns ``(chain, n, k)``, and the logdet ``(chain,)``, which knows nothing of them."""
         a, ms, _ = self._matrices(given)
@@ -191,28 +200,27 @@ class PseudofermionLayer:
         return out, self._logdet(a), pull
 
     def _matrices(self, given: Given) -> tuple[ComplexArray, list[ComplexArray], Callable[..., tuple[Array, Params]]]:
-        """A at active sites ``(chain, site, s, s)``, the M of all sites ``(chain, site, H, 5 K)``, and their pullback."""
+        """A at active sites ``(chain, site, s, s)``, the M ``(chain, site, H, 5 K)`` of the network, and their pullback."""
         matrix = self.params["weight"].reshape(len(self.params["bias"]), -1)
         chains, volume, seen = given.windows.shape
-        values = given.windows @ matrix.T  # of one chain at a time: its bits do not depend on the others
+        values = _products(given.windows, matrix)
         values += self.params["bias"]
         np.tanh(values, out=values)
         outputs, sites = self._outputs, self.parts.sites
         side, ends = outputs.side, np.cumsum([h * w for h, w in outputs.sizes])
-        pieces = np.split(values.view(np.complex128), ends, axis=2)
-        ms = [piece.reshape(chains, volume, *size) for piece, size in zip(pieces, outputs.sizes, strict=False)]
-        ms[-1] = ms[-1][:, sites]
-        a = np.eye(side) + pieces[-1][:, sites].reshape(chains, -1, side, side)
+        where = [ptc.sites for ptc in self.network.ptcs] + [sites]
+        pieces = [piece[:, at] for piece, at in zip(np.split(values.view(np.complex128), ends, 2), where, strict=True)]
+        ms = [piece.reshape(chains, -1, *size) for piece, size in zip(pieces, outputs.sizes, strict=False)]
+        a = np.eye(side) + pieces[-1].reshape(chains, -1, side, side)
 
         def pull(g_a: ComplexArray, g_ms: list[ComplexArray]) -> tuple[Array, Params]:
             g = np.zeros((chains, volume, values.shape[2] // 2), np.complex128)
-            parts = np.split(g, ends, axis=2)
-            for part, g_m in zip(parts, g_ms[:-1], strict=False):
-                part[...] = g_m.reshape(part.shape)
-            parts[-2][:, sites] = g_ms[-1].reshape(chains, len(sites), -1)
-            parts[-1][:, sites] = g_a.reshape(chains, len(sites), -1)
+            for part, at, own in zip(np.split(g, ends, axis=2), where, [*g_ms, g_a], strict=True):
+                part[:, at] = own.reshape(chains, len(at), -1)
             back = g.view(np.float64).reshape(chains * volume, -1)
-            back -= back * values.reshape(back.shape) ** 2
+            slope = np.square(values).reshape(back.shape)
+            np.subtract(1.0, slope, out=slope)
+            back *= slope
             grads = {"weight": back.T @ given.windows.reshape(chains * volume, seen), "bias": back.sum(axis=0)}
             grads["weight"] = grads["weight"].reshape(self.params["weight"].shape)
             return (back @ matrix).reshape(given.windows.shape), grads
@@ -222,47 +230,20 @@ class PseudofermionLayer:
     def _shift(
         self, given: Given, ms: list[ComplexArray], psi: ComplexArray
     ) -> tuple[ComplexArray, Callable[..., Any]]:
-        """``PTCN((1 - P) phi)`` on the active rows, and its pullback to the frozen rows, the M and the transporters.
-
-        Of many columns it is a matrix times the frozen ones, whose columns are the PTCN's of unit vectors.
-        """
-        parts, (chains, _, k) = self.parts, psi.shape
-        n_frozen, volume = len(parts.frozen), self.shape[0] * self.shape[1]
-        as_matrix = k > n_frozen
-        frozen = psi[:, parts.frozen]
-        begun = np.zeros((chains, volume * SPINS * self.colours, n_frozen if as_matrix else k), np.complex128)
-        begun[:, parts.living[parts.frozen]] = np.eye(n_frozen) if as_matrix else frozen
-        field = begun.reshape(chains, volume, SPINS * self.colours, -1)
-        table, u = transport.neighbours(self.shape), given.transport.u
-        tables, us = [table] * (self.n_pt - 1) + [table[:, parts.sites]], [u] * (self.n_pt - 1) + [u[:, parts.sites]]
-        fields, kept = [], []
-        for m, v, where in zip(ms, us, tables, strict=True):
-            fields.append(field)
-            kept.append(transport.stencils(m, v))
-            field = kept[-1] @ transport.gathered(field, where)
-        split = (chains, len(parts.sites), SPINS, self.colours * field.shape[-1])
-        projected = field.reshape(split)[:, :, parts.spins].reshape(chains, len(parts.active), -1)
-        shift = projected @ frozen if as_matrix else projected
+        """``PTCN((1 - P) phi)`` on the active rows, and its pullback to the frozen rows, the M and the transporters."""
+        ptcs, u = self.network.ptcs, given.transport.u
+        us = [u[:, ptc.sites] for ptc in ptcs]
+        stencils = [transport.stencils(m, v) for m, v in zip(ms, us, strict=True)]
+        shift, pull_shift = ptcn.shift(self.network, stencils, psi[:, self.parts.frozen])
 
         def pull(g_shift: ComplexArray) -> tuple[ComplexArray, list[ComplexArray], ComplexArray]:
-            g_projected = g_shift @ frozen.conj().swapaxes(1, 2) if as_matrix else g_shift
-            g = np.zeros(split, np.complex128)
-            g[:, :, parts.spins] = g_projected.reshape(chains, len(parts.sites), len(parts.spins), -1)
-            g = g.reshape(chains, len(parts.sites), SPINS * self.colours, -1)
+            g_frozen, g_stencils = pull_shift(g_shift)
             g_ms, g_u = [], np.zeros_like(u)
-            for i in reversed(range(self.n_pt)):
-                seen = transport.gathered(fields[i], tables[i])
-                g_stencils = (g.conj() @ seen.swapaxes(-1, -2)).conj()
-                g_m, g_own = transport.stencils_pullback(ms[i], us[i], g_stencils)
+            for ptc, m, v, g in zip(ptcs, ms, us, g_stencils, strict=True):
+                g_m, g_own = transport.stencils_pullback(m, v, g)
                 g_ms.append(g_m)
-                if i == self.n_pt - 1:
-                    g_u[:, parts.sites] += g_own
-                else:
-                    g_u += g_own
-                g = transport.gathered_pullback(kept[i].conj().swapaxes(-1, -2) @ g, tables[i], volume)
-            g_begun = g.reshape(chains, volume * SPINS * self.colours, -1)[:, parts.living[parts.frozen]]
-            g_frozen = projected.conj().swapaxes(1, 2) @ g_shift if as_matrix else g_begun
-            return g_frozen, g_ms[::-1], g_u
+                g_u[:, ptc.sites] += g_own
+            return g_frozen, g_ms, g_u
 
         return shift, pull
 
@@ -283,7 +264,7 @@ class PseudofermionLayer:
     @property
     def _copies(self) -> int:
         """How often A stands in the map: for every colour, and for both components where it is a number of both."""
-        return len(self.parts.spins) * self.colours // self._outputs.side
+        return len(self.parts.active) // (len(self.parts.sites) * self._outputs.side)
 
     def _logdet(self, a: ComplexArray) -> Array:
         """``2 N sum log |det A|`` (30), (32)."""
@@ -303,10 +284,14 @@ class _Outputs(NamedTuple):
     scalar: bool = False
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Features before, between and behind the convolutions."""
+        return (SPINS, *(self.features,) * (self.n_pt - 1), SPINS)
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """``(H, 5 K)`` of every M."""
-        widths = [SPINS, *[self.features] * (self.n_pt - 1), SPINS]
-        return [(after, transport.DIRECTIONS * before) for before, after in itertools.pairwise(widths)]
+        return [(after, transport.DIRECTIONS * before) for before, after in itertools.pairwise(self.widths)]
 
     @property
     def side(self) -> int:
@@ -316,6 +301,24 @@ class _Outputs(NamedTuple):
     def net(self, hidden: int, kernel_size: int) -> ConvNet:
         numbers = sum(h * w for h, w in self.sizes) + self.side**2
         return ConvNet((hidden, 2 * numbers), kernel_size, final="tanh")
+
+
+def _products(windows: Array, matrix: Array) -> Array:
+    """``windows @ matrix.T``, in products of one size: the bits of a chain do not depend on the others."""
+    chains, volume, seen = windows.shape
+    block = max(1, ROWS // volume)
+    out = np.empty((chains, volume, len(matrix)))
+    whole = chains // block * block
+    np.matmul(
+        windows[:whole].reshape(-1, block * volume, seen),
+        matrix.T,
+        out=out[:whole].reshape(-1, block * volume, len(matrix)),
+    )
+    if whole < chains:
+        rest = np.zeros((block, volume, seen))
+        rest[: chains - whole] = windows[whole:]
+        out[whole:] = (rest.reshape(-1, seen) @ matrix.T).reshape(block, volume, -1)[: chains - whole]
+    return out
 
 
 @lru_cache(maxsize=64)
@@ -333,10 +336,22 @@ def partition(shape: tuple[int, int], parity: int, kind: str, even_odd: bool, co
         own = t % 2 if even_odd else (t + there % shape[1]) % 2
         active_sites = there[own == parity]
         chosen[active_sites] = True
-    living = rows[there].ravel()
     flags = chosen[there].ravel()
-    spins = (parity,) if kind == "spin" else tuple(range(SPINS))
-    return Partition(np.flatnonzero(flags), np.flatnonzero(~flags), active_sites, living, spins)
+    frozen_sites = there[~chosen[there].all(axis=(1, 2))]
+    active_rows, frozen_rows = np.flatnonzero(chosen[active_sites]), np.flatnonzero(~chosen[frozen_sites])
+    return Partition(
+        np.flatnonzero(flags), np.flatnonzero(~flags), active_sites, frozen_sites, active_rows, frozen_rows
+    )
+
+
+@lru_cache(maxsize=64)
+def network(
+    shape: tuple[int, int], parity: int, kind: str, even_odd: bool, colours: int, features: tuple[int, ...]
+) -> Network:
+    """Where the convolutions of a PTCN are computed that takes frozen rows to active ones."""
+    parts = partition(shape, parity, kind, even_odd, colours)
+    widths = [colours * k for k in features]
+    return Network(ptcn.ptcs(shape, parts.frozen_sites, parts.sites, widths), parts.frozen_rows, parts.active_rows)
 
 
 @lru_cache(maxsize=64)

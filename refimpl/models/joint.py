@@ -51,13 +51,14 @@ class JointModel:
     ----------
     marginal : flow of U(1) angles or SU(N) links. context : of all conditionals.
     conditionals : whose monomials telescope to the determinant (`refimpl.actions.hasenbusch` makes such monomials).
-    inflation : c, a factor on all pseudofermions, ``phi -> c phi``: wider than trained, weights have lighter tails.
+    inflation : c, a factor on the pseudofermions, ``phi -> c phi``: wider than trained, weights have lighter tails. One number,
+        or one for every monomial: what the one needs is a loss for the others.
     """
 
     marginal: Flow
     context: Context
     conditionals: tuple[Conditional, ...]
-    inflation: float = 1.0
+    inflation: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.marginal, Flow):
@@ -68,7 +69,7 @@ class JointModel:
         for i, conditional in enumerate(self.conditionals):
             if not isinstance(conditional, Conditional):
                 raise TypeError(f"conditionals[{i}]: got {conditional!r:.60}, expected a Conditional")
-        check_number("inflation", self.inflation, 0, above=True)
+        self._set_inflation()
         determinant_of(self.monomials)
         seen = (self.context.hidden, self._kernel_size)
         for i, conditional in enumerate(self.conditionals):
@@ -128,9 +129,15 @@ class JointModel:
         context = self.context.with_params(parts.get(CONTEXT, {}))
         return replace(self, marginal=marginal, context=context, conditionals=conditionals)
 
-    def inflated(self, c: float) -> Self:
+    @property
+    def inflations(self) -> tuple[float, ...]:
+        """The ``inflation`` of every monomial."""
+        c = self.inflation
+        return c if isinstance(c, tuple) else (c,) * len(self.conditionals)
+
+    def inflated(self, c: float | Sequence[float]) -> Self:
         """The same model with this ``inflation``."""
-        return replace(self, inflation=c)
+        return replace(self, inflation=tuple(c) if isinstance(c, Sequence) else c)
 
     def given(self, x: Field) -> Given:
         """What the layers know of links ``x``, which are taken as checked."""
@@ -150,7 +157,7 @@ class JointModel:
     def dense(self, x: Field) -> list[tuple[ComplexArray, Array]]:
         """``c Dt`` ``(chain, n, n)`` and its logdet ``(chain,)``, of every monomial."""
         given = self.given(self._checked(x))
-        return [self._inflated(*conditional.dense(given)) for conditional in self.conditionals]
+        return [self._inflated(m, *conditional.dense(given)) for m, conditional in enumerate(self.conditionals)]
 
     def forward(self, x: Field, chi: ComplexArray) -> tuple[ComplexArray, Array]:
         """``phi_m = c Dt_m chi_m`` and logdets ``(chain, monomial)``, for links ``x`` and fields of all monomials."""
@@ -193,20 +200,30 @@ class JointModel:
         for m, conditional in enumerate(self.conditionals):
             psi = conditional.rows_of(fields[:, m])
             if inverse:
-                psi, logdet = conditional.inverse_columns(given, psi / self.inflation)
-                logdet = logdet - self._log_inflation(conditional)
+                psi, logdet = conditional.inverse_columns(given, psi / self.inflations[m])
+                logdet = logdet - self._log_inflation(m)
             else:
-                psi, logdet = self._inflated(*conditional.columns(given, psi))
+                psi, logdet = self._inflated(m, *conditional.columns(given, psi))
             out[:, m] = conditional.spinors_of(psi)
             logdets.append(logdet)
         return out, np.stack(logdets, axis=1)
 
-    def _inflated(self, psi: ComplexArray, logdet: Array) -> tuple[ComplexArray, Array]:
-        return self.inflation * psi, logdet + self._log_inflation(self.conditionals[0])
+    def _inflated(self, m: int, psi: ComplexArray, logdet: Array) -> tuple[ComplexArray, Array]:
+        return self.inflations[m] * psi, logdet + self._log_inflation(m)
 
-    def _log_inflation(self, conditional: Conditional) -> float:
+    def _log_inflation(self, m: int) -> float:
         """``2 N log c``."""
-        return float(2 * conditional.rows * np.log(self.inflation))
+        return float(2 * self.conditionals[m].rows * np.log(self.inflations[m]))
+
+    def _set_inflation(self) -> None:
+        """One number wherever it is the same for all monomials."""
+        given, n = self.inflation, len(self.conditionals)
+        each = tuple(
+            check_number("inflation", c, 0, above=True) for c in (given if isinstance(given, tuple) else (given,))
+        )
+        if len(each) not in (1, n):
+            raise ValueError(f"inflation: got {len(each)} numbers, expected one, or one for each of {n} monomials")
+        object.__setattr__(self, "inflation", each if len(set(each)) > 1 else each[0])
 
     def _log_base(self, chi: ComplexArray) -> Array:
         """``-N log pi - chi^dag chi``, ``(chain, monomial)``."""

@@ -59,7 +59,7 @@ def load_joint(path: str | os.PathLike[str]) -> tuple[JointModel, dict[str, Any]
             made_flow(found[MARGINAL], params[MARGINAL]),
             _is(Context, made(found[CONTEXT], params[CONTEXT])),
             tuple(_conditional(one, own) for one, own in layered(found[CONDITIONAL], params[CONDITIONAL])),
-            found[INFLATION],
+            made(found[INFLATION], {}),
         )
         return model, dict(found["meta"])
 

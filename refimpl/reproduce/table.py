@@ -88,7 +88,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: lines ``(label, x, y, error or None, style)``, horizontal lines ``(label, y)``; ``x_names`` of x = 0, 1, ..."""
+    """One plot: lines ``(label, x, y, error or None, style)``, horizontal lines ``(label, y)``; ``x_names`` of x = 0, 1, ...
+
+    ``bands``: ``(x, low, high)``, in the colours of the lines, one after the other.
+    """
 
     title: str
     x_label: str
@@ -99,6 +102,7 @@ class Panel:
     log_y: bool = False
     legend: bool = True
     x_names: Sequence[str] = ()
+    bands: Sequence[tuple[Any, Any, Any]] = ()
 
 
 def finish(table: Table, out: Path | None, panels: Callable[[], Sequence[Panel]]) -> Table:
@@ -146,7 +150,7 @@ def _figure(title: str, panels: Sequence[Panel]) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("No figure: it needs matplotlib, pip install 'refimpl[plot]'.") from error
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     n_rows = math.ceil(len(panels) / columns)
     room = 2.5 if any(panel.x_names for panel in panels) else 0.0
     figure = Figure(figsize=(max(7.5, 5.2 * columns), 3.9 * n_rows + room), layout="constrained")
@@ -156,6 +160,8 @@ def _figure(title: str, panels: Sequence[Panel]) -> Any:
         axes = figure.add_subplot(n_rows, columns, i + 1)
         for j, (label, x, y, bars, style) in enumerate(panel.lines):
             axes.errorbar(x, y, bars, fmt=style, label=label, color=f"C{j % 10}", markersize=4, linewidth=1, capsize=2)
+        for j, (x, low, high) in enumerate(panel.bands):
+            axes.fill_between(x, low, high, color=f"C{j % 10}", alpha=0.25, linewidth=0)
         for label, level in panel.levels:
             axes.axhline(level, color="grey", linestyle="--", linewidth=1)
             axes.annotate(label, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)

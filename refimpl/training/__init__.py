@@ -9,7 +9,7 @@ from .gradient import loss_and_gradient
 from .joint import JointCheckpoint, JointRecipe, fit_joint, joint_columns, joint_loss, joint_recipe_from, start_joint
 from .joint_evaluation import JointEvaluation, evaluate_joint
 from .joint_files import load_joint, load_joint_checkpoint, save_joint, save_joint_checkpoint
-from .joint_plans import JointPlan, joint_plan
+from .joint_plans import JointPlan, joint_plan, settled
 from .loop import Annealing, Recipe, TrainingError, fit, recipe_from, start
 from .losses import LOSSES, METRICS, Term
 from .optimise import Adam, Decline, Rate
@@ -65,6 +65,7 @@ __all__ = [
     "save_joint",
     "save_joint_checkpoint",
     "save_model",
+    "settled",
     "start",
     "start_flow",
     "start_joint",

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..actions import Action, Pseudofermion, Sum, WilsonDeterminant, determinant_of
 from ..actions.pseudofermion_columns import MonomialForms
 from ..estimators.reweighting import relative_ess
-from ..lattice import check_number
+from ..lattice import check_integer, check_number
 from ..maps.base import Params
 from ..maps.pseudofermion_layer import GivenCotangent
 from ..models import JointModel
@@ -46,24 +46,32 @@ COLUMNS = ("loss", "gauge", "marginal", "ess")  # of the history, in front of th
 
 @dataclass(frozen=True)
 class JointRecipe(DescentRecipe):
-    """How to train a joint model: the parameters of `DescentRecipe`, whose AdamW is the paper's, and two more.
+    """How to train a joint model: the parameters of `DescentRecipe`, whose AdamW is the paper's, and four more.
 
     Parameters
     ----------
     chi : "trace" for the mean of the loss over chi, "sampled" for one chi of every field and monomial.
     mu_reg : regulator of the first monomial in training, 0 for none.
+    n_pf : numbers of pseudofermions by which the trained model is judged, at each of the ``samples`` links.
+    inflation : of the trained model, one number or one for each monomial; None for the best, see `refimpl.training.settled`.
     """
 
     weight_decay: float = 0.01
     epsilon: float = 0.02
     chi: str = "trace"
     mu_reg: float = 1e-5
+    n_pf: tuple[int, ...] = (1, 16)
+    inflation: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chi not in CHI:
             raise ValueError(f"chi: got {self.chi!r}, expected one of {', '.join(CHI)}")
         check_number("mu_reg", self.mu_reg, 0)
+        object.__setattr__(self, "n_pf", tuple(check_integer("n_pf", n, 1) for n in self.n_pf))
+        if self.inflation is not None:
+            each = tuple(check_number("inflation", c, 0, above=True) for c in self.inflation)
+            object.__setattr__(self, "inflation", each)
 
 
 def joint_recipe_from(record: Mapping[str, Any]) -> JointRecipe:

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actions import Pseudofermion, WilsonDeterminant
-from ..actions.pseudofermion import determinant_of
+from ..actions import Pseudofermion
 from ..actions.pseudofermion_columns import MonomialForms
 from ..estimators import conditional, reweighting
 from ..estimators.determinant import relative_variance_of_average
@@ -30,6 +29,7 @@ from ..lattice import check_integer, check_number
 from ..models import JointModel
 from ..theories import Theory
 from .evaluation import SHARE, Estimate, Evaluation, aligned, evaluation_of
+from .joint import gauge_action
 
 Array = NDArray[np.float64]
 
@@ -234,7 +234,7 @@ def evaluate_joint(
     """
     from tqdm import tqdm
 
-    _check_theory(theory, model)
+    gauge_action(theory, model)  # refuses another theory
     inflations = _inflations(model, inflation)
     check_integer("n", n, 2)
     check_integer("chunk", chunk, 1)
@@ -271,7 +271,7 @@ def conditional_spectra(
     spectra, curvatures = [], []
     inflations = _inflations(model, inflation)
     for m, (own, _) in enumerate(model.dense(x)):
-        transform = own * (inflations[m] / model.inflation)
+        transform = own * (inflations[m] / model.inflations[m])
         weight = forms.weight_matrix(m, transform)
         if lost := int((~np.isfinite(weight).all(axis=(1, 2))).sum()):
             raise ValueError(f"model: got {lost} of {len(x)} fields where D is singular or nearly so, expected none")
@@ -280,20 +280,11 @@ def conditional_spectra(
     return np.stack(spectra, axis=1), np.stack(curvatures, axis=1)
 
 
-def _check_theory(theory: Theory, model: JointModel) -> None:
-    if theory.field_shape != model.field_shape:
-        raise ValueError(f"theory: got fields {theory.field_shape}, expected those of the model, {model.field_shape}")
-    kappa = float(theory.parameters.get("kappa", 0.0))
-    expected, got = determinant_of(model.monomials), WilsonDeterminant(kappa, theory.colours)
-    if got != expected:
-        raise ValueError(f"theory: got {got} in {theory.name!r}, expected that of the model, {expected}")
-
-
 def _inflations(model: JointModel, inflation: float | Sequence[float] | None) -> tuple[float, ...]:
     """One for each monomial."""
     number = len(model.monomials)
     if inflation is None:
-        return (model.inflation,) * number
+        return model.inflations
     given = [inflation] * number if isinstance(inflation, int | float) else list(inflation)
     if len(given) != number:
         raise ValueError(f"inflation: got {len(given)} numbers, expected one or one for each of {number} monomials")

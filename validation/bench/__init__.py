@@ -11,6 +11,7 @@ import importlib.util
 from .chains import chains_recording, chains_workers
 from .fermions import dirac
 from .flow import flow_sample, flow_train
+from .joint import joint_step
 from .l2hmc import l2hmc_sample, l2hmc_train
 from .matrices import su3
 from .phi4 import phi4_hmc
@@ -78,6 +79,7 @@ ITEMS: dict[str, Item] = {
     ),
     "flow-sample": Item(flow_sample, _FLOW_CASES),
     "flow-train": Item(flow_train, _FLOW_CASES),
+    "joint": Item(joint_step, {f"{what}, 64 fields": (what, 64) for what in ("sample", "train")}),
     "chains-workers": Item(chains_workers, _CHAINS_CASES, parallel=True),
     "chains-recording": Item(chains_recording, _CHAINS_CASES),
 }

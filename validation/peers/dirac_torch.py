@@ -16,9 +16,9 @@ from torch import Tensor
 
 def signed_links(theta: Tensor) -> Tensor:
     """Links ``(chain, 2, T, X)`` of angles, those that cross the last time slice times -1."""
-    links = torch.polar(torch.ones_like(theta), theta)
-    links[:, 0, -1] *= -1
-    return links
+    sign = torch.ones(theta.shape[1:], dtype=theta.dtype)
+    sign[0, -1] = -1
+    return torch.polar(torch.ones_like(theta), theta) * sign
 
 
 def apply(links: Tensor, psi: Tensor, kappa: float) -> Tensor:

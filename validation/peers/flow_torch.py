@@ -150,9 +150,9 @@ def circular_spline(circle: CircularSpline, x: Tensor, raw: Tensor) -> Moved:
 
 
 class Flow:
-    """The layers of a chain, their weights as leaves of the graph under the names of `Chain.params`."""
+    """The layers of a chain, their weights as leaves of the graph under the names of `Chain.params`, or given."""
 
-    def __init__(self, chain: Map, shape: tuple[int, int]) -> None:
+    def __init__(self, chain: Map, shape: tuple[int, int], params: dict[str, Tensor] | None = None) -> None:
         self.layers: list[Affine | Plaquettes] = []
         if not isinstance(chain, Chain):
             raise ValueError(f"chain: got {type(chain).__name__}, expected a Chain")
@@ -160,7 +160,9 @@ class Flow:
             if not isinstance(layer, AffineCoupling | PlaquetteCoupling):
                 raise ValueError(f"chain: got a layer {type(layer).__name__}, expected affine or plaquette couplings")
             self.layers.append(Affine(layer, shape) if isinstance(layer, AffineCoupling) else Plaquettes(layer))
-        self.params = {key: torch.tensor(value, requires_grad=True) for key, value in chain.params.items()}
+        if params is None:
+            params = {key: torch.tensor(value, requires_grad=True) for key, value in chain.params.items()}
+        self.params = params
         self.own = [
             {key.split("/", 1)[1]: value for key, value in self.params.items() if key.split("/", 1)[0] == str(i)}
             for i in range(len(self.layers))
