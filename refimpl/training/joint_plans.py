@@ -30,7 +30,7 @@ MU_REG = 1e-5  # Abbott 2022, IV A
 SETTLED = 0.999  # of the fields
 # With the epsilon of the paper, 0.02 for batches of 4096 (B 3), small gradients move nothing: 120 steps of 32 fields, 4 x 4, leave
 # a KL of the last monomial of 3.0, and of 1.1 with the epsilon of Adam.
-RATE = 3e-3
+RATE = 5e-3
 
 
 @dataclass(frozen=True)
