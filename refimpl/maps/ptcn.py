@@ -104,7 +104,7 @@ def _walked(network: Network, stencils: Stencils, psi: ComplexArray) -> tuple[Co
     field.reshape(chains, -1, k)[:, starts] = psi
     fields = []
     for ptc, stencil in zip(steps, stencils, strict=True):
-        # One more site, where the field is zero.
+        # One more site, where the field is zero, and whose cotangent means nothing.
         fields.append(np.concatenate([field, np.zeros((chains, 1, *field.shape[2:]))], axis=1))
         field = stencil @ transport.gathered(fields[-1], ptc.table)
 

@@ -27,7 +27,6 @@ ComplexArray = NDArray[np.complex128]
 Indices = NDArray[np.intp]
 
 DIRECTIONS = 5
-OPPOSITE = [0, 2, 1, 4, 3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +119,11 @@ def gathered(psi: ComplexArray, table: Indices) -> ComplexArray:
 
 
 def gathered_pullback(g: ComplexArray, table: Indices, sites: int) -> ComplexArray:
-    """The cotangent of ``psi``, on all ``sites``."""
+    """The cotangent of ``psi`` on all ``sites``, which in each direction are the neighbour of one site at most."""
     chains, here, rows, k = g.shape
     width = rows // DIRECTIONS
-    if here == sites:  # what a site gave to its neighbours comes back from those of the opposite directions
-        back = (DIRECTIONS * table[OPPOSITE] + np.arange(DIRECTIONS)[:, None]).T
-        parts = g.reshape(chains, DIRECTIONS * sites, width, k).take(back, axis=1)
-        return np.asarray(np.add.reduce(parts, axis=2))
     parts = g.reshape(chains, here, DIRECTIONS, width, k)
     out = np.zeros((chains, sites, width, k), np.complex128)
     for d, where in enumerate(table):
-        out[:, where] += parts[:, :, d]  # in one direction every site is the neighbour of one
+        out[:, where] += parts[:, :, d]
     return out
