@@ -336,6 +336,10 @@ def test_an_inflation_is_that_of_the_transform():
         np.log1p(conditional.relative_variance(conditional.inflated(w, c * best))).mean() for c in (0.999, 1, 1.001)
     ]
     assert np.argmin(means) == 1
+    own = conditional.field_inflation(w)
+    assert own.shape == (3,)
+    for field, c in zip(w.reshape(-1, 4), own.ravel(), strict=True):
+        np.testing.assert_allclose(c, conditional.best_inflation(field), rtol=1e-12)
     # On the KL: its derivative by log c is 2 sum (c^2 w - 1).
     step = 1e-4
     slope = conditional.kl(conditional.inflated(w, math.exp(step))) - conditional.kl(

@@ -15,6 +15,7 @@ from refimpl.actions.dirac.matrix import dense_matrix, schur_complement
 from refimpl.estimators import (
     averaged_log_weight,
     best_scale,
+    best_scales,
     determinant_estimate,
     finite_moment,
     gaussian_log_weights,
@@ -276,6 +277,8 @@ def test_the_best_scale_has_the_least_variance():
     around = relative_variance(lams / (best * np.array([0.99, 1.0, 1.01]))[:, None])
     assert np.argmin(around) == 1
     assert abs(best_scale([0.7]) - 0.7) < 1e-12
+    many = np.random.default_rng(1).uniform(0.2, 3.0, (2, 3, 4))
+    np.testing.assert_allclose(best_scales(many), [[best_scale(one) for one in some] for some in many], rtol=1e-12)
     for bad in ([], [0.0], [np.inf], [-1.0, 2.0]):
         with pytest.raises(ValueError, match="lams: got"):
             best_scale(bad)

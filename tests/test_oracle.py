@@ -348,6 +348,10 @@ def test_check_ids_are_unique_and_named_by_file():
             "flows",
             "flow_samples",
             "flow_weights",
+            "conditional",
+            "conditional_samples",
+            "joint",
+            "pseudomarginal",
             "driver",
             "exact_start",
         )

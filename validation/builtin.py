@@ -14,6 +14,7 @@ from refimpl.training import load_model
 from refimpl.training.checkpoints import WEIGHTS
 
 from . import reference_flows as flows
+from . import reference_joint as joint
 from .contract import TargetError
 from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
 from .reference_chains import ReferenceChains
@@ -49,6 +50,9 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "flow-su2": partial(flows.spectra, 2),
     "flow-su3": partial(flows.spectra, 3, beta=1.5, steps=40),
     "decimation": flows.decimation,
+    "joint": joint.angles,
+    "joint-su2": partial(joint.matrices, 2),
+    "joint-su3": partial(joint.matrices, 3),
     "control_variate": ReferenceVariate,
     "control_variate-factorised": partial(ReferenceVariate, method="factorised"),
     "control_variate-linear": partial(ReferenceVariate, method="linear"),
@@ -95,9 +99,13 @@ def trained(folder: str) -> Callable[..., TrainedModel | flows.ReferenceFlow]:
     path = Path(folder) / WEIGHTS
     if not path.exists():
         raise TargetError(
-            f"TARGET: {path}: got no such file, expected a folder made by refimpl train l2hmc or refimpl train flow"
+            f"TARGET: {path}: got no such file, expected a folder made by refimpl train l2hmc, refimpl train flow or refimpl "
+            "train joint"
         )
     try:
+        if joint.is_joint(Path(folder)):
+            joint.trained_joint(Path(folder))
+            return partial(joint.trained_joint, Path(folder))
         if flows.is_flow(Path(folder)):
             flows.trained_flow(Path(folder))
             return partial(flows.trained_flow, Path(folder))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .conversion import TargetFault, checked_array, converted, kind_of, transition_record
+from .conversion import TargetFault, checked_array, converted, kind_of, pseudomarginal_record, transition_record
 from .theories import Matrices, Theory
 
 Array = NDArray[np.float64]
@@ -167,7 +167,58 @@ class Calls:
         x, log_prob = self._pair("sample", "(x, log_prob)", n, seed)
         return self._fields("sample: x", x, n), checked_array("sample: log_prob", log_prob, (n,))
 
+    # --- joint flows ------------------------------------------------------------------------------------------------
+    def conditional_forward(self, x: Field, chi: Field) -> tuple[Field, Array]:
+        return self._conditional("conditional_forward", x, chi)
+
+    def conditional_inverse(self, x: Field, phi: Field) -> tuple[Field, Array]:
+        return self._conditional("conditional_inverse", x, phi)
+
+    def conditional_with_weights(
+        self, params: Mapping[str, Array], architecture: Mapping[str, Any], x: Field, chi: Field, d: int
+    ) -> tuple[Field, Array]:
+        """On the lattice of ``x``, for the one field of ``chi``."""
+        name, copies = "conditional_with_weights", {key: value.copy() for key, value in params.items()}
+        arguments = (copies, copy.deepcopy(dict(architecture)), x.copy(), chi.copy(), d)
+        image, logdet = self._pair(name, "(field, logdet)", *arguments)
+        field = checked_array(f"{name}: field", image, chi.shape, dtype=np.complex128)
+        return field, checked_array(f"{name}: logdet", logdet, chi.shape[:2])
+
+    def conditional_log_prob(self, x: Field, phi: Field) -> Array:
+        result = self._call("conditional_log_prob", x, phi)
+        return checked_array("conditional_log_prob", result, phi.shape[:2])
+
+    def conditional_sample(self, x: Field, seed: int) -> tuple[Field, Array]:
+        """Fields of all monomials and their ``log q``, ``(chain, field)``."""
+        name, shape = "conditional_sample", self.pseudofermion_shape(x)
+        phi, log_prob = self._pair(name, "(phi, log_prob)", x, seed)
+        field = checked_array(f"{name}: phi", phi, shape, dtype=np.complex128)
+        return field, checked_array(f"{name}: log_prob", log_prob, shape[:2])
+
+    def joint_sample(self, n: int, seed: int) -> tuple[Field, Field, Array]:
+        """Links, pseudofermions and their joint ``log q``."""
+        result = self._call("joint_sample", n, seed)
+        try:
+            x, phi, log_prob = result
+        except (TypeError, ValueError) as error:
+            raise TargetFault(f"joint_sample: got {kind_of(result)}, expected (x, phi, log_prob)") from error
+        links = self._fields("joint_sample: x", x, n)
+        field = checked_array("joint_sample: phi", phi, self.pseudofermion_shape(links), dtype=np.complex128)
+        return links, field, checked_array("joint_sample: log_prob", log_prob, (n,))
+
+    def pseudomarginal(self, x: Field, log_w: Array, seed: int) -> dict[str, Array]:
+        result = self._call("pseudomarginal", x, log_w, seed)
+        return pseudomarginal_record("pseudomarginal", result, x)
+
+    def pseudomarginal_start(self, x: Field, seed: int) -> Array:
+        return self._per_chain("pseudomarginal_start", x, seed)
+
     # --- calling ----------------------------------------------------------------------------------------------------
+    def _conditional(self, name: str, x: Field, phi: Field) -> tuple[Field, Array]:
+        image, logdet = self._pair(name, "(field, logdet)", x, phi)
+        field = checked_array(f"{name}: field", image, phi.shape, dtype=np.complex128)
+        return field, checked_array(f"{name}: logdet", logdet, phi.shape[:2])
+
     def _per_chain(self, name: str, x: Array, *args: Any) -> Array:
         return checked_array(name, self._call(name, x, *args), (len(x),))
 

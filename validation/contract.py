@@ -58,6 +58,16 @@ sample(n, seed)     ``(x, log q(x))`` of n independent fields; other seeds have 
 flow_with_weights(params, architecture, z, d)   the flow (its inverse for ``d = -1``) with these weights, for targets that load
                     files: ``params`` has the keys of ``data/vectors/v1/flows``, ``architecture`` is the record of that name there
 prior_log_prob(z)   ``log r(z)`` of where the flow begins, normalised in the same way
+conditional_forward(x, chi)   ``(phi, logdet)``, the map of the noise of all monomials to their fields, at links x, see below
+conditional_inverse(x, phi)   ``(chi, log |det d chi/d phi|)``
+conditional_log_prob(x, phi)   ``log q_m(phi_m | x)``, ``(chain, field)``, normalised for ``d Re phi d Im phi``
+conditional_sample(x, seed)   ``(phi, log q)``, independent fields at every x, the latter ``(chain, field)``
+conditional_with_weights(params, architecture, x, chi, d)   the layers of one conditional (their inverse for ``d = -1``) with these
+                    weights, for targets that load files: keys and record of ``data/vectors/v1/conditionals``, one field in chi
+joint_sample(n, seed)   ``(x, phi, log q(x) + sum_m log q_m(phi_m | x))``, n independent ones
+pseudomarginal(x, log_w, seed)   one update of chains whose estimates of the weight are ``exp(log_w)``: a mapping with ``x_proposed,
+                    log_w_proposed, u, accept, x_next, log_w_next``, see below
+pseudomarginal_start(x, seed)   ``log_w``, ``(chain,)``, to begin from, with the law it has at x in equilibrium
 determinant_estimate(x, n, seed)   positive estimates ``(chain, n)`` with mean ``det D^2``, whose relative variance is at most
                     that of the Gaussian estimator, ``prod 1/(lam (2 - lam)) - 1`` over the eigenvalues of ``D D^dag``, or the
                     declared ``determinant_variance``
@@ -103,6 +113,23 @@ probability below about one in the number of samples, or at one knot of a spline
 out one of its phases, which is no error of a density; and then, where samples of the two do not overlap, a constant of log q, for
 which the skips give the reason. With `sample` alone, or `log_prob` alone, a constant of log q is seen on one side only.
 
+A *joint flow* of a theory with fermions has pseudofermions too: to every monomial of ``even_odd``, ``mus`` (declared as for
+`pseudofermion_action`) belongs a conditional density, the image of ``pi^-N exp(-chi^dag chi)`` under a map that is complex
+linear at given links. ``chi`` and ``phi`` are ``(chain, field, t, x, spin[, colour])``, N counts the complex components of a
+monomial that live (on even sites alone where ``even_odd``, zero on the others before and after); ``logdet``, ``(chain,
+field)``, is that of the 2 N real ones, ``2 log |det|`` of the matrix, and depends on the links alone. The ``flow_*`` functions,
+`log_prob` and `sample` are those of the links. Optional: ``conditional_symmetries``, the moves of the links that commute with
+the map (``("gauge", "translation")``; none by default), translations by ``conditional_period`` sites (1; or two numbers, for
+time and space), in time together with the slice behind which fermions change sign; ``conditional_is_exact = True`` where q is
+the density of the heat bath.
+
+The weight of links is ``w(x) = exp(-S_g(x)) det M(x)/q(x)``, q that of `log_prob`, S_g the action of the table without
+fermions; its estimate ``w-hat`` the product over monomials of averages over ``n_pf`` (1) draws each, ``exp(-S_m(x,
+phi))/q_m(phi | x)``, without a regulator and divided by ``pi^N``: the mean is w. ``pseudomarginal_constant`` (0) is added to
+``log w`` by a target that has another constant in S_g. The update proposes links of q with a new estimate, and accepts where
+``u < exp(log_w_proposed - log_w)``; links that stay keep their estimate, to the bit, and others take the proposed one with
+them. In equilibrium an estimate is not one of fresh draws: its law has the density ``w-hat/w`` with respect to them.
+
 ``reversal`` says why the proposal may be accepted by ``min(1, exp(logdet - delta_h))``:
 
 - ``"flip"`` (the default; HMC): the inverse is flip, forward, flip, where flip is ``v -> -v``;
@@ -129,6 +156,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -140,11 +168,13 @@ from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Phi4, Theory,
 
 __all__ = [
     "CAPABILITIES",
+    "CONDITIONAL",
     "DEADLINE",
     "DIRECTION",
     "FLIP",
     "FLOW",
     "INVOLUTION",
+    "PSEUDOMARGINAL",
     "REVERSALS",
     "TRANSITION_FIELDS",
     "Array",
@@ -152,6 +182,15 @@ __all__ = [
 ]
 __all__ += ["PhasePoint", "Subject", "TargetError", "TargetFault"]
 
+# What makes a target one of pseudofermion flows: any of these; and one of pseudomarginal chains.
+CONDITIONAL = (
+    "conditional_forward",
+    "conditional_inverse",
+    "conditional_log_prob",
+    "conditional_sample",
+    "conditional_with_weights",
+)
+PSEUDOMARGINAL = ("pseudomarginal", "pseudomarginal_start")
 # What makes a target one of flows: any of these.
 FLOW = ("flow_forward", "flow_inverse", "log_prob", "sample", "prior_log_prob", "flow_with_weights")
 CAPABILITIES = (
@@ -182,6 +221,9 @@ CAPABILITIES = (
     "control_variate",
     "control_variate_field",
     *FLOW,
+    *CONDITIONAL,
+    "joint_sample",
+    *PSEUDOMARGINAL,
 )
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
@@ -340,6 +382,26 @@ class Subject(Calls):
         """Of the fields of all monomials, ``(chain, field, t, x, spin[, colour])``."""
         chains, *site = self.spinor_shape(x)
         return (chains, self.monomials.number, *site)
+
+    @property
+    def n_pf(self) -> int:
+        """Of how many draws the target averages an estimate of the weight; raises `Misdeclared`."""
+        declared = getattr(self.target, "n_pf", 1)
+        try:
+            number = index(declared)
+        except TypeError:
+            number = 0
+        if number < 1:
+            raise Misdeclared(f"n_pf: got {declared!r}, expected an integer >= 1")
+        return number
+
+    @property
+    def pseudomarginal_constant(self) -> float:
+        """What the target has in its log weights besides; raises `Misdeclared`."""
+        declared = getattr(self.target, "pseudomarginal_constant", 0.0)
+        if isinstance(declared, bool) or not isinstance(declared, int | float | np.number) or not np.isfinite(declared):
+            raise Misdeclared(f"pseudomarginal_constant: got {declared!r}, expected a finite number")
+        return float(declared)
 
     @property
     def directed(self) -> bool:

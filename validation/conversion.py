@@ -45,6 +45,25 @@ def transition_record(
     return out
 
 
+PSEUDOMARGINAL_FIELDS = ("x_proposed", "log_w_proposed", "u", "accept", "x_next", "log_w_next")
+
+
+def pseudomarginal_record(name: str, result: Any, x: Array) -> dict[str, Array]:
+    """A mapping with `PSEUDOMARGINAL_FIELDS`, for links like ``x``."""
+    if not isinstance(result, Mapping) or (missing := [f for f in PSEUDOMARGINAL_FIELDS if f not in result]):
+        got = f"no {', '.join(missing)}" if isinstance(result, Mapping) else kind_of(result)
+        raise TargetFault(f"{name}: got {got}, expected a mapping with {', '.join(PSEUDOMARGINAL_FIELDS)}")
+    return {
+        field: checked_array(
+            f"{name}: {field}",
+            result[field],
+            x.shape if field in FIELDS else x.shape[:1],
+            dtype=x.dtype if field in FIELDS else np.float64,
+        )
+        for field in PSEUDOMARGINAL_FIELDS
+    }
+
+
 def checked_array(
     name: str, value: Any, shape: tuple[int, ...], finite: bool = True, dtype: Any = np.float64
 ) -> NDArray[Any]:

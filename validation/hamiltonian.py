@@ -30,7 +30,11 @@ class Hamiltonian:
         self._flavours = subject.flavours if subject.pseudofermions else None
         if self._flavours is None:
             return
-        self._gauge, self._monomials, self._shape = _pure_gauge(subject.theory), subject.monomials, subject.links.shape
+        self._gauge, self._monomials, self._shape = (
+            pure_gauge_theory(subject.theory),
+            subject.monomials,
+            subject.links.shape,
+        )
         rows = 2 * self._shape[0] * self._shape[1] * getattr(subject.theory, "n", 1)
         self._living = np.ones(rows, dtype=bool)
         if self._monomials.even_odd:
@@ -94,7 +98,7 @@ class Hamiltonian:
         return out
 
 
-def _pure_gauge(theory: Theory) -> U1 | Matrices:
+def pure_gauge_theory(theory: Theory) -> U1 | Matrices:
     """The same theory without its fermions."""
     if isinstance(theory, Matrices):
         return replace(theory, kappa=0.0)

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from refimpl.files import whole_file
 
-from . import fermion_vectors, flow_vectors, measure, scalar_vectors, weight_vectors
+from . import fermion_vectors, flow_vectors, joint_vectors, measure, scalar_vectors, weight_vectors
 
 Array = NDArray[np.float64]
 
 VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
-SUITES = ("u1", "l2hmc", "fermions", "phi4", "flows")
+SUITES = ("u1", "l2hmc", "fermions", "phi4", "flows", "conditionals")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
 
 
@@ -56,7 +56,7 @@ class Vector:
         return all(np.array_equal(a, b) if exact else np.allclose(a, b, rtol=0, atol=1e-13) for a, b in pairs)
 
 
-@lru_cache(maxsize=5)
+@lru_cache(maxsize=6)
 def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
     """The vectors of a suite, checksums verified; raises `ChecksumError`."""
     folder = root / suite
@@ -96,6 +96,7 @@ def write_suites(root: Path = VECTORS) -> list[str]:
         ("fermions", fermion_vectors.vectors()),
         ("phi4", scalar_vectors.vectors()),
         ("flows", flow_vectors.vectors()),
+        ("conditionals", joint_vectors.vectors()),
     )
     for suite, vectors in suites:
         folder = root / suite

@@ -31,10 +31,11 @@ def add(models: Any) -> None:
         "train a flow of links together with flows of pseudofermions; the folder then holds weights.npz (the averaged "
         "parameters) and checkpoint.npz",
         "A joint model draws links U from a marginal flow, and for every monomial of the fermion determinant a pseudofermion phi "
-        "from a flow that is linear in phi: no determinant is needed. Without options one that is known to work is trained. "
+        "from a flow that is linear in phi: sampling needs no determinant. Without options one that is known to work is trained. "
         "schwinger: even-odd, Hasenbusch masses 0.001, 0.01, 0.05; su2, su3: even-odd, mass 0.3. The loss is mean (log q + S) of "
-        "both parts. Interrupted? `refimpl train joint --resume --out DIR` goes on, bit for bit, and ends with the same lines. A "
-        "training that is finished cannot be extended, as its rate has fallen to zero: begin a longer one. "
+        "links and pseudofermions; the evaluation says what each of them is worth. Interrupted? `refimpl train joint --resume "
+        "--out DIR` goes on, bit for bit, and ends with the same lines. A training that is finished cannot be extended, as its "
+        "rate has fallen to zero: begin a longer one. "
         "`refimpl sample THEORY --kernel pseudomarginal --model DIR` draws exactly with the model.",
     )
     train.add_argument("--theory", choices=list(THEORIES), help="the target distribution (needed without --resume)")
@@ -65,7 +66,7 @@ def add(models: Any) -> None:
     quarks.add_argument("--even-odd", action=argparse.BooleanOptionalAction, default=None, help=text)
     text = f"Hasenbusch masses, increasing, such as 0.001 0.01 0.05, or {NO_MASSES} (default: as in the paper)"
     quarks.add_argument("--mus", type=_masses, nargs="+", metavar="MU", help=text)
-    text = "layers of every monomial, or of each, the last one last (default 2 for ratios, 8 for the last)"
+    text = "layers of every monomial, or of each, the last one last (default 2 for ratios, on matrices 4, and 8 for the last)"
     quarks.add_argument("--pf-layers", type=counts, metavar="N,...", help=text)
     text = "parallel transport convolutions of a layer (default 6; without even-odd 3)"
     quarks.add_argument("--n-pt", type=count, metavar="N", help=text)
@@ -154,8 +155,10 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> JointPlan:
         )
     only_with(given, theory.name, holonomies=("schwinger",))
     mus = tuple(mu for masses in given["mus"] for mu in masses) if "mus" in given else None
-    if mus is not None and list(mus) != sorted(set(mus)):
-        raise ValueError(f"--mus: got {' '.join(map(str, mus))}, expected increasing masses, or {NO_MASSES}")
+    mixed = mus and () in given["mus"]
+    if mus is not None and (mixed or list(mus) != sorted(set(mus))):
+        got = " ".join(str(mu) for mu in (*([NO_MASSES] if mixed else []), *mus))
+        raise ValueError(f"--mus: got {got}, expected increasing masses, or {NO_MASSES}")
     plan = joint_plan(
         theory, given.get("steps"), even_odd=given.get("even_odd", True), mus=mus, layers=given.get("pf_layers")
     )

@@ -18,7 +18,7 @@ Over fields U from q(U) with marginal weights w(U), ``N_pf`` draws of every mono
 ``1/ESS(N_pf) = <w^2 prod_m (1 + X_m/N_pf)> / <w>^2``
 
 of each draw, which is ``(1 + C/N_pf)/ESS(inf)``, ``C = <w^2 X>/<w^2>``, of one monomial (45). An inflation ``Dt -> c Dt`` makes
-``W -> c^2 W``: some c makes the variance finite on as many fields as one likes, at a price in KL.
+``W -> c^2 W``: some c makes the variance finite on as many fields as one likes, at a price in KL, and c(U) on all of them.
 """
 
 from __future__ import annotations
@@ -111,6 +111,14 @@ def kept_fields(n: int, share: float) -> int:
 def best_inflation(w: ArrayLike) -> float:
     """The c with the least mean of ``log (1 + X)`` over all fields and monomials, all of them finite; it may be below 1."""
     return math.sqrt(determinant.best_scale(1 / _checked(w)))
+
+
+def field_inflation(w: ArrayLike) -> Array:
+    """The c with the least X for each field and monomial, over the last axis: always finite.
+
+    An inflation may depend on the gauge field, as Dt does, never on the noise; then no field has infinite variance.
+    """
+    return np.sqrt(determinant.best_scales(1 / _checked(w)))
 
 
 def log_kernel_determinant(logdet: ArrayLike, w: ArrayLike) -> Array:

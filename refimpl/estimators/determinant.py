@@ -213,15 +213,20 @@ def best_scale(lams: ArrayLike) -> float:
     ``- sum log(s lam) - sum log(2 - s lam)`` is convex in ``s = 1/c``; its slope is bisected. Eigenvalues of several
     configurations together give one scale for them all. A scale may depend on the gauge field, never on the noise.
     """
-    lams = np.asarray(lams, dtype=np.float64).ravel()
+    return float(best_scales(np.ravel(lams)))
+
+
+def best_scales(lams: ArrayLike) -> Array:
+    """`best_scale` of the eigenvalues along the last axis, for each of the others."""
+    lams = np.asarray(lams, dtype=np.float64)
     if not lams.size or not np.all(np.isfinite(lams)) or lams.min() <= 0:
         raise ValueError("lams: got none, or some that are not finite and positive, expected eigenvalues of a kernel")
-    low, high = 0.0, 2 / lams.max()
+    low, high = np.zeros(lams.shape[:-1]), 2 / lams.max(axis=-1)
     for _ in range(100):
         s = (low + high) / 2
         with np.errstate(divide="ignore"):
-            slope = (lams / (2 - s * lams)).sum() - lams.size / s
-        low, high = (s, high) if slope < 0 else (low, s)
+            slope = (lams / (2 - s[..., None] * lams)).sum(axis=-1) - lams.shape[-1] / s
+        low, high = np.where(slope < 0, s, low), np.where(slope < 0, high, s)
     return 1 / low
 
 

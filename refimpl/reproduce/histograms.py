@@ -51,7 +51,7 @@ class Histogram(NamedTuple):
 
 def integer_edges(most: int) -> Array:
     """Edges of bins around ``-most, ..., most``."""
-    return np.arange(-check_integer("most", most, 0), most + 2) - 0.5
+    return np.asarray(np.arange(-check_integer("most", most, 0), most + 2) - 0.5)
 
 
 def common_edges(bins: int, *samples: ArrayLike, share: float = 0.998) -> Array:

@@ -114,7 +114,8 @@ def _distributions(
     inflation = best_inflation(flow.w)
     w = inflated(flow.w, inflation)
     joint = joint_log_weights(rng, flow.log_w, w, (FEW, numbers.n_pf))
-    chains, hmc = hmc_chains(theory, numbers.hmc[:2], shown, np.random.SeedSequence([seed, 66]), progress)
+    start, _ = point.model.marginal.sample(rng, numbers.hmc[0])
+    chains, hmc = hmc_chains(theory, start, numbers.hmc[1], shown, np.random.SeedSequence([seed, 66]), progress)
     chains = {key: series[:: numbers.hmc[2]] for key, series in chains.items()}
     independent = (
         {} if theory.sample is None else _independent(theory, numbers.fields, shown, np.random.default_rng([seed, 666]))
@@ -150,14 +151,10 @@ def _distributions(
 
 
 def hmc_chains(
-    theory: Theory, size: tuple[int, int], record: Observables, seed: np.random.SeedSequence, progress: bool
+    theory: Theory, x: NDArray[Any], n_steps: int, record: Observables, seed: np.random.SeedSequence, progress: bool
 ) -> tuple[dict[str, Array], HMC]:
-    """Observables ``(step, chain)`` of HMC with the determinant, the first quarter left out, and the kernel."""
-    n_chains, n_steps = size
-    start, tuning, running = seed.spawn(3)
-    near = theory.sample or theory.near
-    assert near is not None
-    x = near(np.random.default_rng(start), n_chains)
+    """Observables ``(step, chain)`` of HMC with the determinant from ``x``, the first quarter left out, and the kernel."""
+    tuning, running = seed.spawn(2)
     kernel = adapted(HMC(theory.action, 0.15, 8), x, tuning, trajectories=min(40, n_steps)).kernel
     series = run_chains(kernel, x, n_steps, running, record, HMC_NAME if progress else None).series
     return {key: np.asarray(values[n_steps // 4 :], np.float64) for key, values in series.items()}, kernel

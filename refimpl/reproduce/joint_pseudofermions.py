@@ -69,14 +69,14 @@ def fig3(seed: int = 0, out: Path | None = None, progress: bool = False, effort:
         COLUMNS,
         tuple(rows),
         (
-            f"{batches.number} batches of {batches.size} links, whose scatter errors are from. The row without N_pf: with the exact "
+            f"{batches.number} batches of {batches.size} links, whose scatter errors are from. The row without N_pf: exact "
             "determinant.",
-            f"Inflations {', '.join(f'{c:.3f}' for c in inflation)}, the best for {MOST:.1%} of links; weights have a variance on "
+            f"Inflations {', '.join(f'{c:.3f}' for c in inflation)}, best for {MOST:.1%} of links; weights have a variance on "
             f"{finite_share(w):.2%}.",
-            "law: <w>^2/<w^2 prod_m (1 + X_m/N_pf)>, X exact, of links where it is finite, as ESS/law. linear law: (45), with the C "
-            f"of N_pf = 1. fit of (45): ESS(inf) = {fit[0]:.4f}, C = {fit[1]:.3f}.",
-            f"acceptance: of {batches.chains} pseudomarginal chains over these draws, estimates kept, a quarter left out; expected: "
-            "of pairs of draws.",
+            "law: <w>^2/<w^2 prod_m (1 + X_m/N_pf)>, X exact, of links where it is finite, as ESS/law. linear law: (45), with "
+            f"the C of N_pf = 1. fit of (45): ESS(inf) = {fit[0]:.4f}, C = {fit[1]:.3f}.",
+            f"acceptance: of {batches.chains} pseudomarginal chains over these draws, estimates kept, a quarter left out; "
+            "expected: of pairs of draws.",
             f"The training took {point.seconds:.0f} CPU seconds.",
         ),
         seed,

@@ -23,13 +23,14 @@ THEORIES = ("schwinger", "su2", "su3")
 PARTITIONS = ("spatial", "spin", "alternating")
 MUS = {"schwinger": (0.001, 0.01, 0.05), "su2": (0.3,), "su3": (0.3,)}  # Abbott 2022, IV A and B
 MAPS_OF_A_PTCN = {True: 6, False: 3}  # Abbott 2022, B 3, by even_odd
-# Nearly all that is difficult about the determinant sits in its last monomial.
-RATIO, LAST = 2, 8
+# Layers of ratios and of the last monomial, in which nearly all that is difficult about the determinant sits. Alternating layers
+# have moved every number of a field after four.
+LAYERS = {True: (2, 8), False: (4, 8)}  # by whether links are angles
 MU_REG = 1e-5  # Abbott 2022, IV A
 SETTLED = 0.999  # of the fields
 # With the epsilon of the paper, 0.02 for batches of 4096 (B 3), small gradients move nothing: 120 steps of 32 fields, 4 x 4, leave
 # a KL of the last monomial of 3.0, and of 1.1 with the epsilon of Adam.
-RATE = 3e-3
+RATE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class JointPlan:
     recipe: JointRecipe
     even_odd: bool = True
     mus: tuple[float, ...] = ()
-    layers: tuple[int, ...] = (LAST,)
+    layers: tuple[int, ...] = (8,)
     n_pt: int | None = None
     features: int = 2
     hidden: int = 16
@@ -136,17 +137,19 @@ def joint_plan(
     Parameters
     ----------
     even_odd, mus : of the pseudofermions; ``mus`` are those of the paper by default.
-    layers : of each monomial, by default 2 for the ratios, which are easy to learn, and 8 for the last one.
+    layers : of each monomial, by default 2 for the ratios, which are easy to learn (4 on matrices), and 8 for the last one.
     """
     check_theory(theory)
     masses = tuple(MUS[theory.name] if mus is None else mus)
-    own = (RATIO,) * len(masses) + (LAST,)
-    steps = steps or 800
+    angular = theory.colours == 1
+    ratio, last = LAYERS[angular]
+    own = (ratio,) * len(masses) + (last,)
+    steps = steps or (800 if angular else 400)
     recipe = JointRecipe(
-        steps=steps, batch=64, rate=Rate(RATE, "cosine", every=steps), weight_decay=0.01, epsilon=Adam.EPSILON, mu_reg=MU_REG,
-        samples=1024,
+        steps=steps, batch=64 if angular else 16, rate=Rate(RATE, "cosine", every=steps), weight_decay=0.01,
+        epsilon=Adam.EPSILON, mu_reg=MU_REG, samples=1024,
     )  # fmt: skip
-    features = 2 if theory.colours == 1 else 4
+    features = 2 if angular else 4
     marginal = flow_plan(theory, steps)
     return JointPlan(marginal, recipe, even_odd, masses, own if layers is None else tuple(layers), features=features)
 

@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..contract import DIRECTION, FLOW, INVOLUTION, REVERSALS, Subject
+from ..contract import CONDITIONAL, DIRECTION, FLOW, INVOLUTION, PSEUDOMARGINAL, REVERSALS, Subject
 from ..evidence import Trial
 from ..theories import THEORIES
 from ..verdict import Verdict
 from . import (
+    conditional,
+    conditional_samples,
     driver,
     estimates,
     exact_start,
@@ -22,8 +24,10 @@ from . import (
     flow_samples,
     flow_weights,
     flows,
+    joint,
     maps,
     pseudofermions,
+    pseudomarginal,
     scalars,
     static,
     transcript,
@@ -124,6 +128,26 @@ def _flow_check(
     return Check(function, needs, statistical, theories, offering=FLOW)
 
 
+_CONDITIONAL_MAPS = ("conditional_forward", "conditional_inverse")
+_CONDITIONAL_BOTH = (("conditional_forward",), ("conditional_inverse",))
+_CONDITIONAL_DENSITIES = ("conditional_log_prob", "conditional_sample")
+_CONDITIONAL_MOVED = (*_CONDITIONAL_MAPS, "conditional_log_prob")
+
+
+def _joint_check(
+    function: Callable[..., Verdict],
+    *needs: tuple[str, ...],
+    statistical: bool = False,
+    offering: tuple[str, ...] = CONDITIONAL,
+) -> Check:
+    return Check(function, needs, statistical, _FERMIONS, fermions=True, offering=offering)
+
+
+def _chain_check(function: Callable[..., Verdict], *besides: str, statistical: bool = False) -> Check:
+    needs = (("pseudomarginal",), *((name,) for name in besides))
+    return _joint_check(function, *needs, statistical=statistical, offering=PSEUDOMARGINAL)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(static.action, (("action",),)),
     Check(static.force, (("force",),)),
@@ -184,6 +208,40 @@ CHECKS: tuple[Check, ...] = (
     _flow_check(flow_weights.bridge, ("sample",), ("log_prob",), statistical=True),
     _flow_check(flow_weights.exchange, ("sample",), ("log_prob",), statistical=True),
     _flow_check(flow_weights.acceptance, ("sample",), ("log_prob",), _UPDATE, statistical=True),
+    _joint_check(conditional.linear, _CONDITIONAL_MAPS),
+    _joint_check(conditional.round_trip, *_CONDITIONAL_BOTH),
+    _joint_check(conditional.jacobian, _CONDITIONAL_MAPS),
+    _joint_check(conditional.even_sites, (*_CONDITIONAL_MAPS, "conditional_sample")),
+    _joint_check(conditional.gauge_equivariance, _CONDITIONAL_MOVED),
+    _joint_check(conditional.translation, _CONDITIONAL_MOVED),
+    _joint_check(conditional.density, _CONDITIONAL_DENSITIES, _CONDITIONAL_MAPS),
+    _joint_check(conditional.normalised, ("conditional_log_prob",)),
+    _joint_check(conditional.sample_log_prob, ("conditional_sample",), ("conditional_log_prob",)),
+    _joint_check(conditional.exact, ("conditional_sample",)),
+    _joint_check(conditional.golden, ("conditional_with_weights",)),
+    _joint_check(conditional_samples.law, ("conditional_sample",), statistical=True),
+    _joint_check(conditional_samples.determinant, ("conditional_sample",), statistical=True),
+    _joint_check(joint.parts, ("joint_sample",), ("log_prob",), ("conditional_log_prob",), offering=("joint_sample",)),
+    _joint_check(joint.seeds, ("joint_sample",), offering=("joint_sample",)),
+    _joint_check(
+        joint.marginal, ("joint_sample",), ("log_prob",), ("sample",), statistical=True, offering=("joint_sample",)
+    ),
+    _joint_check(joint.law, ("joint_sample",), statistical=True, offering=("joint_sample",)),
+    _joint_check(joint.independent, ("joint_sample",), statistical=True, offering=("joint_sample",)),
+    _chain_check(pseudomarginal.decision),
+    _chain_check(pseudomarginal.kept),
+    _chain_check(pseudomarginal.seeds),
+    _chain_check(pseudomarginal.uniforms, statistical=True),
+    _chain_check(pseudomarginal.proposed_links, "log_prob", "sample", statistical=True),
+    _chain_check(pseudomarginal.proposals, "log_prob", statistical=True),
+    _joint_check(
+        pseudomarginal.starts,
+        ("pseudomarginal_start",),
+        ("log_prob",),
+        statistical=True,
+        offering=PSEUDOMARGINAL,
+    ),
+    _chain_check(pseudomarginal.stationary, "pseudomarginal_start", statistical=True),
     Check(static.tau_int, (("integrated_autocorrelation_time",),)),
     Check(maps.round_trip, (_MAP,), pseudofermions=False),
     Check(maps.logdet_antisymmetry, (_MAP,), pseudofermions=False),

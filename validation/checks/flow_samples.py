@@ -43,19 +43,19 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     def products(n: int) -> Iterator[tuple[str, Array]]:
         size = 4 * max(1, min(batch_size(subject.theory.volume), 2 * n) // 4)
         for _ in range(-(-2 * n // size)):
-            first, second = (_features(trial, *subject.sample(size, seed_from(rng))) for _ in range(2))
+            first, second = (features_of(trial, *subject.sample(size, seed_from(rng))) for _ in range(2))
             half = size // 2
             for features in (first, second):
-                yield from _products(
-                    "i, i + 1", subject, _rows(features, slice(0, None, 2)), _rows(features, slice(1, None, 2))
+                yield from products_of(
+                    "i, i + 1", subject, rows_of(features, slice(0, None, 2)), rows_of(features, slice(1, None, 2))
                 )
-                yield from _products(
-                    "i, i + n/2", subject, _rows(features, slice(half)), _rows(features, slice(half, None))
+                yield from products_of(
+                    "i, i + n/2", subject, rows_of(features, slice(half)), rows_of(features, slice(half, None))
                 )
-            yield from _products("i of two seeds", subject, first, second)
+            yield from products_of("i of two seeds", subject, first, second)
 
     n = PRODUCTS * trial.effort.driver_chains
-    return _judged("correlation of samples: p-value", products, n, trial, "equal signs")
+    return judged("correlation of samples: p-value", products, n, trial, "equal signs")
 
 
 def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -69,11 +69,11 @@ def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
             few = [subject.sample(size, seed_from(rng)) for size in FEWEST]
             x, log_q = (np.concatenate(parts) for parts in zip(*few, strict=True))
             many = subject.sample(max(MANY, len(x)), seed_from(rng))
-            ours, theirs = _features(trial, x, log_q), _features(trial, *many)
-            yield from _compared(subject, ours, theirs)
+            ours, theirs = features_of(trial, x, log_q), features_of(trial, *many)
+            yield from compared(subject, ours, theirs)
 
     n = sum(FEWEST) * max(1, trial.effort.driver_chains // sum(FEWEST))
-    return _judged("small calls against large: p-value", differences, n, trial, "larger ones")
+    return judged("small calls against large: p-value", differences, n, trial, "larger ones")
 
 
 def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -91,18 +91,18 @@ def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         for _ in range(-(-n // size)):
             z = claims.prior_fields(subject, rng, size)
             x, logdet = subject.flow_forward(z)
-            ours = _features(trial, x, prior.log_prob(z) - logdet)
-            theirs = _features(trial, *subject.sample(size, seed_from(rng)))
-            yield from _compared(subject, theirs, ours)
+            ours = features_of(trial, x, prior.log_prob(z) - logdet)
+            theirs = features_of(trial, *subject.sample(size, seed_from(rng)))
+            yield from compared(subject, theirs, ours)
 
     n = PRODUCTS * trial.effort.driver_chains
-    return _judged("samples against images of the prior: p-value", differences, n, trial, "larger ones")
+    return judged("samples against images of the prior: p-value", differences, n, trial, "larger ones")
 
 
 FIELD = "the field"
 
 
-def _compared(subject: Subject, ours: dict[str, Array], theirs: dict[str, Array]) -> Iterator[tuple[str, Array]]:
+def compared(subject: Subject, ours: dict[str, Array], theirs: dict[str, Array]) -> Iterator[tuple[str, Array]]:
     """Differences of every number, row by row, as far as both go."""
     for name, values in ours.items():
         if name != FIELD:
@@ -110,18 +110,20 @@ def _compared(subject: Subject, ours: dict[str, Array], theirs: dict[str, Array]
             yield name, _difference(subject, name, values[:rows], theirs[name][:rows])
 
 
-def _features(trial: Trial, x: Field, log_q: Array) -> dict[str, Array]:
+def features_of(trial: Trial, x: Field, log_q: Array) -> dict[str, Array]:
     theory = trial.evidence.flows.density.theory  # whose observables are known on any lattice
     first = theory.observables[0]
     named = {FIELD: x, "log q": log_q, first.name: first.values(x)}
     return {**named, "the mean field": x.mean(axis=(1, 2))} if isinstance(theory, Phi4) else named
 
 
-def _rows(features: dict[str, Array], rows: slice) -> dict[str, Array]:
+def rows_of(features: dict[str, Array], rows: slice) -> dict[str, Array]:
     return {name: values[rows] for name, values in features.items()}
 
 
-def _products(pairing: str, subject: Subject, a: dict[str, Array], b: dict[str, Array]) -> Iterator[tuple[str, Array]]:
+def products_of(
+    pairing: str, subject: Subject, a: dict[str, Array], b: dict[str, Array]
+) -> Iterator[tuple[str, Array]]:
     """Of every feature, for every two pairs of neighbours in the rows ``(a, b)``."""
     for name in a:
         both = [_difference(subject, name, values[::2], values[1::2]) for values in (a[name], b[name])]
@@ -138,7 +140,7 @@ def _difference(subject: Subject, name: str, x: Field, y: Field) -> Array:
     return np.where(np.abs(difference) <= ROUNDING * size, 0, difference)
 
 
-def _judged(
+def judged(
     quantity: str, values: Callable[[int], Iterator[tuple[str, Array]]], n: int, trial: Trial, what: str
 ) -> Verdict:
     """Whether the values of every name are as often positive as negative."""

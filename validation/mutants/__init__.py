@@ -16,10 +16,12 @@ from ..contract import Subject
 from ..evidence import EFFORTS, Effort, Evidence, Trial
 from ..verdict import FAIL, Verdict
 from . import (
+    conditional,
     fermions,
     flow_samples,
     flow_updates,
     flows,
+    joint,
     l2hmc,
     matrices,
     scalars,
@@ -31,11 +33,12 @@ from . import (
 )
 from .clay import Clay
 from .flow_clay import FlowClay
+from .joint_clay import ConditionalClay
 from .l2hmc_clay import L2HMC
 from .toy_clay import Toy
 from .variate_clay import Variate
 
-Mutant = type[Clay] | type[FlowClay] | type[L2HMC] | type[Toy] | type[Variate]
+Mutant = type[Clay] | type[FlowClay] | type[ConditionalClay] | type[L2HMC] | type[Toy] | type[Variate]
 
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
@@ -52,9 +55,13 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         flows,
         flow_samples,
         flow_updates,
+        conditional,
+        joint,
     )
     for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, Clay | FlowClay | L2HMC | Toy | Variate) and value.killed_by
+    if isinstance(value, type)
+    and issubclass(value, Clay | FlowClay | ConditionalClay | L2HMC | Toy | Variate)
+    and value.killed_by
 )
 BY_NAME: dict[str, Mutant] = {mutant.__name__: mutant for mutant in MUTANTS}
 
