@@ -209,3 +209,25 @@ def test_figures_are_drawn(tables):
     pytest.importorskip("matplotlib")
     for name in tables[0]:
         assert (tables[1] / f"{name}.png").stat().st_size > 10_000
+
+
+def test_means_of_perfect_conditionals_are_those_of_the_weights():
+    n = 64
+    w, log_w = np.ones((n, 2, 3)), np.tile(np.log([1.0, 3.0]), n // 2)
+    values = {"plaquette": np.tile([0.0, 1.0], n // 2), "charge": np.tile([1.0, -2.0], n // 2)}
+    numbers = joint_distributions.Statistics(n, 4, 4, (2, 8, 1), 8, 3)
+    hmc = {key: np.random.default_rng(8).random((8, 2)) for key in values}
+    rows = joint_distributions.means(
+        joint_models.Draws(log_w, w, values),
+        w,
+        np.stack([log_w, log_w], axis=1),
+        numbers,
+        hmc,
+        {},
+        np.random.default_rng(9),
+    )
+    found = {(quantity, source, n_pf): mean for quantity, source, n_pf, mean, *_ in rows}
+    for n_pf in (None, 4):
+        assert found["plaquette", joint_distributions.REWEIGHTED, n_pf] == pytest.approx(0.75, rel=1e-12)
+        assert found["<Q^2>", joint_distributions.REWEIGHTED, n_pf] == pytest.approx(0.25 + 0.75 * 4, rel=1e-12)
+    assert found["<Q^2>", joint_distributions.HMC_NAME, None] == pytest.approx(np.mean(hmc["charge"] ** 2), rel=1e-12)

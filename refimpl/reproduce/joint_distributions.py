@@ -120,7 +120,7 @@ def _distributions(
     independent = (
         {} if theory.sample is None else _independent(theory, numbers.fields, shown, np.random.default_rng([seed, 666]))
     )
-    rows = _means(flow, w, joint, numbers, chains, independent, rng)
+    rows = means(flow, w, joint, numbers, chains, independent, rng)
     found: dict[str, tuple[Histogram, Histogram]] = {}
     for key in shown:
         edges = _edges(key, flow.values[key], chains[key], numbers.bins)
@@ -179,7 +179,7 @@ def refreshed_chains(
     return at, moved
 
 
-def _means(
+def means(
     flow: Draws,
     w: Array,
     joint: Array,
