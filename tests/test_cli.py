@@ -556,7 +556,8 @@ def test_train_options_make_the_net(tmp_path, extra, expected):
         (["reproduce", "wonders"], "NAME: got 'wonders', expected one of"),
         (
             ["validate", "model:OUT"],
-            "weights.npz: got no such file, expected a folder made by refimpl train l2hmc or refimpl train flow",
+            "weights.npz: got no such file, expected a folder made by refimpl train l2hmc, refimpl train flow or refimpl "
+            "train joint",
         ),
     ],
 )

@@ -74,9 +74,12 @@ def test_a_run_has_the_bits_of_the_kernel_and_goes_on_without_the_model(capsys, 
 
 def test_inflation_and_numbers_of_fields_have_defaults(capsys, tmp_path, model):
     argv = [*SAMPLE.split(), "--kernel", "pseudomarginal", "--model", str(model), "--executor", "thread"]
-    assert run(capsys, *argv, "--inflation", "1.5", "--trajectories", "1", "--out", str(tmp_path / "run"))[0] == 0
+    assert run(capsys, *argv, "--inflation", "1.5,2", "--trajectories", "1", "--out", str(tmp_path / "run"))[0] == 0
     manifest = chains.read_manifest(tmp_path / "run")
-    assert (manifest["kernel"]["estimator"]["model"]["inflation"], manifest["configuration"]["n_pf"]) == (1.5, 16)
+    assert (manifest["kernel"]["estimator"]["model"]["inflation"], manifest["configuration"]["n_pf"]) == ([1.5, 2], 16)
+    resumed = ["sample", "--resume", str(tmp_path / "run"), "schwinger", "--inflation"]
+    assert run(capsys, *resumed, "1.5,2", "--executor", "thread")[0] == 0
+    assert "inflation: the run has [1.5, 2.0], got [1.5, 3.0]" in run(capsys, *resumed, "1.5,3")[2]
 
 
 def test_in_turn_with_hmc_at_another_kappa(capsys, tmp_path, model):
@@ -129,6 +132,10 @@ def test_what_cannot_be_is_refused(capsys, tmp_path, model):
         (
             f"{here} --kernel pseudomarginal --steps 4",
             "--steps: got it without HMC, expected --cycle N with it",
+        ),
+        (
+            f"{here} --kernel pseudomarginal --inflation 1,2,3",
+            "inflation: got 3 numbers, expected one, or one for each of 2",
         ),
         ("schwinger --beta 1 --kappa 0.1 --shape 8 8 --kernel pseudomarginal", "expected schwinger with (2, 8, 8)"),
     ]:

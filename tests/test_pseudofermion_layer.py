@@ -347,6 +347,19 @@ def test_a_chain_has_the_same_bits_in_any_batch(kind, n, k):
         assert np.array_equal(own_given.u, of_given.u[chains])
 
 
+@pytest.mark.parametrize("kind", [("spatial", True, False), ("spin", False, False)])
+def test_a_chain_has_the_same_bits_in_any_place_of_a_large_batch(kind):
+    # More chains than the 16 of one product, and numbers of outputs, 248 and 242, that are not whole groups of columns.
+    rng = np.random.default_rng(41)
+    layer, x = built_layer(rng, (4, 4), 0, kind, n_pt=6), gauge_field(rng, 1, (4, 4), 37)
+    hidden, psi = rng.standard_normal((37, HIDDEN, 4, 4)), complex_normal(rng, (37, layer.rows, 1))
+    out, logdet = layer.columns(known_of(x, hidden), psi)
+    for chains in (slice(0, 1), slice(36, 37), slice(5, 9), slice(3, 30)):
+        own, own_logdet = layer.columns(known_of(x[chains], hidden[chains]), psi[chains])
+        assert np.array_equal(own, out[chains])
+        assert np.array_equal(own_logdet, logdet[chains])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -238,7 +238,8 @@ def test_training_resumes_bit_for_bit(chi):
 
 def test_training_brings_conditionals_nearer_to_their_targets():
     model = model_of(gain=0.1)
-    recipe = JointRecipe(steps=30, batch=16, rate=Rate(3e-2, "cosine", every=30), epsilon=1e-8, average=0.5, seed=3)
+    # A rate at which rounding stays rounding: at 3e-2 the losses of two orders of summation differ by 0.2 after 12 steps.
+    recipe = JointRecipe(steps=30, batch=16, rate=Rate(1e-2, "cosine", every=30), epsilon=1e-8, average=0.5, seed=3)
     done = fit_joint(theory_of(1), model, recipe)
     before, after = (joint_loss(gauge_of(m), m, batch_of(m, 32))[0] for m in (model, done.model(model)))
     assert after.kl.sum(axis=1).mean() < 0.8 * before.kl.sum(axis=1).mean()

@@ -1,7 +1,7 @@
 """Joint flows of links and pseudofermions as targets: untrained ones with random weights, or a model of a folder.
 
 The weights of the built-in ones make matrices some tenths off the identity, at a hopping parameter that is small enough for
-their weights to have a variance: with fields inflated by a twentieth the least eigenvalue of ``Dt^dag P Dt`` (see
+their weights to have a variance: with fields inflated a little the least eigenvalue of ``Dt^dag P Dt`` (see
 `refimpl.estimators.conditional`) is above 1/2 at nearly all links. Links are those of pure gauge theory at a larger beta, moved
 a little. An update is the pseudomarginal Metropolis step.
 """
@@ -43,7 +43,8 @@ Field = NDArray[Any]
 Shape = tuple[int, int]
 
 HIDDEN, STEPS, LAYERS = 3, 2, 2
-GAIN, INFLATION = 0.35, 1.05
+GAIN = 0.35
+INFLATION = {1: 1.05, 2: 1.05, 3: 0.98}  # by colours
 
 
 class ReferenceJoint(ReferenceFlow):
@@ -215,7 +216,7 @@ def _untrained(
             )
             for monomial in hasenbusch(theory.parameters["kappa"], mus, even_odd=even_odd, n=n)
         )  # fmt: skip
-        return JointModel(flow, context, conditionals, INFLATION)
+        return JointModel(flow, context, conditionals, INFLATION[n])
 
     made()  # lattices that the masks do not divide are refused at once
     return ReferenceJoint(theory, made, f"refimpl joint flow of {theory.name}", even_odd, tuple(mus), n_pf)

@@ -121,6 +121,11 @@ def counts(text: str) -> tuple[int, ...]:
     return tuple(count(part) for part in text.split(","))
 
 
+def positives(text: str) -> list[float]:
+    """Numbers above 0 with commas between them."""
+    return [positive(part) for part in text.split(",")]
+
+
 def new_folder(out: str) -> Path:
     """The path of a folder that does not exist yet, inside one that does; raises `ValueError` otherwise."""
     path = Path(out)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, seed
+from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, positives, seed
 from .recipes import base_from, changed, only_with, optimiser_options, options_given, rate_from
 from .theories import parameter_options, theory_from
 
@@ -191,4 +191,4 @@ def _masses(text: str) -> tuple[float, ...]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     """Numbers above 0 with commas between them."""
-    return tuple(positive(part) for part in text.split(","))
+    return tuple(positives(text))

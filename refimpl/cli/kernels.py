@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import count, non_negative, positive
+from .arguments import count, non_negative, positive, positives
 
 if TYPE_CHECKING:
     from refimpl.models import Flow
@@ -101,8 +101,8 @@ def kernel_options(parser: argparse.ArgumentParser, theory: str) -> None:
         own = parser.add_argument_group("pseudomarginal")
         text = f"pseudofermions of every monomial in an estimate (default {N_PF}); whatever it is, the chain is exact"
         own.add_argument("--n-pf", type=count, metavar="N", help=text)
-        text = "factor on all pseudofermions: above 1, estimates have lighter tails (default: that of the model)"
-        own.add_argument("--inflation", type=positive, metavar="C", help=text)
+        text = "factor on pseudofermions, or one for each monomial: larger, estimates have lighter tails (default: the model's)"
+        own.add_argument("--inflation", type=positives, metavar="C,...", help=text)
 
 
 def kernel_configuration(arguments: argparse.Namespace, theory: Theory) -> dict[str, Any]:

@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 
 PARTITIONS = ("spatial", "spin")
 SPINS = 2
-ROWS = 256  # of a product: long enough for BLAS
+ROWS, COLUMNS = 256, 8  # of the products of windows and weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,9 +304,14 @@ class _Outputs(NamedTuple):
 
 
 def _products(windows: Array, matrix: Array) -> Array:
-    """``windows @ matrix.T``, in products of one size: the bits of a chain do not depend on the others."""
+    """``windows @ matrix.T`` for ``windows`` ``(chain, site, seen)``, in products that do not know the number of chains.
+
+    A chain has the same bits at any place of a product if that has whole groups of columns (of OpenBLAS, a measured property).
+    """
     chains, volume, seen = windows.shape
-    block = max(1, ROWS // volume)
+    outputs, block = len(matrix), max(1, ROWS // volume)
+    if lacking := -outputs % COLUMNS:
+        matrix = np.concatenate([matrix, np.zeros((lacking, seen))])
     out = np.empty((chains, volume, len(matrix)))
     whole = chains // block * block
     np.matmul(
@@ -318,7 +323,7 @@ def _products(windows: Array, matrix: Array) -> Array:
         rest = np.zeros((block, volume, seen))
         rest[: chains - whole] = windows[whole:]
         out[whole:] = (rest.reshape(-1, seen) @ matrix.T).reshape(block, volume, -1)[: chains - whole]
-    return out
+    return out[:, :, :outputs]
 
 
 @lru_cache(maxsize=64)

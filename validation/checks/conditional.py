@@ -33,6 +33,7 @@ from .covariances import (
     rows,
     small,
     stray,
+    too_large,
     translated,
     ways,
 )
@@ -43,7 +44,6 @@ Complex = NDArray[Any]
 CHAINS, FEW = 8, 3
 SYMMETRIES = ("gauge", "translation")
 GOLDEN = 1e-11  # of the size of a field: rounding of two layers
-TOO_LARGE = "has {} components in a monomial, too many for a dense matrix, and cannot be made on a smaller lattice"
 
 
 class Worst:
@@ -119,7 +119,7 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
     """
     at = small(subject, LARGEST_ROWS)
     if at is None:
-        return skipped(TOO_LARGE.format(int(living(subject).sum())))
+        return skipped(too_large(subject))
     found = Worst()
     x = links(at, rng, FEW)
     size, fields = int(living(at).sum()), at.monomials.number
@@ -127,7 +127,7 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
         if not at.has(name):
             continue
         unit, logdet = image(at, x, name)
-        turned = _imaginary(at, x, name)
+        turned, _ = image(at, x, name, 1j)
         real = np.concatenate([np.concatenate([part.real, part.imag], axis=2) for part in (unit, turned)], axis=3)
         dense = np.asarray(np.linalg.slogdet(real)[1])
         singular = np.linalg.svd(real, compute_uv=False)
@@ -138,16 +138,6 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
         if fields > 1:
             found.add(_mixing(at, x, name, rng), 100 * ROUNDING, f"{name}: what one monomial says about another", FEW)
     return found.verdict("max |logdet - dense|")
-
-
-def _imaginary(at: Subject, x: NDArray[Any], name: str) -> Complex:
-    """The image of ``i e_k``."""
-    from .covariances import spread
-
-    size, fields = int(living(at).sum()), at.monomials.number
-    unit = 1j * np.broadcast_to(np.eye(size), (len(x), fields, size, size))
-    out, _ = getattr(at, name)(*spread(at, x, unit))
-    return np.moveaxis(rows(at, out).reshape(len(x), size, fields, size), 1, 3)
 
 
 def _mixing(at: Subject, x: NDArray[Any], name: str, rng: np.random.Generator) -> float:
@@ -307,7 +297,7 @@ def normalised(subject: Subject, rng: np.random.Generator) -> Verdict:
     """
     at = small(subject, LARGEST_PROBED)
     if at is None:
-        return skipped(TOO_LARGE.format(int(living(subject).sum())))
+        return skipped(too_large(subject))
     found = Worst()
     x = links(at, rng, FEW)
     a, c = probed(at, x)

@@ -15,7 +15,7 @@ from ..contract import Subject
 from ..evidence import Trial, batch_size, seed_from
 from ..sequential import detectable_factor, positive_mean_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .covariances import Covariances, can_be_read, largest, links, living, rows, small, stray
+from .covariances import Covariances, links, readable, rows, stray
 from .exact_start import e_verdict
 from .transcript import normal_p_values, normal_sensitivity
 
@@ -27,7 +27,6 @@ FIELDS = 4  # gauge fields whose samples are looked at one by one
 CANDIDATES = 16  # gauge fields, of which those with the least variance are taken for the determinant
 LARGEST = 300.0  # of the logarithm of a weight
 MODERATE = 4.0  # relative variance beyond which little would be seen
-NOT_READ = "offers no map and no conditional_log_prob, which would say what the law of its samples is"
 
 
 def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -38,11 +37,9 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     (Kolmogorov-Smirnov), of every monomial and in total; sign tests of the products of neighbouring chains, and of one chain in
     two calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself.
     """
-    at = small(subject, largest(subject)) if can_be_read(subject) else None
-    if at is None:
-        return skipped(
-            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
-        )
+    at = readable(subject)
+    if isinstance(at, str):
+        return skipped(at)
     x = links(at, rng, FIELDS)
     factor = Covariances.of(at, x).factor
     inverse = np.linalg.inv(factor)
@@ -118,11 +115,9 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     1) - 1``. It is finite only where they are all above 1/2: gauge fields where it is, and at most 4, are taken, of 16 those
     with the least; where there are none, the share of them is told. The monomials and gauge fields are bet on one by one, too.
     """
-    at = small(subject, largest(subject)) if can_be_read(subject) else None
-    if at is None:
-        return skipped(
-            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
-        )
+    at = readable(subject)
+    if isinstance(at, str):
+        return skipped(at)
     own = Covariances.of(at, links(at, rng, CANDIDATES))
     pairs = _steadiest(own.variances)
     least, finite = own.weights[..., 0].min(), np.isfinite(own.variances).mean(axis=0)

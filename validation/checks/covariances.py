@@ -81,10 +81,10 @@ def spread(at: Subject, x: NDArray[Any], columns: Complex) -> tuple[NDArray[Any]
     return repeated, flat.reshape(at.pseudofermion_shape(repeated))
 
 
-def image(at: Subject, x: NDArray[Any], name: str) -> tuple[Complex, Array]:
-    """The matrix of a map and its logdet, ``(n, field, rows, rows)`` and ``(n, field)``."""
+def image(at: Subject, x: NDArray[Any], name: str, unit_number: complex = 1.0) -> tuple[Complex, Array]:
+    """Where a map takes unit vectors, or these times a number, ``(n, field, rows, rows)``, and its logdet ``(n, field)``."""
     size, fields = int(living(at).sum()), at.monomials.number
-    unit = np.broadcast_to(np.eye(size), (len(x), fields, size, size))
+    unit = np.broadcast_to(unit_number * np.eye(size), (len(x), fields, size, size))
     out, logdet = getattr(at, name)(*spread(at, x, unit))
     columns = rows(at, out).reshape(len(x), size, fields, size)
     return np.moveaxis(columns, 1, 3), logdet[::size]
@@ -116,6 +116,18 @@ def can_be_read(subject: Subject) -> bool:
 def largest(subject: Subject) -> int:
     """Rows up to which the matrices are read off this target."""
     return LARGEST_ROWS if any(map(subject.has, MAPS)) else LARGEST_PROBED
+
+
+def readable(subject: Subject) -> Subject | str:
+    """The target on a lattice where its conditionals are read off, or why there is none."""
+    if not can_be_read(subject):
+        return "offers neither a conditional map nor conditional_log_prob, which say what the law of its samples is"
+    return small(subject, largest(subject)) or too_large(subject)
+
+
+def too_large(subject: Subject) -> str:
+    size = int(living(subject).sum())
+    return f"has {size} components in a monomial, too many for a dense matrix, and cannot be made on a smaller lattice"
 
 
 def factors(at: Subject, x: NDArray[Any]) -> Complex:

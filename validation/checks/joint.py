@@ -13,8 +13,8 @@ from ..evidence import Trial, batch_size, seed_from
 from ..sequential import sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
 from .conditional import Worst
-from .conditional_samples import NOT_READ, gamma_p_values
-from .covariances import ROUNDING, Covariances, can_be_read, largest, living, rows
+from .conditional_samples import gamma_p_values
+from .covariances import ROUNDING, Covariances, living, readable, rows, too_large
 from .flow_samples import PRODUCTS, compared, features_of, judged, products_of, rows_of
 from .transcript import normal_p_values, normal_sensitivity
 
@@ -87,10 +87,8 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     ``F^-1 phi`` are independent complex normal numbers, as in conditional_samples.law, each at links of its own. Fields that
     were drawn at other links, those of the sample before or of the map before its last layer, have other widths there.
     """
-    if not can_be_read(subject) or int(living(subject).sum()) > largest(subject):
-        return skipped(
-            NOT_READ if not can_be_read(subject) else f"has {int(living(subject).sum())} components: too many"
-        )
+    if (at := readable(subject)) is not subject:
+        return skipped(at if isinstance(at, str) else too_large(subject))
     size = 2 * subject.monomials.number * int(living(subject).sum())
 
     def p_values(n: int) -> tuple[float, int]:
@@ -131,7 +129,7 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     at the links that they came with, and compared with them too: pseudofermions of other links, or of noise that the links were
     made of, are seen.
     """
-    read = can_be_read(subject) and int(living(subject).sum()) <= largest(subject)
+    read = readable(subject) is subject
 
     def features(x: NDArray[Any], phi: Complex, log_q: Array) -> dict[str, Array]:
         out = dict(features_of(trial, x, log_q))

@@ -21,7 +21,7 @@ from ..hamiltonian import pure_gauge_theory
 from ..sequential import POWER_QUANTILE, detectable_mean, mean_zero_wealth, sequential_p_values
 from ..theories import Unsampled
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .covariances import Covariances, can_be_read, largest, living, small
+from .covariances import Covariances, readable
 from .exact_start import e_verdict
 from .flow_samples import PRODUCTS, compared, features_of, judged
 from .transcript import AMBIGUOUS
@@ -34,8 +34,6 @@ OFFSET = 3.0  # of estimates that are handed over, up to
 RANKS = 99  # estimates of the oracle beside every one of the target
 TIED = 1e-9  # logs of estimates closer than this, per unit of their size, are not told apart
 SHARE = 2  # the chains of the level over those of stationarity
-TOO_LARGE = "has {} components in a monomial, too many for a dense matrix, and cannot be made on a smaller lattice"
-NOT_READ = "offers neither a conditional map nor conditional_log_prob, which say what the law of an estimate is"
 
 
 def records(subject: Subject, rng: np.random.Generator, n: int) -> Iterator[tuple[Record, bool]]:
@@ -149,10 +147,10 @@ def log_weight(at: Subject, own: Covariances) -> Array:
     return np.asarray(-action + determinant - at.log_prob(own.x) + at.pseudomarginal_constant)
 
 
-def ranks(at: Subject, rng: np.random.Generator, own: Covariances, log_w: Array, start: bool) -> tuple[Array, Array]:
-    """Of every estimate among those of the oracle, as a uniform number; and how wide the law of its log is."""
-    expected = simulated(rng, own.weights, at.n_pf, RANKS, start)
-    got, tied = (log_w - log_weight(at, own))[:, None], TIED * (1 + np.abs(log_w))[:, None]
+def ranks(at: Subject, rng: np.random.Generator, weights: Array, excess: Array, start: bool) -> tuple[Array, Array]:
+    """Of every ``log_w - log w`` among those of the oracle, as a uniform number; and how wide the law of it is."""
+    expected = simulated(rng, weights, at.n_pf, RANKS, start)
+    got, tied = excess[:, None], TIED * (1 + np.abs(excess))[:, None]
     below, level = (expected < got - tied).sum(axis=1), (np.abs(expected - got) <= tied).sum(axis=1)
     return (below + rng.random(len(got)) * (level + 1)) / (RANKS + 1), expected.std(axis=1)
 
@@ -197,12 +195,8 @@ def _judged_ranks(
 
 
 def _readable(subject: Subject) -> Subject | str:
-    """The target on a lattice where its conditionals are made matrices of, or why there is none."""
     _ = subject.n_pf, subject.pseudomarginal_constant  # which may be misdeclared
-    if not can_be_read(subject):
-        return NOT_READ
-    at = small(subject, largest(subject))
-    return TOO_LARGE.format(int(living(subject).sum())) if at is None else at
+    return readable(subject)
 
 
 def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -223,7 +217,8 @@ def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
         for _ in range(-(-n // size)):
             record = at.pseudomarginal(x, np.zeros(size), seed_from(rng))
             own = Covariances.of(at, record["x_proposed"])
-            parts.append((*ranks(at, rng, own, record["log_w_proposed"], False), record["u"]))
+            excess = record["log_w_proposed"] - log_weight(at, own)
+            parts.append((*ranks(at, rng, own.weights, excess, False), record["u"]))
             x = record["x_next"]
         u, width, metropolis = (np.concatenate(part) for part in zip(*parts, strict=True))
         return u, width, {"the Metropolis number": metropolis}
@@ -243,14 +238,13 @@ def starts(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         return skipped(at)
     x = sampler(at, rng, CHAINS)
     own = Covariances.of(at, x)
+    expected = log_weight(at, own)
 
     def drawn(n: int) -> tuple[Array, Array, dict[str, Array]]:
         times = -(-n // CHAINS)
-        many = Covariances(at, np.repeat(x, times, axis=0), np.empty(0))
-        many.__dict__["weights"] = np.repeat(own.weights, times, axis=0)
-        many.__dict__["log_determinants"] = np.repeat(own.log_determinants, times, axis=0)
-        log_w = at.pseudomarginal_start(many.x, seed_from(rng))
-        return *ranks(at, rng, many, log_w, True), {}
+        log_w = at.pseudomarginal_start(np.repeat(x, times, axis=0), seed_from(rng))
+        excess = log_w - np.repeat(expected, times)
+        return *ranks(at, rng, np.repeat(own.weights, times, axis=0), excess, True), {}
 
     n = max(512, trial.effort.chains // 16)
     hint = "; too low where estimates are those of fresh draws"
