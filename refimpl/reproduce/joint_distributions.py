@@ -172,10 +172,19 @@ def hmc_chains(
     return {key: np.asarray(values[n_steps // 4 :], np.float64) for key, values in series.items()}, kernel
 
 
+def kept_chains(
+    log_weights: Array, chains: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which draw each pseudomarginal chain over these draws has at every step, ``(step, chain)``, and if it moved."""
+    steps = len(log_weights) // chains
+    at, moved = metropolis_chains(log_weights[: steps * chains].reshape(steps, chains), rng)
+    return at * chains + np.arange(chains), moved
+
+
 def refreshed_chains(
     log_w: Array, w: Array, n_pf: int, chains: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Which draw a chain has at each step, and if it moved, where estimates at the current links are drawn anew in every step.
+    """As `kept_chains`, where the estimate at the current links is drawn anew in every step.
 
     This is not the pseudomarginal Metropolis: its distribution is not that of the theory.
     """
@@ -201,11 +210,7 @@ def means(
     rng: np.random.Generator,
 ) -> list[tuple[Cell, ...]]:
     """Rows of means in every way, quantity by quantity."""
-    steps = numbers.links // numbers.chains
-    kept = {
-        n_pf: metropolis_chains(joint[: steps * numbers.chains, k].reshape(steps, -1), rng)
-        for k, n_pf in enumerate((FEW, numbers.n_pf))
-    }
+    kept = {n_pf: kept_chains(joint[:, k], numbers.chains, rng) for k, n_pf in enumerate((FEW, numbers.n_pf))}
     wrong = refreshed_chains(flow.log_w, w, FEW, numbers.chains, rng)
     ess = {None: reweighting.relative_ess(flow.log_w), numbers.n_pf: reweighting.relative_ess(joint[:, 1])}
     rows: list[tuple[Cell, ...]] = []
