@@ -219,7 +219,7 @@ def test_means_of_perfect_conditionals_are_those_of_the_weights():
     numbers = joint_distributions.Statistics(n, 4, 40, (2, 8, 1), 8, 3)
     hmc = {key: np.random.default_rng(8).random((8, 2)) for key in values}
     flow = joint_models.Draws(log_w, w, values)
-    joint = np.stack([log_w, log_w], axis=1)
+    joint = {1: log_w, 4: log_w}
     rows = joint_distributions.means(flow, w, joint, numbers, hmc, {}, np.random.default_rng(9))
     found = {(quantity, source, n_pf): (mean, error) for quantity, source, n_pf, mean, error, *_ in rows}
     for quantity, expected in (("plaquette", 0.75), ("<Q^2>", 0.25 + 0.75 * 4)):
