@@ -157,8 +157,8 @@ def _distributions(case: Case, seed: int, out: Path | None, progress: bool) -> T
             f"{numbers.hmc[1]} trajectories, {hmc.n_steps} steps of {hmc.step_size:.3f}; one in {numbers.hmc[2]} is kept.",
             "sigmas: from the flow reweighted with the exact determinant, whose links are also those of the Metropolis chains, "
             "which are not independent of it.",
-            f"N_pf = {FEW}: pseudofermions are inflated by {NOISE:g} more. Estimates are then so noisy that refreshed ones show what "
-            "is wrong with them.",
+            f"N_pf = {FEW}: pseudofermions are inflated by {NOISE:g} more. Estimates have the noise then that refreshed ones "
+            "are wrong with.",
             f"Mean of (difference/error)^2 over bins of both histograms: {agreement}. Bands: 68 % of {RESAMPLES} bootstrap "
             "resamples.",
             f"Inflations {', '.join(f'{c:.3f}' for c in inflation)}; weights have a variance on {finite_share(w):.2%} of links.",
