@@ -165,9 +165,8 @@ def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
         raise ValueError(f"--mus: got {mus}, expected increasing masses")
     inner = own["inner_steps"] or [GAUGE_STEPS]
     if len(inner) not in (1, len(mus) + 1):
-        raise ValueError(
-            f"--inner-steps: got {len(inner)} numbers, expected 1 or, for {len(mus)} Hasenbusch masses, {len(mus) + 1}"
-        )
+        each = f" or {len(mus) + 1}, one more than Hasenbusch masses" if mus else ", as there is one monomial"
+        raise ValueError(f"--inner-steps: got {len(inner)} numbers, expected 1{each}")
     return {"even_odd": even if own["even_odd"] is None else own["even_odd"], "mus": mus, "inner_steps": inner}
 
 
