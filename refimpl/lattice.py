@@ -34,7 +34,10 @@ def check_integer(name: str, value: object, least: int, most: int | None = None)
 def check_number(name: str, value: object, least: float, *, above: bool = False) -> float:
     """``value`` as a finite float, at least (or ``above``) ``least``; raises `ValueError` naming the argument otherwise."""
     plain = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    number = float(value) if plain else math.nan  # type: ignore[arg-type]
+    try:
+        number = float(value) if plain else math.nan  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or number < least or (above and number == least):
         raise ValueError(f"{name}: got {value!r}, expected a finite number {'>' if above else '>='} {least:g}")
     return number

@@ -217,6 +217,29 @@ def test_help_has_the_defaults_that_are_taken(capsys, theory, steps, batch, laye
     assert "must be multiples of 4" in text
 
 
+def test_masses_may_be_below_the_usual_regulator_where_it_is_not_used(capsys, tmp_path):
+    options = TINY.replace("--mus 0.1", "--mus 1e-6 --mu-reg 0 --steps 1")
+    assert train(capsys, tmp_path / "m", options)[0] == 0
+    model, _, recipe = load_joint(tmp_path / "m")
+    assert ([monomial.mu for monomial in model.monomials], recipe.mu_reg) == ([0, 1e-6], 0)
+
+
+@pytest.mark.parametrize("when", ["settled", "joint_evaluation.evaluate_joint"])
+def test_an_evaluation_that_is_interrupted_goes_on(capsys, tmp_path, monkeypatch, when):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    once, out = tmp_path / "once", tmp_path / "m"
+    expected = train(capsys, once, f"{TINY} --steps 1")[1]
+    monkeypatch.setattr(f"refimpl.training.{when}", stopped)
+    code, _, err = train(capsys, out, f"{TINY} --steps 1")
+    assert code == 130
+    assert f"refimpl: interrupted; refimpl train joint --resume --out {out} goes on" in err
+    monkeypatch.undo()
+    assert resume(capsys, out)[:2] == (0, expected.replace(str(once), str(out)))
+    assert (out / "weights.npz").read_bytes() == (once / "weights.npz").read_bytes()
+
+
 def test_what_cannot_go_on_is_refused(capsys, tmp_path):
     folder = tmp_path / "m"
     assert train(capsys, folder, f"{TINY} --steps 1")[0] == 0

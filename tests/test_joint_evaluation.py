@@ -372,7 +372,10 @@ def test_other_theories_are_refused():
             evaluate_joint(model, other, rng, 10)
     for options, message in [
         ({"n": 1}, "n: got 1"), ({"chunk": 0}, "chunk: got 0"), ({"n_pf": (0,)}, "n_pf: got 0"), ({"n_pf": ()}, "n_pf: got none"),
-        ({"inflation": 0.0}, "inflation: got 0.0"), ({"inflation": (1.0,)}, "inflation: got 1 numbers"),
+        ({"inflation": 0.0}, "inflation: got 0.0"), ({"inflation": (1.0,) * 3}, "inflation: got 3 numbers"),
+        ({"inflation": 1e200}, r"pseudofermions too large \(inflation 1e\+200\)"),
+        ({"inflation": 1e-200}, r"monomial 0 \(inflation 1e-200\) that is singular to rounding"),
+        ({"inflation": 10**400}, "inflation: got 1000"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             evaluate_joint(model, theory, rng, **{"n": 10, **options})

@@ -242,7 +242,7 @@ def test_inflation_is_a_factor_on_all_fields():
     (phi, logdet), (wider, more) = model.forward(x, chi), wide.forward(x, chi)
     assert np.max(np.abs(wider - 1.2 * phi)) < ROUNDING
     assert np.max(np.abs(more - logdet - 2 * 16 * math.log(1.2))) < ROUNDING
-    assert wide.inflation == 1.2
+    assert wide.inflation == model.inflated(np.array([1.2])).inflation == model.inflated([1.2] * 3).inflation == 1.2
     assert wide.inflated(1.0).params.keys() == model.params.keys()
     for (a, log), (b, log_b) in zip(model.dense(x), wide.dense(x), strict=True):
         assert np.max(np.abs(b - 1.2 * a)) < ROUNDING
@@ -351,13 +351,15 @@ def test_parts_that_do_not_belong_together_are_refused():
 def test_other_fields_are_refused():
     model = built()
     x, chi = drawn(model)
-    odd = chi.copy()
+    odd, lost = chi.copy(), chi.copy()
     odd[0, 1, 0, 1, 0] = 1e-3
+    lost[1, 0, 0, 0, 0] = np.nan
     for fields, error, message in (
         (chi[:, :2], ValueError, r"got complex128 of shape \(2, 2, 4, 4, 2\)"),
         (chi.real, (TypeError, ValueError), "float64"),
         (chi[:1], ValueError, "shape"),
         (odd, ValueError, "odd sites"),
+        (lost, ValueError, "expected finite numbers"),
     ):
         for method in (model.forward, model.inverse, model.log_prob):
             with pytest.raises(error, match=message):
@@ -366,3 +368,5 @@ def test_other_fields_are_refused():
         model.forward(np.zeros((2, 2, 4, 8)), chi)
     with pytest.raises(TypeError, match="x: got dtype"):
         model.dense(x.astype(np.float32))
+    with pytest.raises(ValueError, match=r"rngs: got 1 generators, expected one per chain \(2\)"):
+        model.noise([np.random.default_rng(1)], 2)

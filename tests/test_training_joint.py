@@ -285,6 +285,8 @@ def test_what_does_not_belong_together_is_refused():
         fit_joint(theory_of(1), model, replace(recipe, mu_reg=0.06))
     with pytest.raises(ValueError, match=r"parameters, expected .*: another architecture"):
         fit_joint(theory_of(1), model, recipe, start_joint(model_of(mus=()), recipe))
+    with pytest.raises(ValueError, match="save_every: got 0"):
+        fit_joint(theory_of(1), model, recipe, save_every=0)
 
 
 def test_the_gauge_action_is_that_of_the_theory():
@@ -300,6 +302,11 @@ def test_the_gauge_action_is_that_of_the_theory():
         ({"mu_reg": -1.0}, "mu_reg: got -1"),
         ({"batch": 1}, "batch: got 1"),
         ({"rate": 1e-3}, "rate: got 0.001"),
+        ({"n_pf": ()}, "n_pf: got none, expected at least one number of draws"),
+        ({"n_pf": (2, 0)}, "n_pf: got 0"),
+        ({"inflation": ()}, r"inflation: got \(\), expected None or one number"),
+        ({"inflation": 1.2}, "inflation: got 1.2, expected None or one number"),
+        ({"inflation": (1.2, 0.0)}, "inflation: got 0.0"),
     ],
 )
 def test_bad_recipes_are_refused(options, message):

@@ -32,9 +32,9 @@ def add(models: Any) -> None:
         "parameters) and checkpoint.npz",
         "A joint model draws links U from a marginal flow, and for every monomial of the fermion determinant a pseudofermion phi "
         "from a flow that is linear in phi: sampling needs no determinant. Without options one that is known to work is trained. "
-        "schwinger: even-odd, Hasenbusch masses 0.001, 0.01, 0.05; su2, su3: even-odd, mass 0.3. Both extents of the lattice must be "
-        "multiples of 4. The loss is mean (log q + S) of "
-        "links and pseudofermions; the evaluation says what each of them is worth. Interrupted? `refimpl train joint --resume "
+        "schwinger: even-odd, Hasenbusch masses 0.001, 0.01, 0.05; su2, su3: even-odd, mass 0.3. Both extents of the lattice must "
+        "be multiples of 4. The loss is mean (log q + S) of links and pseudofermions; the evaluation says what each of them is "
+        "worth. Interrupted? `refimpl train joint --resume "
         "--out DIR` goes on, bit for bit, and ends with the same lines. A training that is finished cannot be extended, as its "
         "rate has fallen to zero: begin a longer one. "
         "`refimpl sample THEORY --kernel pseudomarginal --model DIR` draws exactly with the model.",
@@ -121,15 +121,16 @@ def _train(arguments: argparse.Namespace) -> int:
         save(checkpoint)
     try:
         done = training.fit_joint(theory, model, recipe, checkpoint, save=save, progress=True)
+        trained = training.settled(done.model(model), theory, recipe, progress=True)
+        training.save_joint(out, trained, theory, recipe)
+        summary = _summary(theory, done, trained, recipe)
     except training.TrainingError as error:
         print(f"refimpl: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"refimpl: interrupted; refimpl train joint --resume --out {out} goes on", file=sys.stderr)
         return 130
-    trained = training.settled(done.model(model), theory, recipe, progress=True)
-    training.save_joint(out, trained, theory, recipe)
-    print(f"{_summary(theory, done, trained, recipe)}\nin {out}")
+    print(f"{summary}\nin {out}")
     return 0
 
 
@@ -164,15 +165,21 @@ def _plan(arguments: argparse.Namespace, theory: Theory) -> JointPlan:
     if mus is not None and (mixed or list(mus) != sorted(set(mus))):
         got = " ".join(str(mu) for mu in (*([NO_MASSES] if mixed else []), *mus))
         raise ValueError(f"--mus: got {got}, expected increasing masses, or {NO_MASSES}")
+    regulator = {"mu_reg": given["mu_reg"]} if "mu_reg" in given else {}
     plan = joint_plan(
-        theory, given.get("steps"), even_odd=given.get("even_odd", True), mus=mus, layers=given.get("pf_layers")
+        theory,
+        given.get("steps"),
+        even_odd=given.get("even_odd", True),
+        mus=mus,
+        layers=given.get("pf_layers"),
+        **regulator,
     )
     if "features" in given and given.get("n_pt") == 1:
         raise ValueError(f"--features: got {given['features']} with --n-pt 1, which has no features in between")
     recipe = changed(
         replace(plan.recipe, rate=rate_from(given, plan.recipe.rate, plan.recipe.steps)), given,
         batch="batch", clip="clip", average="average", weight_decay="weight_decay", epsilon="epsilon", seed="seed",
-        samples="samples", n_pf="n_pf", inflation="inflation", mu_reg="mu_reg", chi="chi",
+        samples="samples", n_pf="n_pf", inflation="inflation", chi="chi",
     )  # fmt: skip
     return changed(
         replace(plan, recipe=recipe, marginal=_marginal(given, plan.marginal)), given,

@@ -26,7 +26,7 @@ from ..maps.pseudofermion_layer import Given, GivenCotangent
 from ..maps.transport import ComplexArray, transport
 from .conditional import LOG_PI, Conditional
 from .flow import Flow
-from .priors import Streams
+from .priors import Streams, check_streams
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]
@@ -137,7 +137,7 @@ class JointModel:
 
     def inflated(self, c: float | Sequence[float]) -> Self:
         """The same model with this ``inflation``."""
-        return replace(self, inflation=tuple(c) if isinstance(c, Sequence) else c)
+        return replace(self, inflation=tuple(np.atleast_1d(np.asarray(c, dtype=object))))
 
     def given(self, x: Field) -> Given:
         """What the layers know of links ``x``, which are taken as checked."""
@@ -176,6 +176,7 @@ class JointModel:
 
     def noise(self, rngs: Streams, n: int) -> ComplexArray:
         """``chi`` of all monomials, with density ``pi^-N exp(-chi^dag chi)`` each."""
+        check_streams(rngs, n)
         each: Sequence[np.random.Generator] = [rngs] * n if isinstance(rngs, np.random.Generator) else rngs
         return np.stack([monomial.noise(each, self.conditionals[0].shape) for monomial in self.monomials], axis=1)
 
@@ -192,6 +193,8 @@ class JointModel:
         fields = np.asarray(fields)
         if fields.dtype != np.complex128 or fields.shape != expected:
             raise ValueError(f"fields: got {fields.dtype} of shape {fields.shape}, expected complex128 of {expected}")
+        if not np.isfinite(fields).all():
+            raise ValueError(f"fields: got {fields[~np.isfinite(fields)][0]}, expected finite numbers")
         if first.monomial.even_odd and fields[:, :, ~parity_mask(first.shape)].any():
             raise ValueError(
                 "fields: got some that are not zero on the odd sites, expected zeros there (even_odd = True)"
@@ -222,7 +225,8 @@ class JointModel:
             check_number("inflation", c, 0, above=True) for c in (given if isinstance(given, tuple) else (given,))
         )
         if len(each) not in (1, n):
-            raise ValueError(f"inflation: got {len(each)} numbers, expected one, or one for each of {n} monomials")
+            expected = "1" if n == 1 else f"1 or {n}, one for each monomial"
+            raise ValueError(f"inflation: got {len(each)} numbers, expected {expected}")
         object.__setattr__(self, "inflation", each if len(set(each)) > 1 else each[0])
 
     def _log_base(self, chi: ComplexArray) -> Array:

@@ -112,6 +112,7 @@ def descend(
     that is not finite, or is none; ``save`` was called with the last checkpoint without, as it is with the present one when the
     training is interrupted.
     """
+    check_integer("save_every", save_every, 1)
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = checkpoint.rng_state
     steps = range(checkpoint.step, recipe.steps)

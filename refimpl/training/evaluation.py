@@ -88,7 +88,7 @@ class Evaluation:
         notes, share = [], reweighting.largest_share(self.log_weights)
         if self.ess * self.n < FEW or share > SHARE:
             notes.append(
-                f"! Few draws have the weight (ESS {self.ess * self.n:.1f}, the largest {share:.0%} of all): the errors mean nothing."
+                f"! Few draws have the weight (ESS {self.ess * self.n:.1f}, the largest {share:.0%} of all): errors mean nothing."
             )
         if self.shape >= HEAVY:
             notes.append("! The weights have a heavy tail (k of 0.5 or more): errors are too small.")

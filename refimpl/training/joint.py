@@ -17,7 +17,7 @@ diagonalised: ``KL(q_m|p_m)`` of every conditional, of the regularised target, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from ..actions import Action, Pseudofermion, Sum, WilsonDeterminant, determinant_of
 from ..actions.pseudofermion_columns import MonomialForms
+from ..estimators.conditional import draw_counts
 from ..estimators.reweighting import relative_ess
-from ..lattice import check_integer, check_number
+from ..lattice import check_number
 from ..maps.base import Params
 from ..maps.pseudofermion_layer import GivenCotangent
 from ..models import JointModel
@@ -68,8 +69,12 @@ class JointRecipe(DescentRecipe):
         if self.chi not in CHI:
             raise ValueError(f"chi: got {self.chi!r}, expected one of {', '.join(CHI)}")
         check_number("mu_reg", self.mu_reg, 0)
-        object.__setattr__(self, "n_pf", tuple(check_integer("n_pf", n, 1) for n in self.n_pf))
+        object.__setattr__(self, "n_pf", draw_counts(self.n_pf))
         if self.inflation is not None:
+            if not isinstance(self.inflation, Sequence) or not self.inflation:
+                raise ValueError(
+                    f"inflation: got {self.inflation!r}, expected None or one number for each monomial, or for all"
+                )
             each = tuple(check_number("inflation", c, 0, above=True) for c in self.inflation)
             object.__setattr__(self, "inflation", each)
 

@@ -25,7 +25,7 @@ from ..actions import Pseudofermion
 from ..actions.pseudofermion_columns import MonomialForms
 from ..estimators import conditional, reweighting
 from ..estimators.determinant import relative_variance_of_average
-from ..lattice import check_integer, check_number
+from ..lattice import check_integer
 from ..models import JointModel
 from ..theories import Theory
 from .evaluation import SHARE, Estimate, Evaluation, aligned, evaluation_of
@@ -297,21 +297,23 @@ def conditional_spectra(
         transform = own * (inflations[m] / model.inflations[m])
         weight = forms.weight_matrix(m, transform)
         if lost := int((~np.isfinite(weight).all(axis=(1, 2))).sum()):
-            raise ValueError(f"model: got {lost} of {len(x)} fields where D is singular or nearly so, expected none")
-        spectra.append(conditional.weight_eigenvalues(weight))
+            raise ValueError(
+                f"model: got {lost} of {len(x)} fields where D is singular or nearly so, or pseudofermions too large (inflation "
+                f"{inflations[m]:g}), expected none"
+            )
+        try:
+            spectra.append(conditional.weight_eigenvalues(weight))
+        except ValueError as error:
+            raise ValueError(
+                f"model: got a flow of monomial {m} (inflation {inflations[m]:g}) that is singular to rounding: {error}"
+            ) from error
         curvatures.append(conditional.smallest_curvature(transform, forms.weight_matrix(m, one)))
     return np.stack(spectra, axis=1), np.stack(curvatures, axis=1)
 
 
 def _inflations(model: JointModel, inflation: float | Sequence[float] | None) -> tuple[float, ...]:
     """One for each monomial."""
-    number = len(model.monomials)
-    if inflation is None:
-        return model.inflations
-    given = [inflation] * number if isinstance(inflation, int | float) else list(inflation)
-    if len(given) != number:
-        raise ValueError(f"inflation: got {len(given)} numbers, expected 1 or {number}, one for each monomial")
-    return tuple(check_number("inflation", c, 0, above=True) for c in given)
+    return (model if inflation is None else model.inflated(inflation)).inflations
 
 
 def _listed(inflation: Sequence[float]) -> str:

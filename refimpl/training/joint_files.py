@@ -10,7 +10,7 @@ from ..models import JointModel
 from ..models.records import KindError
 from ..theories import Theory, by_name
 from .checkpoints import WEIGHTS
-from .joint import JointCheckpoint, JointRecipe, joint_columns, joint_recipe_from
+from .joint import JointCheckpoint, JointRecipe, gauge_action, joint_columns, joint_recipe_from
 from .states import Kind, load_state, save_state
 
 KIND = Kind("training of a joint model", "a joint model's training", "model")
@@ -41,15 +41,14 @@ def load_joint(folder: Path, theory: Theory | None = None) -> tuple[JointModel, 
     try:
         own = by_name(meta["theory"]["name"], **meta["theory"]["parameters"])
         recipe = joint_recipe_from(meta["recipe"])
-        fits = own.field_shape == model.field_shape and all(
-            monomial.kappa == own.parameters["kappa"] for monomial in model.monomials
-        )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: got a record with {error!r}, expected a joint model with its theory and recipe"
         ) from error
-    if not fits:
-        raise ValueError(f"{path}: got a model of another lattice or kappa than that of its theory, {own.parameters}")
+    try:
+        gauge_action(own, model)
+    except ValueError as error:
+        raise ValueError(f"{path}: got a model of another theory than that of its record: {error}") from error
     if theory is None:
         return model, own, recipe
     if (theory.name, theory.field_shape) != (own.name, model.field_shape):

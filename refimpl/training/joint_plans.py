@@ -134,6 +134,7 @@ def joint_plan(
     even_odd: bool = True,
     mus: Sequence[float] | None = None,
     layers: Sequence[int] | None = None,
+    mu_reg: float = MU_REG,
 ) -> JointPlan:
     """What is known to work for a theory, with the learning rate falling to zero in ``steps``; raises `ValueError` for others.
 
@@ -141,6 +142,7 @@ def joint_plan(
     ----------
     even_odd, mus : of the pseudofermions; ``mus`` are those of the paper by default.
     layers : of each monomial, by default 2 for the ratios, which are easy to learn (4 on matrices), and 8 for the last one.
+    mu_reg : regulator in training, below all masses.
     """
     check_theory(theory)
     masses = tuple(MUS[theory.name] if mus is None else mus)
@@ -150,7 +152,7 @@ def joint_plan(
     steps = steps or (800 if angular else 400)
     recipe = JointRecipe(
         steps=steps, batch=64 if angular else 16, rate=Rate(RATE, "cosine", every=steps), weight_decay=0.01,
-        epsilon=Adam.EPSILON, mu_reg=MU_REG, samples=1024,
+        epsilon=Adam.EPSILON, mu_reg=mu_reg, samples=1024,
     )  # fmt: skip
     features = 2 if angular else 4
     marginal = flow_plan(theory, steps)
