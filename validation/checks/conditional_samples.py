@@ -120,8 +120,8 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     S_m is the oracle's, without a regulator. Bets on the ratio to the exact determinant, of mean 1: against too large a mean
     whatever the tails, against too small a one for the variance that the eigenvalues w of ``F^dag P F`` give, ``prod w^2/(2 w -
     1) - 1``. It is finite only where they are all above 1/2: gauge fields where it is, and at most 4, are taken, of 16 those
-    with the least, on a small lattice where there are none; the share of them is told. The monomials and gauge fields are bet on one
-    by one, too.
+    with the least, on a small lattice where there are none; the share of them is told. The monomials and gauge fields are bet on
+    one by one, too.
     """
     at = readable(subject)
     if isinstance(at, str):
