@@ -171,7 +171,7 @@ def test_what_cannot_be_is_refused(capsys, tmp_path, model):
         ),
         (
             f"{here} --kernel pseudomarginal --inflation 1,2,3",
-            "inflation: got 3 numbers, expected one, or one for each of 2",
+            "--inflation: got 3 numbers, expected 1 or 2, one for each monomial",
         ),
         ("schwinger --beta 1 --kappa 0.1 --shape 8 8 --kernel pseudomarginal", "expected schwinger with (2, 8, 8)"),
     ]:

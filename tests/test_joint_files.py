@@ -132,7 +132,7 @@ def first(record):
         (lambda a, r: r.pop("inflation"), "no 'inflation'"),
         (lambda a, r: r.update(inflation=0), "inflation: got 0, expected a finite number > 0"),
         (lambda a, r: r.update(inflation="2"), "inflation: got '2'"),
-        (lambda a, r: r.update(inflation=[1, 2]), "inflation: got 2 numbers, expected one, or one for each of 3 monomials"),
+        (lambda a, r: r.update(inflation=[1, 2]), "inflation: got 2 numbers, expected 1 or 3, one for each monomial"),
         (lambda a, r: r.update(marginal=r["context"]), "no 'prior'"),
         (lambda a, r: r.update(context=r["marginal"]["prior"]), r"parameters \['bias/0'.* of PureGauge, expected none"),
         (lambda a, r: r["marginal"].update(prior=r["conditional"][0]["monomial"]), r"the prior Pseudofermion\("),
@@ -376,13 +376,13 @@ def test_plans_of_other_theories_are_refused():
     plan = training.joint_plan(theory)
     for changes, message in (
         ({"mus": (0.2, 0.1), "layers": (1,)}, "mus: got 0.1"),
-        ({"layers": (1, 2)}, "layers: got 2 numbers, expected 1 or, for 3"),
+        ({"layers": (1, 2)}, "layers: got 2 numbers, expected 1 or 4"),
         ({"layers": (0,)}, "layers: got 0"),
         ({"partition": "half"}, "partition: got 'half'"),
         ({"n_pt": 1}, "n_pt: got 1, expected at least 2"),
         ({"features": 0}, "features: got 0"),
         ({"gain": 0}, "gain: got 0"),
-        ({"recipe": training.JointRecipe(inflation=(1, 2))}, "inflation: got 2 numbers, expected 1 or, for 3"),
+        ({"recipe": training.JointRecipe(inflation=(1, 2))}, "inflation: got 2 numbers, expected 1 or 4"),
         ({"even_odd": 1}, "even_odd: got 1"),
         ({"positions": None}, "positions: got None"),
     ):

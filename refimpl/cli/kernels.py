@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import count, non_negative, positive, positives
+from .recipes import called_options
 
 if TYPE_CHECKING:
     from refimpl.models import Flow
@@ -219,7 +220,8 @@ def _pseudomarginal(configuration: dict[str, Any], theory: Theory, folder: Path)
     model, trained, recipe = load_joint(folder, theory)
     _tell_other(trained, theory)
     _tell_unfinished(folder, recipe.steps)
-    model = model.inflated(configuration.get("inflation", model.inflation))
+    with called_options(argparse.Namespace(**configuration)):
+        model = model.inflated(configuration.get("inflation", model.inflation))
     gauge = theory.action.terms[0]  # type: ignore[attr-defined]
     return PseudomarginalMetropolis(gauge, model.marginal, JointDeterminant(model, configuration["n_pf"]))
 

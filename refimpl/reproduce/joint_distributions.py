@@ -246,7 +246,7 @@ def means(
             own = of(independent[key])
             found.append((EXACT, None, (own.mean(), own.std(ddof=1) / math.sqrt(len(own))), None, None))
         for k, (source, n_pf, (mean, error), *more) in enumerate(found):
-            sigmas = _sigmas(mean - exact.value, error, exact.error) if k else None
+            sigmas = _sigmas(float(mean - exact.value), float(error), float(exact.error)) if k else None
             known = float(error) if 0 < error < math.inf else None
             rows.append((label, source, n_pf, float(mean), known, sigmas, *more))
     return rows
