@@ -251,6 +251,20 @@ def test_the_evaluation_is_of_the_inflated_model_of_averaged_weights(capsys, tmp
     assert f"\n{expected}\nin " in out
 
 
+def test_the_inflation_leaves_out_the_fields_that_need_most(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("refimpl.training.joint_plans.SETTLED", 0.5)
+    assert train(capsys, tmp_path / "m", f"{TINY} --steps 1")[0] == 0
+    model, theory, _ = load_joint(tmp_path / "m")
+    found = evaluate_joint(model.inflated(1.0), theory, np.random.default_rng([0, 4]), 4)
+    assert model.inflation == found.best_inflation(0.5) != found.best_inflation(1.0)
+
+
+def test_an_interrupted_model_has_the_inflation_that_was_asked_for(capsys, tmp_path, monkeypatch):
+    interrupted(monkeypatch, 1)
+    assert train(capsys, tmp_path / "m", f"{TINY} --steps 4 --inflation 1.5")[0] == 130
+    assert load_joint(tmp_path / "m")[0].inflation == 1.5
+
+
 def test_another_kappa_is_that_of_the_monomials(capsys, tmp_path):
     assert train(capsys, tmp_path / "m", f"{TINY} --steps 1")[0] == 0
     model, own, _ = load_joint(tmp_path / "m", schwinger(1.5, 0.2, (4, 4)))
