@@ -119,6 +119,22 @@ def test_the_flow_passes_and_fails_with_a_wrong_jacobian(tmp_path):
     assert "pass  flows.round_trip" in done.stdout
 
 
+def test_the_conditional_passes_and_fails_without_the_boundary_sign(tmp_path):
+    flow, argv = (
+        example("class MyConditional"),
+        ("-m", "refimpl", "validate", "mycode:MyConditional", "-k", "conditional", "--level", "smoke"),
+    )
+    (tmp_path / "mycode.py").write_text(flow)
+    done = python(tmp_path, *argv)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b5 passed, 0 failed", done.stdout)
+    (tmp_path / "mycode.py").write_text(flow.replace("u[:, -1] *= -1", "pass"))
+    done = python(tmp_path, *argv)
+    assert done.returncode == 1, done.stdout
+    assert "FAIL  conditional.translation" in done.stdout
+    assert re.search(r"\b4 passed, 1 failed", done.stdout)
+
+
 def test_counts_are_those_of_the_code():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     subject = Subject(ReferenceU1())

@@ -52,7 +52,7 @@ def add(models: Any) -> None:
     links = train.add_argument_group("flow of links")
     links.add_argument("--layers", type=count, help="coupling layers")
     links.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of their convolutions, such as 8,8")
-    text = "uniform, or gauge:BETA for exact pure gauge configurations (default: gauge for schwinger)"
+    text = "uniform, or gauge:BETA for exact pure gauge configurations (default: gauge, with a coupling that is near)"
     links.add_argument("--base", metavar="BASE", help=text)
     links.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
     links.add_argument("--bins", type=count, help="of the splines (default 8)")

@@ -25,7 +25,9 @@ from .joint_models import (
     KAPPA,
     QUICK,
     SIZES,
+    SU3_SIZES,
     Draws,
+    Sizes,
     Target,
     best_inflation,
     draws,
@@ -74,20 +76,40 @@ STATISTICS = {
     "full": Statistics(32_768, 64, 64, (64, 600, 5), 16_384, 24),
     "paper": Statistics(51_200, 64, 64, (64, 2000, 10), 51_200, 24),
 }
+SU3_STATISTICS = {
+    "quick": Statistics(32, 2, 4, (2, 6, 2), 0, 3),
+    "full": Statistics(8192, 64, 32, (32, 300, 5), 0, 16),
+    "paper": Statistics(41_000, 64, 32, (32, 1000, 10), 0, 16),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A figure: its theory, the target of its model, the observables shown, and sizes."""
+
+    name: str
+    what: str
+    theory: Theory
+    target: Target
+    shown: Observables
+    sizes: Sizes
+    numbers: Statistics
 
 
 def fig6(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
     """Plaquette and charge of the Schwinger model; `refimpl.reproduce` describes the arguments."""
-    theory = schwinger(SIZES[check_effort_of_paper(effort)])
+    sizes, numbers = SIZES[check_effort_of_paper(effort)], STATISTICS[effort]
     shown = {"plaquette": observables.mean_plaquette, "charge": observables.charge}
-    return _distributions("fig6", "Schwinger model", theory, HASENBUSCH, shown, seed, out, progress, effort)
+    what = Case("fig6", "Schwinger model", schwinger(sizes), HASENBUSCH, shown, sizes, numbers)
+    return _distributions(what, seed, out, progress)
 
 
 def fig7(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
     """Plaquette and pseudoscalar correlator of SU(3); `refimpl.reproduce` describes the arguments."""
-    theory = su3(SIZES[check_effort_of_paper(effort)])
+    sizes, numbers = SU3_SIZES[check_effort_of_paper(effort)], SU3_STATISTICS[effort]
     shown = {"plaquette": observables.mean_plaquette, "correlator": middle_of_correlator}
-    return _distributions("fig7", "SU(3)", theory, HEAVY_QUARKS, shown, seed, out, progress, effort)
+    what = Case("fig7", "SU(3)", su3(sizes), HEAVY_QUARKS, shown, sizes, numbers)
+    return _distributions(what, seed, out, progress)
 
 
 def middle_of_correlator(x: NDArray[Any]) -> Array:
@@ -96,25 +118,15 @@ def middle_of_correlator(x: NDArray[Any]) -> Array:
     return np.asarray(correlator[:, correlator.shape[1] // 2])
 
 
-def _distributions(
-    name: str,
-    what: str,
-    theory: Theory,
-    target: Target,
-    shown: Observables,
-    seed: int,
-    out: Path | None,
-    progress: bool,
-    effort: str,
-) -> Table:
-    sizes, numbers = SIZES[effort], STATISTICS[effort]
-    point = trained(theory, plan_for(theory, sizes, target, seed), sizes, "training", progress)
+def _distributions(case: Case, seed: int, out: Path | None, progress: bool) -> Table:
+    theory, target, shown, sizes, numbers = case.theory, case.target, case.shown, case.sizes, case.numbers
+    model, seconds = trained(theory, plan_for(theory, sizes, target, seed), progress)
     rng = np.random.default_rng([seed, 6])
-    flow = draws(point.model, theory, rng, numbers.links, shown, "links of the flow", progress)
+    flow = draws(model, theory, rng, numbers.links, shown, "links of the flow", progress)
     inflation = best_inflation(flow.w)
     w = inflated(flow.w, inflation)
     joint = joint_log_weights(rng, flow.log_w, w, (FEW, numbers.n_pf))
-    start, _ = point.model.marginal.sample(rng, numbers.hmc[0])
+    start, _ = model.marginal.sample(rng, numbers.hmc[0])
     chains, hmc = hmc_chains(theory, start, numbers.hmc[1], shown, np.random.SeedSequence([seed, 66]), progress)
     chains = {key: series[:: numbers.hmc[2]] for key, series in chains.items()}
     independent = (
@@ -129,10 +141,10 @@ def _distributions(
             histogram(rng, chains[key].ravel(), edges),
         )
     agreement = ", ".join(f"{key} {disagreement(*pair):.2f}" for key, pair in found.items())
-    title = f"{what}, {sizes.extent} x {sizes.extent}, {target.name}: distributions from the flow and from HMC"
+    title = f"{case.what}, {sizes.extent} x {sizes.extent}, {target.name}: distributions from the flow and from HMC"
     table = Table(
-        name,
-        f"{title}; {QUICK}" if effort == "quick" else title,
+        case.name,
+        f"{title}; {QUICK}" if sizes in (SIZES["quick"], SU3_SIZES["quick"]) else title,
         COLUMNS,
         tuple(rows),
         (
@@ -143,7 +155,7 @@ def _distributions(
             f"Mean of (difference/error)^2 over bins of both histograms: {agreement}. Bands: 68 % of {RESAMPLES} bootstrap "
             "resamples.",
             f"Inflations {', '.join(f'{c:.3f}' for c in inflation)}; weights have a variance on {finite_share(w):.2%} of links.",
-            f"The training took {point.seconds:.0f} CPU seconds.",
+            f"The training took {seconds:.0f} CPU seconds.",
         ),
         seed,
     )

@@ -15,6 +15,7 @@ from .joint_models import (
     MUS,
     QUICK,
     SIZES,
+    SU3_SIZES,
     Point,
     Sizes,
     Target,
@@ -53,7 +54,7 @@ def fig2(seed: int = 0, out: Path | None = None, progress: bool = False, effort:
 
 def fig5(seed: int = 0, out: Path | None = None, progress: bool = False, effort: str = "full") -> Table:
     """History of SU(3), even-odd with one Hasenbusch mass; `refimpl.reproduce` describes the arguments."""
-    sizes = SIZES[check_effort_of_paper(effort)]
+    sizes = SU3_SIZES[check_effort_of_paper(effort)]
     return _one("fig5", "SU(3)", su3(sizes), sizes, HEAVY_QUARKS, seed, out, progress)
 
 
@@ -163,4 +164,4 @@ def _lattice(sizes: Sizes) -> str:
 
 
 def _title(text: str, sizes: Sizes) -> str:
-    return f"{text}; {QUICK}" if sizes is SIZES["quick"] else text
+    return f"{text}; {QUICK}" if sizes in (SIZES["quick"], SU3_SIZES["quick"]) else text

@@ -60,6 +60,11 @@ SIZES = {
     "full": Sizes(4, 800, 64, None, None, 8, 8192),
     "paper": Sizes(8, 3000, 64, None, None, 20, 8192),
 }
+SU3_SIZES = {
+    "quick": Sizes(4, 2, 2, (1, 1), 1, 2, 24),
+    "full": Sizes(4, 400, 16, None, None, 8, 2048),
+    "paper": Sizes(8, 1500, 16, None, None, 10, 2048),
+}
 
 
 @dataclass(frozen=True)
@@ -151,10 +156,11 @@ def even_stops(sizes: Sizes) -> list[int]:
     return sorted({round(sizes.steps * k / sizes.points) for k in range(sizes.points + 1)})
 
 
-def trained(theory: Theory, plan: JointPlan, sizes: Sizes, what: str, progress: bool) -> Point:
-    """The end of a training."""
-    # In stretches, for the bar.
-    return list(history(theory, plan, replace(sizes, draws=sizes.draws // 4), what, progress, even_stops(sizes)))[-1]
+def trained(theory: Theory, plan: JointPlan, progress: bool) -> tuple[JointModel, float]:
+    """The trained model, not inflated, and the CPU seconds of its training."""
+    begun, model = time.process_time(), plan.model(theory).inflated(1.0)
+    checkpoint = fit_joint(theory, model, plan.recipe, progress=progress)
+    return checkpoint.model(model), time.process_time() - begun
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,9 +55,9 @@ def fig3(seed: int = 0, out: Path | None = None, progress: bool = False, effort:
     sizes, batches = SIZES[check_effort_of_paper(effort)], BATCHES[effort]
     theory = schwinger(sizes)
     plan = plan_for(theory, sizes, HASENBUSCH, seed)
-    point = trained(theory, plan, sizes, "training", progress)
+    model, seconds = trained(theory, plan, progress)
     rng = np.random.default_rng([seed, 3])
-    found = draws(point.model, theory, rng, batches.number * batches.size, {}, "links", progress)
+    found = draws(model, theory, rng, batches.number * batches.size, {}, "links", progress)
     inflation = best_inflation(found.w)
     w = inflated(found.w, inflation)
     joint = joint_log_weights(rng, found.log_w, w, COUNTS)
@@ -77,7 +77,7 @@ def fig3(seed: int = 0, out: Path | None = None, progress: bool = False, effort:
             f"the C of N_pf = 1. fit of (45): ESS(inf) = {fit[0]:.4f}, C = {fit[1]:.3f}.",
             f"acceptance: of {batches.chains} pseudomarginal chains over these draws, estimates kept, a quarter left out; "
             "expected: of pairs of draws.",
-            f"The training took {point.seconds:.0f} CPU seconds.",
+            f"The training took {seconds:.0f} CPU seconds.",
         ),
         seed,
     )

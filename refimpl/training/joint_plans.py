@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ MU_REG = 1e-5  # Abbott 2022, IV A
 SETTLED = 0.999  # of the fields
 # With the epsilon of the paper, 0.02 for batches of 4096 (B 3), small gradients move nothing: 120 steps of 32 fields, 4 x 4, leave
 # a KL of the last monomial of 3.0, and of 1.1 with the epsilon of Adam.
+# The Schwinger model with three Hasenbusch masses, 4 x 4, 800 steps of 64 fields: an ESS of the marginal of 0.85, and KLs of 5e-5,
+# 2e-3, 0.016 and 0.12. At twice this rate the last one ends at 0.4, at four times it explodes.
 RATE = 5e-3
 
 
@@ -153,7 +155,15 @@ def joint_plan(
     )  # fmt: skip
     features = 2 if angular else 4
     marginal = flow_plan(theory, steps)
+    if not angular:
+        marginal = replace(marginal, base=_near_beta(theory))
     return JointPlan(marginal, recipe, even_odd, masses, own if layers is None else tuple(layers), features=features)
+
+
+def _near_beta(theory: Theory) -> float:
+    """The coupling of a pure gauge theory that is near, to leading order in kappa; `pure_gauge_beta` of SU(3) takes seconds."""
+    beta, kappa = theory.parameters["beta"], theory.parameters["kappa"]
+    return float(beta + 16 * theory.colours * kappa**4)
 
 
 def settled(model: JointModel, theory: Theory, recipe: JointRecipe, *, progress: bool = False) -> JointModel:
