@@ -8,7 +8,7 @@ from refimpl.cli import main
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.sun_coupling import SpectralCoupling
-from refimpl.models import Haar, PureGauge, UniformAngles
+from refimpl.models import PureGauge, UniformAngles
 from refimpl.theories import pure_gauge_beta, schwinger
 from refimpl.training import load_joint, load_joint_checkpoint
 from refimpl.training.joint_evaluation import evaluate_joint
@@ -124,8 +124,20 @@ NEAR = PureGauge(pure_gauge_beta(2.0, 0.265, (4, 4)), (4, 4))
             [0],
             (*SPATIAL, 3, 2, False),
         ),
-        (SCHWINGER.replace("schwinger", "su2"), Haar(2, (4, 4)), SpectralCoupling, [0, 0.3], (*TURNS, 6, 4, True)),
-        (SCHWINGER.replace("schwinger", "su3"), Haar(3, (4, 4)), SpectralCoupling, [0, 0.3], (*TURNS, 6, 4, True)),
+        (
+            SCHWINGER.replace("schwinger", "su2"),
+            PureGauge(2 + 32 * 0.265**4, (4, 4), 2),
+            SpectralCoupling,
+            [0, 0.3],
+            (*TURNS, 6, 4, True),
+        ),
+        (
+            SCHWINGER.replace("schwinger", "su3"),
+            PureGauge(2 + 48 * 0.265**4, (4, 4), 3),
+            SpectralCoupling,
+            [0, 0.3],
+            (*TURNS, 6, 4, True),
+        ),
     ],
     ids=["schwinger", "plain", "su2", "su3"],
 )

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_many_fields_are_drawn_for_few_chains_at_a_time(monkeypatch):
     x, seen, dense = THEORY.near(np.random.default_rng(3), 5), [], JointModel.dense
     many = replace(KERNEL.estimator, n_pf=1000)
     each = len(many.model.monomials) * many.n_pf * many.model.conditionals[0].rows
-    monkeypatch.setattr("refimpl.kernels.metropolis.BLOCK_ELEMENTS", 2 * each)
+    monkeypatch.setattr(sys.modules["refimpl.kernels.metropolis"], "BLOCK_ELEMENTS", 2 * each)
     monkeypatch.setattr(JointModel, "dense", lambda model, x: seen.append(len(x)) or dense(model, x))
     many.log_determinant_estimate(spawn_rngs(4, 5), x)
     assert seen == [2, 2, 1]
