@@ -14,6 +14,7 @@ from refimpl.training import load_joint, load_joint_checkpoint
 from refimpl.training.joint_evaluation import evaluate_joint
 
 SCHWINGER = "--theory schwinger --beta 2 --kappa 0.265 --shape 4 4"
+SUN = SCHWINGER.replace("schwinger", "su{}")
 SMALL = "--layers 1 --hidden 2 --holonomies 1 --pf-layers 2 --n-pt 2 --context-hidden 2 --batch 3 --samples 4 --n-pf 2"
 TINY = f"{SCHWINGER} {SMALL} --mus 0.1"
 
@@ -125,7 +126,7 @@ NEAR = PureGauge(pure_gauge_beta(2.0, 0.265, (4, 4)), (4, 4))
             (*SPATIAL, 3, 2, False),
         ),
         (
-            SCHWINGER.replace("schwinger", "su2"),
+            SUN.format(2),
             PureGauge(2 + 32 * 0.265**4, (4, 4), 2),
             SpectralCoupling,
             [0, 0.3],

@@ -169,7 +169,7 @@ def test_a_start_is_drawn_where_there_is_no_estimate_and_nowhere_else():
 
 def test_proposed_angles_are_kept_by_their_representatives():
     uniform = Flow(UniformAngles((2, 2)), Chain(()))
-    kernel = PseudomarginalMetropolis(WilsonU1(1.0), uniform, Noisy(FERMIONS))  # type: ignore[arg-type]
+    kernel = PseudomarginalMetropolis(WilsonU1(1.0), uniform, Noisy(FERMIONS))
     x = np.zeros((1, 2, 2, 2))
     y = np.full(x.shape, 4.0)
     proposal, _, _ = kernel.propose(State(x, np.zeros(1), np.zeros((1, 0))), y, *np.zeros((3, 1)))
