@@ -217,11 +217,17 @@ CHECKS: tuple[Check, ...] = (
     _joint_check(conditional.density, _CONDITIONAL_DENSITIES, _CONDITIONAL_MAPS),
     _joint_check(conditional.normalised, ("conditional_log_prob",)),
     _joint_check(conditional.sample_log_prob, ("conditional_sample",), ("conditional_log_prob",)),
-    _joint_check(conditional.exact, ("conditional_sample",)),
+    _joint_check(conditional.exact, ("conditional_sample", *_CONDITIONAL_MOVED)),
     _joint_check(conditional.golden, ("conditional_with_weights",)),
     _joint_check(conditional_samples.law, ("conditional_sample",), statistical=True),
     _joint_check(conditional_samples.determinant, ("conditional_sample",), statistical=True),
-    _joint_check(joint.parts, ("joint_sample",), ("log_prob",), ("conditional_log_prob",), offering=("joint_sample",)),
+    _joint_check(
+        joint.parts,
+        ("joint_sample",),
+        ("log_prob",),
+        ("conditional_log_prob", *_CONDITIONAL_MAPS),
+        offering=("joint_sample",),
+    ),
     _joint_check(joint.seeds, ("joint_sample",), offering=("joint_sample",)),
     _joint_check(
         joint.marginal, ("joint_sample",), ("log_prob",), ("sample",), statistical=True, offering=("joint_sample",)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import vectors
 from ..contract import Subject
-from ..conversion import Misdeclared
+from ..conversion import Misdeclared, TargetFault
 from ..evidence import seed_from
 from ..verdict import Verdict, skipped, within
 from .covariances import (
@@ -30,18 +30,21 @@ from .covariances import (
     living,
     noise,
     probed,
+    readable,
     rows,
     small,
     stray,
     too_large,
     translated,
     ways,
+    whitened,
 )
 
 Array = NDArray[np.float64]
 Complex = NDArray[Any]
 
 CHAINS, FEW = 8, 3
+LARGEST_GAIN = 1e3  # for which a tolerance allows: a map that is worse is not one of direct algebra
 SYMMETRIES = ("gauge", "translation")
 GOLDEN = 1e-11  # of the size of a field: rounding of two layers
 
@@ -66,7 +69,10 @@ def tolerances(at: Subject, x: NDArray[Any], step: Callable[..., Any], phi: Comp
     """Of images, and of logdets: by how much the map makes fields larger and smaller."""
     out, logdet = step(x, phi)
     gain = np.linalg.norm(rows(at, out), axis=-1) / np.linalg.norm(rows(at, phi), axis=-1)
-    size = float(np.abs(out).max()) * max(1.0, float(gain.max()), 1 / float(gain.min()))
+    largest, least = float(gain.max()), float(gain.min())
+    if not least > 0:
+        raise TargetFault("the conditional map: it takes a field that is not zero to zero")
+    size = float(np.abs(out).max()) * min(LARGEST_GAIN, max(1.0, largest, 1 / least))
     return 100 * ROUNDING * size, 100 * ROUNDING * (int(living(at).sum()) + float(np.abs(logdet).max()))
 
 
@@ -74,7 +80,8 @@ def tolerances(at: Subject, x: NDArray[Any], step: Callable[..., Any], phi: Comp
 def linear(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``f(a chi + b chi') = a f(chi) + b f(chi')`` with complex a and b, a logdet that no field changes, and no chain another's.
 
-    The same for fields of other sizes, for a chain alone and again: noise, a nonlinearity, a complex conjugate are seen.
+    The same for fields of other sizes, for chains in another order, for one alone and again: noise, a nonlinearity, a complex
+    conjugate, a place in the batch are seen.
     """
     found = Worst()
     x = links(subject, rng, CHAINS)
@@ -89,6 +96,11 @@ def linear(subject: Subject, rng: np.random.Generator) -> Verdict:
             found.add(np.abs(both / size - (a * one + b * two)), 4 * field, told, CHAINS)
             found.add(np.abs(logdet_both - logdet), log, f"{name}: the logdet at another field", CHAINS)
         found.add(np.abs(logdet_other - logdet), log, f"{name}: the logdet at another field", CHAINS)
+        turned, turned_log = step(x[::-1], chi[::-1])
+        found.add(np.abs(turned[::-1] - one), field, f"{name}: the image with the chains in another order", CHAINS)
+        found.add(
+            np.abs(turned_log[::-1] - logdet), log, f"{name}: the logdet with the chains in another order", CHAINS
+        )
         alone = [step(x[k : k + 1], chi[k : k + 1]) for k in range(FEW)]
         for k, (own, own_log) in enumerate(alone):
             found.add(np.abs(own[0] - one[k]), field, f"{name}: a chain alone and in a batch", 1)
@@ -136,17 +148,22 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
         told = f"{name}, shape {at.links.shape}: logdet {logdet[k]:.10g} of field {k[1]}, dense {dense[k]:.10g}: the logdet"
         found.add(np.abs(logdet - dense), allowed, told, 2 * size * FEW)
         if fields > 1:
-            found.add(_mixing(at, x, name, rng), 100 * ROUNDING, f"{name}: what one monomial says about another", FEW)
+            mixed = _mixing(at, x, name, rng)
+            found.add(mixed, 100 * ROUNDING, f"{name}: what one monomial says about another", FEW * fields)
     return found.verdict("max |logdet - dense|")
 
 
 def _mixing(at: Subject, x: NDArray[Any], name: str, rng: np.random.Generator) -> float:
-    """The largest change of the first monomial where the others change."""
-    chi = noise(rng, at, x)
-    other = noise(rng, at, x)
-    other[:, 0] = chi[:, 0]
-    one, two = (getattr(at, name)(x, field)[0][:, 0] for field in (chi, other))
-    return float(np.abs(one - two).max() / np.abs(one).max())
+    """The largest change of a monomial where all others change."""
+    chi, new = noise(rng, at, x), noise(rng, at, x)
+    before = getattr(at, name)(x, chi)[0]
+    largest = 0.0
+    for m in range(at.monomials.number):
+        other = new.copy()
+        other[:, m] = chi[:, m]
+        change = np.abs(getattr(at, name)(x, other)[0][:, m] - before[:, m]).max()
+        largest = max(largest, float(change / np.abs(before[:, m]).max()))
+    return largest
 
 
 def even_sites(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -165,15 +182,15 @@ def even_sites(subject: Subject, rng: np.random.Generator) -> Verdict:
 # --- symmetries -------------------------------------------------------------------------------------------------------------
 def declared_symmetries(subject: Subject) -> tuple[tuple[str, ...], tuple[int, int]]:
     """``conditional_symmetries``, and ``conditional_period`` in time and space; raises `Misdeclared`."""
-    names = getattr(subject.target, "conditional_symmetries", ())
-    given: Any = getattr(subject.target, "conditional_period", 1)
-    if isinstance(names, str) or not set(names) <= set(SYMMETRIES):
+    names: Any = subject.declared("conditional_symmetries", ())
+    given: Any = subject.declared("conditional_period", 1)
+    if not isinstance(names, tuple | list | set | frozenset) or not all(name in SYMMETRIES for name in names):
         raise Misdeclared(f"conditional_symmetries: got {names!r}, expected a tuple of {', '.join(SYMMETRIES)}")
     try:
         periods = (index(given),) * 2 if np.ndim(given) == 0 else (index(given[0]), index(given[1]))
     except (TypeError, ValueError, IndexError) as error:
         raise Misdeclared(f"conditional_period: got {given!r}, expected an integer or two (time, space)") from error
-    if min(periods) < 1:
+    if min(periods) < 1 or np.size(given) > 2:
         raise Misdeclared(f"conditional_period: got {given!r}, expected integers of at least 1")
     return tuple(names), periods
 
@@ -263,11 +280,24 @@ def densities(subject: Subject, rng: np.random.Generator, x: NDArray[Any]) -> It
             phi, log_q = subject.conditional_sample(x, seed_from(rng))
             chi, logdet = step(x, phi)
             yield name, log_q, _base(subject, chi) + logdet
+        elif not subject.has("conditional_inverse") and int(living(subject).sum()) <= LARGEST_ROWS:
+            phi, log_q = subject.conditional_sample(x, seed_from(rng))
+            yield "the matrix of conditional_forward", log_q, by_map(subject, x, phi)
 
 
 def _base(at: Subject, chi: Complex) -> Array:
-    v = rows(at, chi)
+    return white_log_prob(rows(at, chi))
+
+
+def white_log_prob(v: Complex) -> Array:
+    """``log pi^-N exp(-chi^dag chi)`` of ``(..., rows)``."""
     return np.asarray(-(np.abs(v) ** 2).sum(axis=-1) - v.shape[-1] * math.log(math.pi))
+
+
+def by_map(at: Subject, x: NDArray[Any], phi: Complex) -> Array:
+    """``log q`` of fields, ``(chain, field)``, by the inverse or by the matrix of the map."""
+    white, logdet = whitened(at, x, phi)
+    return white_log_prob(white) - logdet
 
 
 def density(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -285,7 +315,9 @@ def density(subject: Subject, rng: np.random.Generator) -> Verdict:
             np.abs(got - expected), allowed, f"by {name}: {got[k]:.10g}, expected {expected[k]:.10g}: log q", len(x)
         )
     if not found.n:
-        return skipped("offers neither conditional_log_prob, nor conditional_sample and conditional_inverse")
+        return skipped(
+            "offers neither conditional_log_prob nor an inverse, and has too many components for a dense matrix"
+        )
     return found.verdict("max |log q - (log r - logdet)|")
 
 
@@ -334,10 +366,16 @@ def sample_log_prob(subject: Subject, rng: np.random.Generator) -> Verdict:
 def exact(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Where ``conditional_is_exact = True`` is declared: ``exp(-S_m)/q_m`` is ``pi^N det`` of the covariance, at every sample.
 
-    The actions are the oracle's, of the monomials declared, without a regulator.
+    The actions are the oracle's, of the monomials declared, without a regulator. So are all eigenvalues of ``F^dag P F`` equal
+    to 1, which is asked of the map or of the log density where there are no samples.
     """
-    if not getattr(subject.target, "conditional_is_exact", False):
+    declared = subject.declared("conditional_is_exact", False)
+    if not isinstance(declared, bool | np.bool_):
+        raise Misdeclared(f"conditional_is_exact: got {declared!r}, expected True or False")
+    if not declared:
         return skipped("does not declare conditional_is_exact: weights may vary")
+    if not subject.has("conditional_sample"):
+        return _unit_weights(subject, rng)
     found = Worst()
     x = links(subject, rng, CHAINS)
     phi, log_q = subject.conditional_sample(x, seed_from(rng))
@@ -351,6 +389,21 @@ def exact(subject: Subject, rng: np.random.Generator) -> Verdict:
     told = f"field {k[1]}: {(-action - log_q)[k]:.10g}, expected {expected[k]:.10g}: log [exp(-S)/q]"
     found.add(np.abs(-action - log_q - expected), allowed, told, action.size)
     return found.verdict("max |log [exp(-S)/q] - log pi^N det K|")
+
+
+def _unit_weights(subject: Subject, rng: np.random.Generator) -> Verdict:
+    at = readable(subject)
+    if isinstance(at, str):
+        return skipped(at)
+    found = Worst()
+    own = Covariances.of(at, links(at, rng, FEW))
+    off = np.abs(own.weights - 1).max(axis=-1)
+    allowed = (
+        1000 * ROUNDING * own.weights.shape[-1] * max(own.condition**2, float(np.linalg.cond(own.precisions).max()))
+    )
+    k = np.unravel_index(np.argmax(off), off.shape)
+    found.add(off, allowed, f"field {k[1]}, shape {at.links.shape}: an eigenvalue of F^dag P F", off.size)
+    return found.verdict("max |eigenvalue of F^dag P F - 1|")
 
 
 def golden(subject: Subject, rng: np.random.Generator) -> Verdict:

@@ -15,7 +15,7 @@ from ..contract import Subject
 from ..evidence import Trial, batch_size, seed_from
 from ..sequential import detectable_factor, positive_mean_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .covariances import Covariances, links, readable, rows, stray
+from .covariances import Covariances, copies, links, readable, rows, stray
 from .exact_start import e_verdict
 from .transcript import normal_p_values, normal_sensitivity
 
@@ -35,7 +35,8 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     ``F^-1 phi`` are independent complex normal numbers: exact p-values as for momenta, at four gauge fields one by one and
     together, all monomials side by side, so that noise that is used for two of them is seen; ``|F^-1 phi|^2`` has a Gamma law
     (Kolmogorov-Smirnov), of every monomial and in total; sign tests of the products of neighbouring chains, and of one chain in
-    two calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself.
+    two calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself,
+    and no noise comes twice: not for another chain, monomial or seed, and not with its sign turned.
     """
     at = readable(subject)
     if isinstance(at, str):
@@ -52,13 +53,18 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         )
 
     def drawn() -> Array:
-        """White numbers ``(gauge field, chain, number)``."""
+        """White numbers ``(gauge field, chain, monomial, row, 2)``."""
         nonlocal odd
         phi, _ = at.conditional_sample(np.repeat(x, CHAINS, axis=0), seed_from(rng))
         odd = max(odd, stray(at, phi))
         v = rows(at, phi).reshape(FIELDS, CHAINS, *inverse.shape[1:3])
         chi = np.sqrt(2) * np.einsum("nfij,nkfj->nkfi", inverse, v)
         return np.stack([chi.real, chi.imag], axis=-1)
+
+    two = np.concatenate([drawn().reshape(-1, *inverse.shape[2:3], 2) for _ in range(2)])
+    if twice := copies(two[..., 0] + 1j * two[..., 1]):
+        told = f"of {len(two)} fields of noise, of two seeds, {factor.shape[1]} monomials and {FIELDS * CHAINS} chains"
+        return within("noise that comes twice", float(twice), 0.0, "one", len(two), f"{twice} {told}")
 
     def p_values(n: int) -> tuple[float, int]:
         nonlocal used

@@ -32,6 +32,7 @@ ROUNDING = 1e-13
 LARGEST_ROWS = 96  # of a matrix that is made of a target
 LARGEST_PROBED = 48  # of one that is read off a log density, by the square of that many fields
 SHAPES = ((4, 4), (4, 2), (2, 4), (2, 2))
+COMPARED = 4  # components of a field that is looked for among others
 MAPS = ("conditional_forward", "conditional_inverse")
 
 
@@ -194,6 +195,25 @@ class Covariances:
         """``S_m`` of fields, as many of the same links in a row as there are more of, ``(chain, field)``."""
         v = rows(self.at, phi).reshape(len(self.x), -1, *self.precisions.shape[1:3])
         return np.einsum("nkfi,nfij,nkfj->nkf", v.conj(), self.precisions, v).real.reshape(-1, v.shape[2])
+
+
+def whitened(at: Subject, x: NDArray[Any], phi: Complex) -> tuple[Complex, Array]:
+    """``F^-1 phi`` at the links of every field, ``(chain, field, rows)``, and ``log |det F|`` of real numbers, ``(chain, field)``.
+
+    By the inverse, or else by a dense factor.
+    """
+    if at.has("conditional_inverse"):
+        chi, logdet = at.conditional_inverse(x, phi)
+        return rows(at, chi), -logdet
+    factor = Covariances.of(at, x).factor
+    chi = np.linalg.solve(factor, rows(at, phi)[..., None])[..., 0]
+    return np.asarray(chi), 2 * np.asarray(np.linalg.slogdet(factor)[1])
+
+
+def copies(white: Complex) -> int:
+    """How many of the fields ``(n, rows)`` of white noise are there before, but for a phase or a conjugate."""
+    sizes = np.round(np.abs(white[:, :COMPARED]), 7)
+    return len(white) - len(np.unique(sizes, axis=0))
 
 
 # --- links and what moves them ---------------------------------------------------------------------------------------------

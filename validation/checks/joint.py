@@ -12,9 +12,9 @@ from ..contract import Subject
 from ..evidence import Trial, batch_size, seed_from
 from ..sequential import sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .conditional import Worst
+from .conditional import Worst, by_map
 from .conditional_samples import gamma_p_values
-from .covariances import ROUNDING, Covariances, living, readable, rows, too_large
+from .covariances import ROUNDING, copies, living, readable, rows, too_large, whitened
 from .flow_samples import PRODUCTS, compared, features_of, judged, products_of, rows_of
 from .transcript import normal_p_values, normal_sensitivity
 
@@ -28,11 +28,18 @@ REPEATED = 1e-9
 def parts(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The joint log q of samples is ``log q(x) + sum_m log q_m(phi_m | x)``, by `log_prob` and `conditional_log_prob`.
 
+    Or, without the latter, by the map.
     Fields that belong to the links of another sample have another conditional density; so have monomials that are exchanged.
     """
     found = Worst()
     x, phi, log_q = subject.joint_sample(CHAINS, seed_from(rng))
-    expected = subject.log_prob(x) + subject.conditional_log_prob(x, phi).sum(axis=1)
+    if subject.has("conditional_log_prob"):
+        conditional = subject.conditional_log_prob(x, phi)
+    elif not subject.has("conditional_inverse") and readable(subject) is not subject:
+        return skipped(too_large(subject))
+    else:
+        conditional = by_map(subject, x, phi)
+    expected = subject.log_prob(x) + conditional.sum(axis=1)
     allowed = 10_000 * ROUNDING * (int(living(subject).sum()) + subject.theory.size + float(np.abs(expected).max()))
     k = int(np.argmax(np.abs(log_q - expected)))
     found.add(np.abs(log_q - expected), allowed, f"got {log_q[k]:.10g}, expected {expected[k]:.10g}: log q", CHAINS)
@@ -50,7 +57,7 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
         )
     calls = [(x, phi), *(subject.joint_sample(CHAINS, other)[:2] for other in (seed + 1, seed_from(rng)))]
     again = {
-        name: 3 * CHAINS - len(np.unique(np.round(np.concatenate([_numbers(call[k]) for call in calls]), 9), axis=0))
+        name: 3 * CHAINS - len(np.unique(np.round(np.concatenate([numbers_of(call[k]) for call in calls]), 9), axis=0))
         for k, name in enumerate(("links", "pseudofermions"))
     }
     name = max(again, key=lambda key: again[key])
@@ -58,7 +65,8 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("fields that come twice", float(again[name]), 0.0, "one", 3 * CHAINS, detail)
 
 
-def _numbers(x: NDArray[Any]) -> Array:
+def numbers_of(x: NDArray[Any]) -> Array:
+    """Real numbers, ``(chain, number)``."""
     flat = x.reshape(len(x), -1)
     return np.concatenate([flat.real, flat.imag], axis=1)
 
@@ -85,15 +93,21 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The pseudofermions of `joint_sample` have their conditional law at the links that they came with.
 
     ``F^-1 phi`` are independent complex normal numbers, as in conditional_samples.law, each at links of its own. Fields that
-    were drawn at other links, those of the sample before or of the map before its last layer, have other widths there.
+    were drawn at other links, those of the sample before or of the map before its last layer, have other widths there. No noise
+    comes twice, in one call or two.
     """
     if (at := readable(subject)) is not subject:
         return skipped(at if isinstance(at, str) else too_large(subject))
     size = 2 * subject.monomials.number * int(living(subject).sum())
+    calls = [whitened(subject, *subject.joint_sample(2 * CHAINS, seed_from(rng))[:2])[0] for _ in range(2)]
+    two = np.concatenate(calls).reshape(-1, size // 2 // subject.monomials.number)
+    if twice := copies(two):
+        detail = f"{twice} of {len(two)} fields of noise, of two seeds and {2 * CHAINS} samples"
+        return within("noise that comes twice", float(twice), 0.0, "one", len(two), detail)
 
     def p_values(n: int) -> tuple[float, int]:
         x, phi, _ = subject.joint_sample(-(-n // size), seed_from(rng))
-        white = np.sqrt(2) * _whitened(subject, x, phi)
+        white = np.sqrt(2) * whitened(subject, x, phi)[0]
         numbers = np.concatenate([white.real, white.imag], axis=2).reshape(len(x), -1)
         p = [
             *normal_p_values(numbers),
@@ -115,13 +129,6 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     )
 
 
-def _whitened(subject: Subject, x: NDArray[Any], phi: Complex) -> Complex:
-    """``F^-1 phi`` at the links of every field, ``(chain, field, rows)``."""
-    if subject.has("conditional_inverse"):
-        return rows(subject, subject.conditional_inverse(x, phi)[0])
-    return np.asarray(np.linalg.solve(Covariances.of(subject, x).factor, rows(subject, phi)[..., None])[..., 0])
-
-
 def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Joint samples i and i + 1, i and i + n/2, and i of two seeds are uncorrelated, in links, fields and log q.
 
@@ -135,7 +142,7 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
         out = dict(features_of(trial, x, log_q))
         fields = rows(subject, phi)
         if read:
-            fields = _whitened(subject, x, phi)
+            fields = whitened(subject, x, phi)[0]
             squares = (np.abs(fields) ** 2).sum(axis=2)
             out |= {f"|chi|^2 of field {k}": column for k, column in enumerate(squares.T)}
         out["log q"] = log_q

@@ -21,9 +21,10 @@ from ..hamiltonian import pure_gauge_theory
 from ..sequential import POWER_QUANTILE, detectable_mean, mean_zero_wealth, sequential_p_values
 from ..theories import Unsampled
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .covariances import Covariances, readable
+from .covariances import Covariances, living, readable
 from .exact_start import e_verdict
 from .flow_samples import PRODUCTS, compared, features_of, judged
+from .joint import numbers_of
 from .transcript import AMBIGUOUS
 
 Array = NDArray[np.float64]
@@ -31,7 +32,10 @@ Record = dict[str, Array]
 
 CHAINS = 16
 OFFSET = 3.0  # of estimates that are handed over, up to
-RANKS = 99  # estimates of the oracle beside every one of the target
+RANKS, FEWEST_RANKS = 99, 19  # estimates of the oracle beside every one of the target
+MOST_NUMBERS = 10**9  # that are drawn for them; some ten seconds of CPU for a quarter of that
+PER_BLOCK = 2**12  # rows of a block of these
+COPIED = 0.01  # share of equal estimates at one gauge field that is no chance
 TIED = 1e-9  # logs of estimates closer than this, per unit of their size, are not told apart
 SHARE = 2  # the chains of the level over those of stationarity
 
@@ -105,7 +109,7 @@ def kept(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     """An update repeats itself for a seed, has other proposals for another, and no two chains have one.
 
-    A chain is the same with others beside it: its number in the batch, not the batch, says what it draws.
+    That is, no links, no estimate and no Metropolis number come twice, in one call or three.
     """
     x = sampler(subject, rng, CHAINS)
     log_w, seed = np.zeros(CHAINS), seed_from(rng)
@@ -115,9 +119,9 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     if not change <= TIED * max(1.0, float(np.abs(first["log_w_proposed"]).max())):
         return Verdict(FAIL, "pseudomarginal: two calls with one seed differ by", change, TIED, "", 2 * CHAINS, 0.0, "")
     counts = {}
-    for name in ("log_w_proposed", "u"):
-        values = np.concatenate([record[name] for record in (first, *others)])
-        counts[name] = len(values) - len(np.unique(np.round(values, 9)))
+    for name in ("log_w_proposed", "u", "x_proposed"):
+        values = np.concatenate([numbers_of(record[name]) for record in (first, *others)])
+        counts[name] = len(values) - len(np.unique(np.round(values, 9), axis=0))
     name = max(counts, key=lambda key: counts[key])
     told = f"{counts[name]} of {3 * CHAINS} values of {name}, of three seeds, are there before"
     return within("numbers that come twice", float(counts[name]), 0.0, "one", 3 * CHAINS, told)
@@ -130,14 +134,19 @@ def simulated(rng: np.random.Generator, weights: Array, n_pf: int, n: int, start
     out = np.zeros((chains, n))
     for m in range(fields):
         w = weights[:, m, None, :]
-        draws = np.empty((n_pf, chains, n))
+        total = np.full((chains, n), -np.inf)
         for i in range(n_pf):
             e = rng.standard_exponential((chains, n, size))
             e = e / w if start and i == 0 else e
-            draws[i] = np.log(w).sum(axis=-1) - ((w - 1) * e).sum(axis=-1)
-        top = draws.max(axis=0)
-        out += top + np.log(np.exp(draws - top).mean(axis=0))
+            total = np.logaddexp(total, np.log(w).sum(axis=-1) - ((w - 1) * e).sum(axis=-1))
+        out += total - np.log(n_pf)
     return out
+
+
+def rivals(at: Subject, n: int) -> int:
+    """How many estimates of the oracle n of the target are compared with, fewer where they take many draws; or 0."""
+    each = at.n_pf * at.monomials.number * int(living(at).sum()) * n
+    return 0 if FEWEST_RANKS * each > MOST_NUMBERS else max(FEWEST_RANKS, min(RANKS, MOST_NUMBERS // (4 * each)))
 
 
 def log_weight(at: Subject, own: Covariances) -> Array:
@@ -147,12 +156,18 @@ def log_weight(at: Subject, own: Covariances) -> Array:
     return np.asarray(-action + determinant - at.log_prob(own.x) + at.pseudomarginal_constant)
 
 
-def ranks(at: Subject, rng: np.random.Generator, weights: Array, excess: Array, start: bool) -> tuple[Array, Array]:
+def ranks(
+    at: Subject, rng: np.random.Generator, weights: Array, excess: Array, start: bool, count: int = RANKS
+) -> tuple[Array, Array]:
     """Of every ``log_w - log w`` among those of the oracle, as a uniform number; and how wide the law of it is."""
-    expected = simulated(rng, weights, at.n_pf, RANKS, start)
-    got, tied = excess[:, None], TIED * (1 + np.abs(excess))[:, None]
-    below, level = (expected < got - tied).sum(axis=1), (np.abs(expected - got) <= tied).sum(axis=1)
-    return (below + rng.random(len(got)) * (level + 1)) / (RANKS + 1), expected.std(axis=1)
+    many = max(1, PER_BLOCK // weights.shape[-1])
+    blocks = [slice(k, k + many) for k in range(0, len(weights), many)]
+    expected = np.concatenate([simulated(rng, weights[block], at.n_pf, count, start) for block in blocks])
+    # On a grid, so that numbers that rounding makes have ties, which are broken at random, whichever of them is the target's.
+    grid = TIED * (1 + np.median(np.abs(excess)))
+    got, others = np.rint(excess / grid)[:, None], np.rint(expected / grid)
+    below, level = (others < got).sum(axis=1), (others == got).sum(axis=1)
+    return (below + rng.random(len(got)) * (level + 1)) / (count + 1), expected.std(axis=1)
 
 
 def _judged_ranks(
@@ -170,6 +185,8 @@ def _judged_ranks(
             "their distribution": float(kstest(u, "uniform").pvalue),
             "their mean": sign_test(centred),
             "neighbouring chains": sign_test(centred[: len(u) // 2 * 2 : 2] * centred[1::2]),
+            "chains k and k + 2": sign_test(centred[: len(u) // 4 * 4].reshape(-1, 2, 2).prod(axis=1).ravel()),
+            "two halves of the calls": sign_test(centred[: len(u) // 2] * centred[-(len(u) // 2) :]),
             **{f"beside {name}": sign_test(centred * (other - 0.5)) for name, other in besides.items()},
         }
         worst = min(p, key=lambda name: p[name])
@@ -194,36 +211,40 @@ def _judged_ranks(
     )
 
 
-def _readable(subject: Subject) -> Subject | str:
+def _readable(subject: Subject, n: int) -> Subject | str:
     _ = subject.n_pf, subject.pseudomarginal_constant  # which may be misdeclared
-    return readable(subject)
+    at = readable(subject)
+    if isinstance(at, str) or rivals(at, n):
+        return at
+    return f"declares n_pf = {at.n_pf}, too many for the oracle to draw estimates of its own; a target with fewer is judged"
 
 
 def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Estimates at proposed links have the law of averages of ``n_pf`` fresh draws, whose mean is ``exp(-S_g) det M/q``.
 
-    Their rank among 99 of the oracle, made of the eigenvalues of ``F^dag P F``, is uniform, independent from chain to chain and
-    of the Metropolis number. A constant of log q or S, a regulator, a Hasenbusch mass that is off by one, averages of logs,
-    noise that is used for two monomials, another number of draws, are seen, with or without a variance.
+    Their rank among 99 of the oracle, made of the eigenvalues of ``F^dag P F``, is uniform, independent from chain to chain, of
+    the Metropolis number, and from call to call. A constant of log q or S, a regulator, a Hasenbusch mass that is off by one,
+    averages of logs, noise that is used for two monomials or calls, another number of draws, are seen, with or without a variance.
     """
-    at = _readable(subject)
+    n = max(256, trial.effort.chains // 16)
+    at = _readable(subject, n)
     if isinstance(at, str):
         return skipped(at)
+    count = rivals(at, n)
 
     def drawn(n: int) -> tuple[Array, Array, dict[str, Array]]:
         parts = []
-        size = min(n, 256)
+        size = min(n // 2, 256)
         x = sampler(at, rng, size)
-        for _ in range(-(-n // size)):
+        for _ in range(2 * -(-n // (2 * size))):
             record = at.pseudomarginal(x, np.zeros(size), seed_from(rng))
             own = Covariances.of(at, record["x_proposed"])
             excess = record["log_w_proposed"] - log_weight(at, own)
-            parts.append((*ranks(at, rng, own.weights, excess, False), record["u"]))
+            parts.append((*ranks(at, rng, own.weights, excess, False, count), record["u"]))
             x = record["x_next"]
         u, width, metropolis = (np.concatenate(part) for part in zip(*parts, strict=True))
         return u, width, {"the Metropolis number": metropolis}
 
-    n = max(256, trial.effort.chains // 16)
     return _judged_ranks(trial, "ranks of proposed estimates", n, "", drawn)
 
 
@@ -231,24 +252,47 @@ def starts(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Estimates to begin from have the law of equilibrium: that of fresh draws times their size, so that ``E[1/w-hat] = 1/w``.
 
     One draw of every monomial is then one of the heat bath. Fresh draws alone are too small on average, and a chain that starts
-    from them leaves its start too easily. Ranks as in pseudomarginal.proposals.
+    from them leaves its start too easily. Ranks as in pseudomarginal.proposals. A seed repeats itself; another one, and another
+    chain, has another estimate at the same links.
     """
-    at = _readable(subject)
+    n = max(512, trial.effort.chains // 16)
+    at = _readable(subject, n)
     if isinstance(at, str):
         return skipped(at)
+    count = rivals(at, n)
     x = sampler(at, rng, CHAINS)
     own = Covariances.of(at, x)
+    if verdict := _repeated(at, rng, x, own):
+        return verdict
     expected = log_weight(at, own)
 
     def drawn(n: int) -> tuple[Array, Array, dict[str, Array]]:
         times = -(-n // CHAINS)
         log_w = at.pseudomarginal_start(np.repeat(x, times, axis=0), seed_from(rng))
         excess = log_w - np.repeat(expected, times)
-        return *ranks(at, rng, np.repeat(own.weights, times, axis=0), excess, True), {}
+        return *ranks(at, rng, np.repeat(own.weights, times, axis=0), excess, True, count), {}
 
-    n = max(512, trial.effort.chains // 16)
     hint = "; too low where estimates are those of fresh draws"
     return _judged_ranks(trial, "ranks of estimates at the start", n, hint, drawn)
+
+
+def _repeated(at: Subject, rng: np.random.Generator, x: NDArray[Any], own: Covariances) -> Verdict | None:
+    """A failure where a seed does not repeat itself, or two of them or two chains have one noise; else none."""
+    many, seed = np.repeat(x, CHAINS, axis=0), seed_from(rng)
+    first, again = (at.pseudomarginal_start(many, seed) for _ in range(2))
+    change, size = float(np.abs(first - again).max()), max(1.0, float(np.abs(first).max()))
+    name = "pseudomarginal_start: two calls with one seed differ by"
+    if not change <= TIED * size:
+        return Verdict(FAIL, name, change, TIED * size, "", 2 * len(many), 0.0, "")
+    values = np.stack([first, at.pseudomarginal_start(many, seed_from(rng))]).reshape(2, CHAINS, CHAINS)
+    # Where the conditional is that of the heat bath, estimates do not vary.
+    vary = np.abs(own.weights - 1).max(axis=(1, 2)) > np.sqrt(TIED)
+    at_one = np.round(np.moveaxis(values, 0, 1)[vary].reshape(-1, 2 * CHAINS) / (1e-11 * size))
+    twice = sum(len(row) - len(np.unique(row)) for row in at_one)
+    if twice > COPIED * at_one.size:
+        detail = f"{twice} of {at_one.size} estimates, of two seeds, {CHAINS} chains each at one gauge field, are there before"
+        return within("estimates that come twice", float(twice), COPIED * at_one.size, "one", at_one.size, detail)
+    return None
 
 
 def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
