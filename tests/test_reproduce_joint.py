@@ -212,22 +212,36 @@ def test_figures_are_drawn(tables):
 
 
 def test_means_of_perfect_conditionals_are_those_of_the_weights():
-    n = 64
-    w, log_w = np.ones((n, 2, 3)), np.tile(np.log([1.0, 3.0]), n // 2)
-    values = {"plaquette": np.tile([0.0, 1.0], n // 2), "charge": np.tile([1.0, -2.0], n // 2)}
-    numbers = joint_distributions.Statistics(n, 4, 4, (2, 8, 1), 8, 3)
+    n = 8000
+    kinds = np.random.default_rng(7).permutation(np.arange(n) % 2)  # of weights 1 and 3
+    w, log_w = np.ones((n, 2, 3)), np.log(1.0 + 2 * kinds)
+    values = {"plaquette": 1.0 * kinds, "charge": 1.0 - 3 * kinds}
+    numbers = joint_distributions.Statistics(n, 4, 40, (2, 8, 1), 8, 3)
     hmc = {key: np.random.default_rng(8).random((8, 2)) for key in values}
-    rows = joint_distributions.means(
-        joint_models.Draws(log_w, w, values),
-        w,
-        np.stack([log_w, log_w], axis=1),
-        numbers,
-        hmc,
-        {},
-        np.random.default_rng(9),
+    flow = joint_models.Draws(log_w, w, values)
+    joint = {1: log_w, 4: log_w}
+    rows = joint_distributions.means(flow, w, joint, numbers, hmc, {}, np.random.default_rng(9))
+    found = {(quantity, source, n_pf): (mean, error) for quantity, source, n_pf, mean, error, *_ in rows}
+    for quantity, expected in (("plaquette", 0.75), ("<Q^2>", 0.25 + 0.75 * 4)):
+        for n_pf in (None, 4):
+            assert found[quantity, joint_distributions.REWEIGHTED, n_pf][0] == pytest.approx(expected, rel=1e-12)
+        # Without noise in the estimates, to refresh them does no harm.
+        for source, n_pf in (
+            (joint_distributions.KEPT, 1),
+            (joint_distributions.KEPT, 4),
+            (joint_distributions.REFRESHED, 1),
+        ):
+            mean, error = found[quantity, source, n_pf]
+            assert abs(mean - expected) < 5 * error
+            assert error < 0.03 * expected
+    assert found["<Q^2>", joint_distributions.HMC_NAME, None][0] == pytest.approx(
+        np.mean(hmc["charge"] ** 2), rel=1e-12
     )
-    found = {(quantity, source, n_pf): mean for quantity, source, n_pf, mean, *_ in rows}
-    for n_pf in (None, 4):
-        assert found["plaquette", joint_distributions.REWEIGHTED, n_pf] == pytest.approx(0.75, rel=1e-12)
-        assert found["<Q^2>", joint_distributions.REWEIGHTED, n_pf] == pytest.approx(0.25 + 0.75 * 4, rel=1e-12)
-    assert found["<Q^2>", joint_distributions.HMC_NAME, None] == pytest.approx(np.mean(hmc["charge"] ** 2), rel=1e-12)
+
+
+def test_chains_that_keep_their_estimate_have_the_draws_they_accepted():
+    log_w = np.random.default_rng(10).standard_normal(60)
+    at, moved = joint_distributions.kept_chains(log_w, 4, np.random.default_rng(11))
+    order = np.arange(60).reshape(15, 4)
+    np.testing.assert_array_equal(at, np.where(moved, order, np.concatenate([order[:1], at[:-1]])))
+    assert 0.3 < moved[1:].mean() < 0.9
