@@ -215,6 +215,25 @@ def test_explain_lists_and_describes(capsys):
     assert "kills: ConsistentLogdet" in out
     assert "reversals: flip, involution, direction" in out
     assert "theories: u1, o2, schwinger;" in run(capsys, "explain", "maps.periodicity")[1]
+    assert "theories: schwinger, su2, su3\n" in run(capsys, "explain", "conditional.jacobian")[1]
+
+
+@pytest.mark.parametrize("family", ["conditional", "joint", "pseudomarginal"])
+def test_explain_lists_a_family(capsys, family):
+    code, out, _ = run(capsys, "explain", family)
+    lines = [line for line in run(capsys, "explain")[1].splitlines() if line.startswith(f"{family}.")]
+    assert (code, out.splitlines()) == (0, lines)
+    assert len(lines) > 3
+    for check in (line.split()[0] for line in lines):
+        assert "reversals" not in run(capsys, "explain", check)[1]
+
+
+def test_explain_tells_what_there_is(capsys):
+    _, _, err = run(capsys, "explain", "jont")
+    assert "CHECK: got 'jont', expected a check, or a family of them: static, scalars," in err
+    assert "static.action" not in err
+    _, _, err = run(capsys, "explain", "joint.jacobian")
+    assert "expected one of joint.parts, joint.seeds, joint.marginal, joint.law, joint.independent\n" in err
 
 
 def test_exact_prints_every_digit(capsys):

@@ -1,5 +1,7 @@
 """``refimpl train joint``."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.sun_coupling import SpectralCoupling
 from refimpl.models import PureGauge, UniformAngles
-from refimpl.theories import pure_gauge_beta, schwinger
+from refimpl.theories import by_name, pure_gauge_beta, schwinger
 from refimpl.training import load_joint, load_joint_checkpoint
 from refimpl.training.joint_evaluation import evaluate_joint
 
@@ -114,6 +116,11 @@ SPATIAL, TURNS = ("spatial", "spatial"), ("spatial", "spin")
 NEAR = PureGauge(pure_gauge_beta(2.0, 0.265, (4, 4)), (4, 4))
 
 
+def near(n):
+    """The pure gauge theory with the coupling that two flavours add to leading order, ``16 N kappa^4``."""
+    return PureGauge(2.0 + 16 * n * 0.265**4, (4, 4), n)
+
+
 @pytest.mark.parametrize(
     ("options", "prior", "layer", "masses", "own"),
     [
@@ -125,20 +132,8 @@ NEAR = PureGauge(pure_gauge_beta(2.0, 0.265, (4, 4)), (4, 4))
             [0],
             (*SPATIAL, 3, 2, False),
         ),
-        (
-            SUN.format(2),
-            PureGauge(2 + 32 * 0.265**4, (4, 4), 2),
-            SpectralCoupling,
-            [0, 0.3],
-            (*TURNS, 6, 4, True),
-        ),
-        (
-            SCHWINGER.replace("schwinger", "su3"),
-            PureGauge(2 + 48 * 0.265**4, (4, 4), 3),
-            SpectralCoupling,
-            [0, 0.3],
-            (*TURNS, 6, 4, True),
-        ),
+        (SCHWINGER.replace("schwinger", "su2"), near(2), SpectralCoupling, [0, 0.3], (*TURNS, 6, 4, True)),
+        (SCHWINGER.replace("schwinger", "su3"), near(3), SpectralCoupling, [0, 0.3], (*TURNS, 6, 4, True)),
     ],
     ids=["schwinger", "plain", "su2", "su3"],
 )
@@ -164,27 +159,27 @@ def test_every_theory_has_a_model(capsys, tmp_path, options, prior, layer, masse
         ("--theory schwinger --beta 1 --shape 4 4", "--kappa: got nothing"),
         ("--theory su3 --beta 1 --shape 4 4", "--kappa: got nothing for su3, expected a number > 0: without fermions train a flow"),
         ("--theory su2 --beta 1 --shape 4 4 --kappa 0", "--kappa: got 0.0 for su2"),
-        ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 6", "shape: got extent X = 6, expected a multiple of 4"),
+        ("--theory schwinger --beta 1 --kappa 0.1 --shape 4 6", "--shape: got extent X = 6, expected a multiple of 4"),
         (f"{SCHWINGER} --mus 0.3,0.1", "--mus: got 0.3 0.1, expected increasing masses, or none"),
         (f"{SCHWINGER} --mus 0.1 0.1", "--mus: got 0.1 0.1, expected increasing masses"),
         (f"{SCHWINGER} --mus none 0.1", "--mus: got none 0.1, expected increasing masses, or none"),
         (f"{SCHWINGER} --mus 0", "argument --mus: got '0', expected a finite number > 0"),
         (f"{SCHWINGER} --mus some", "argument --mus: got 'some'"),
-        (f"{SCHWINGER} --mu-reg 0.001", "mus: got 0.001, expected a finite number > 0.001"),
+        (f"{SCHWINGER} --mu-reg 0.001", "--mus: got 0.001, expected a finite number > 0.001"),
         (f"{SCHWINGER} --mu-reg -1", "argument --mu-reg: got '-1'"),
-        (f"{SCHWINGER} --pf-layers 1,2", "layers: got 2 numbers, expected 1 or, for 3 Hasenbusch masses, 4"),
-        (f"{SCHWINGER} --mus none --pf-layers 1,2", "layers: got 2 numbers, expected 1"),
-        (f"{SCHWINGER} --n-pt 1", "n_pt: got 1, expected at least 2 for even_odd"),
+        (f"{SCHWINGER} --pf-layers 1,2", "--pf-layers: got 2 numbers, expected 1 or 4, one more than Hasenbusch masses"),
+        (f"{SCHWINGER} --mus none --pf-layers 1,2", "--pf-layers: got 2 numbers, expected 1, as there is one monomial"),
+        (f"{SCHWINGER} --n-pt 1", "--n-pt: got 1, expected at least 2 for even_odd"),
         (f"{SCHWINGER} --no-even-odd --n-pt 1 --features 3", "--features: got 3 with --n-pt 1"),
         (f"{SCHWINGER} --inflation 0", "argument --inflation: got '0'"),
-        (f"{SCHWINGER} --inflation 1,2", "inflation: got 2 numbers, expected 1 or, for 3 Hasenbusch masses, 4"),
+        (f"{SCHWINGER} --inflation 1,2", "--inflation: got 2 numbers, expected 1 or 4, one more than"),
         (f"{SCHWINGER} --base gauge", "--base: got 'gauge', expected uniform or gauge:BETA"),
-        (f"{SCHWINGER} --average 1", "average: got 1.0"),
-        (f"{SCHWINGER} --weight-decay -1", "weight_decay: got -1.0"),
-        (f"{SCHWINGER} --bins 1", "bins: got 1"),
+        (f"{SCHWINGER} --average 1", "--average: got 1.0"),
+        (f"{SCHWINGER} --weight-decay -1", "--weight-decay: got -1.0"),
+        (f"{SCHWINGER} --bins 1", "--bins: got 1"),
         (f"{SCHWINGER} --decay 0.5", "--decay: got 0.5 with the schedule cosine"),
         (f"{SCHWINGER} --steps 5 --warm-up 6", "--warm-up: got 6, expected at most the 5 steps"),
-        (f"{SCHWINGER} --samples 1", "samples: got 1"),
+        (f"{SCHWINGER} --samples 1", "--samples: got 1"),
         (f"{SCHWINGER} --n-pf 1,0", "argument --n-pf: got '0', expected an integer of at least 1"),
         (f"{SCHWINGER} --chi exact", "invalid choice: 'exact'"),
         ("--theory su2 --beta 1 --kappa 0.1 --shape 4 4 --holonomies 1", "--holonomies: got 1 for su2, expected it with schwinger"),
@@ -199,6 +194,28 @@ def test_bad_options_are_refused_before_any_work(capsys, tmp_path, options, mess
     assert message in err
     assert len(err.strip().splitlines()) == 1 or "usage" in err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("theory", "steps", "batch", "layers", "hidden"),
+    [
+        ("schwinger", "800;", "64;", "8;", "16;"),
+        ("su2", "su2, su3: 400", "su2, su3: 16", "su2, su3: 16", "su2, su3: 8"),
+    ],
+)
+def test_help_has_the_defaults_that_are_taken(capsys, theory, steps, batch, layers, hidden):
+    text = " ".join(run(capsys, "train", "joint", "--help")[1].split())
+    plan = training.joint_plan(by_name(theory, beta=2.0, kappa=0.2, shape=(4, 4)))
+    for told, value, words in (
+        (steps, plan.recipe.steps, "training steps"), (batch, plan.recipe.batch, "fields in a step"),
+        (layers, plan.marginal.layers, "coupling layers"), (hidden, *plan.marginal.hidden, "such as 8,8"),
+    ):  # fmt: skip
+        assert told.rstrip(";").endswith(str(value))
+        (own,) = re.findall(rf"{words} \(default ([^)]*)\)", text)
+        assert told in own
+    assert plan.recipe.rate.initial == 5e-3
+    assert "learning rate of Adam (default 5e-3)" in text
+    assert "must be multiples of 4" in text
 
 
 def test_masses_may_be_below_the_usual_regulator_where_it_is_not_used(capsys, tmp_path):

@@ -9,7 +9,15 @@ from refimpl import chains, theories
 from refimpl.actions import WilsonU1
 from refimpl.cli import main
 from refimpl.kernels import IndependenceMetropolis, JointDeterminant, PseudomarginalMetropolis, spawn_rngs
-from refimpl.training import flow_plan, joint_plan, load_joint, save_flow, save_joint
+from refimpl.training import (
+    flow_plan,
+    joint_plan,
+    load_joint,
+    save_flow,
+    save_joint,
+    save_joint_checkpoint,
+    start_joint,
+)
 
 THEORY = theories.schwinger(1.0, 0.1, (4, 4))
 SAMPLE = "sample schwinger --beta 1 --kappa 0.1 --shape 4 4 --chains 4 --seed 3 --start flow"
@@ -94,6 +102,34 @@ def test_in_turn_with_hmc_at_another_kappa(capsys, tmp_path, model):
     ]  # fmt: skip
     kernel = chains.read_manifest(tmp_path / "run")["kernel"]["kernels"][1]
     assert {one["monomial"]["kappa"] for one in kernel["estimator"]["model"]["conditionals"]} == {0.12}
+
+
+@pytest.mark.parametrize("kernel", ["pseudomarginal", "flow"])
+def test_a_model_whose_training_is_not_finished_is_told(capsys, tmp_path, model, kernel):
+    own, _, recipe = load_joint(model)
+    unfinished = tmp_path / "model"
+    unfinished.mkdir()
+    save_joint(unfinished, own, THEORY, recipe)
+    begun = start_joint(own.inflated(1.0), recipe)
+    argv = [
+        *SAMPLE.split(),
+        "--kernel",
+        kernel,
+        "--model",
+        str(unfinished),
+        "--executor",
+        "thread",
+        "--trajectories",
+        "1",
+    ]
+    for step, told in ((7, True), (10, False)):
+        save_joint_checkpoint(unfinished, replace(begun, step=step))
+        code, _, err = run(capsys, *argv, "--out", str(tmp_path / f"run {step}"))
+        assert code == 0
+        assert ("refimpl: the training of the model is not finished, 7 of 10 steps" in err) == told
+        assert len(err.splitlines()) == told
+    (unfinished / "checkpoint.npz").write_bytes(b"damaged")  # the model can be used
+    assert run(capsys, *argv, "--out", str(tmp_path / "run"))[::2] == (0, "")
 
 
 def test_the_links_of_a_joint_model_with_the_exact_determinant(capsys, tmp_path, model):

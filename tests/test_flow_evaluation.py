@@ -138,7 +138,7 @@ def test_an_evaluation_says_where_errors_are_none():
     assert "! Few draws have the weight (ESS 9.0," in str(few)
     one = found.log_weights.copy()
     one[7] = np.logaddexp.reduce(np.delete(one, 7)) + math.log(0.3)  # a share of 0.23
-    assert "the largest 23% of all): errors are none" in str(replace(found, log_weights=one))
+    assert "the largest 23% of all): errors mean nothing" in str(replace(found, log_weights=one))
     steep = theories.phi4(1e6, 0.0, (2, 2))
     lone = evaluate(Flow(Normal((2, 2)), IDENTITY), steep, np.random.default_rng(0), 500)
     assert lone.shape == math.inf

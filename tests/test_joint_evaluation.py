@@ -324,12 +324,40 @@ def test_every_effective_size_is_printed_with_what_it_means():
     assert "! joint, N_pf = 1: The weights have a heavy tail" in str(few)
     w = found.w.copy()
     w[7, 1, 0] = 0.5 + 1e-9
-    assert "% of the second moment in the law, which is none" in str(replace(found, w=w))
+    text = str(replace(found, w=w))
+    assert "% of the second moment in the law: law and ESS/law are not reliable." in text
+    assert "! N_pf = 64: ESS/law is" not in text  # said once
     w[7, 1, 0] = 0.4
     lines = str(replace(found, w=w)).splitlines()
     shares = [line.split()[-3] for line in lines if line.startswith(("marginal  ", "monomial", "joint, "))]
     assert shares[:4] == ["99.88%"] * 4  # 1 of 800, on the lines of the ESS
     assert shares[-2:] == ["100.00%", "99.88%"]
+
+
+def test_a_law_that_a_few_fields_decide_is_not_trusted():
+    """Eight fields of 800 with a variance of some thousands, none of which was met by the draws, have all of the second moment."""
+    _, _, found = evaluated()
+    flat = replace(found.marginal, log_weights=np.zeros(800))
+    w = np.ones_like(found.w)
+    w[:8, 0, 0] = 0.5 + 4.0 ** -np.arange(8.0, 16.0)  # X = w^2/(2 w - 1) - 1, four times as large for the next
+    some = replace(found, marginal=flat, joint={16: replace(found.joint[4], log_weights=np.zeros(800))}, w=w)
+    assert some.deciding_fields(16) == 1  # the last has three quarters
+    assert "one field has 75% of the second moment in the law: law and ESS/law are not reliable." in str(some)
+    w[:8, 0, 0] = 0.5 + 2.0**-20  # equal ones: an eighth each
+    equal = replace(some, w=w)
+    assert equal.law_share(16) < 0.125
+    assert equal.deciding_fields(16) == 5  # the others have a little
+    (note,) = (note for note in equal.notes() if note.startswith("! N_pf = 16"))
+    ratio = equal.finite_ess(16) / equal.law(16)
+    assert ratio == pytest.approx(1 + 8 / 800 / 16 * (2.0**17 * (1 + 2.0**-18)), rel=1e-2)
+    assert f"ESS/law is {ratio:.3g}, far from 1: 5 of 800 fields have half of the second moment in the law" in note
+    w[:8, 0, 0] = 1
+    assert not [note for note in replace(some, w=w).notes() if note.startswith("! N_pf")]
+
+
+def test_one_monomial_is_one():
+    model, theory = joint_model(LIGHT), theories.schwinger(BETA, LIGHT, SHAPE)
+    assert str(evaluate_joint(model, theory, np.random.default_rng(2), 2)).startswith("2 draws, 1 monomial (even-odd)")
 
 
 def test_other_theories_are_refused():

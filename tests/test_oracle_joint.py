@@ -1,5 +1,6 @@
 """Joint flows before the oracle: right ones pass, whatever part of one is offered; what the oracle draws and moves is right."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from refimpl.validation.builtin import BUILT_IN, trained
 from refimpl.validation.checks import conditional, covariances, pseudomarginal
 from refimpl.validation.checks.conditional_samples import _steadiest
 from refimpl.validation.contract import Subject, TargetError
-from refimpl.validation.mutants.conditional import PeriodicTransports
+from refimpl.validation.mutants.conditional import InflationWithoutLogdet, PeriodicTransports
 from refimpl.validation.mutants.joint import EstimateRefreshed
 from refimpl.validation.mutants.joint_clay import ColourClay, ConditionalClay, HeatBathClay, JointClay
 from refimpl.validation.reference_joint import conditional_with_weights
@@ -240,6 +241,68 @@ def test_the_share_of_gauge_fields_without_a_variance_is_told():
     verdict = judged(Narrow(), "conditional_samples.determinant")["conditional_samples.determinant"]
     assert verdict.status == SKIP
     assert "w_min > 1/2 at 0%, 0% of the gauge fields" in verdict.detail
+
+
+def test_a_small_lattice_has_gauge_fields_with_a_moderate_variance():
+    """Weights of more components vary more: at 2 x 2 a wrong constant is seen where on the lattice of the target nothing would."""
+
+    @dataclass(frozen=True)
+    class Wide(ConditionalClay):
+        inflation: ClassVar[float] = 1.6
+
+    class Off(Wide):
+        def conditional_sample(self, x, seed):
+            phi, log_q = super().conditional_sample(x, seed)
+            return phi, log_q - 43.2  # e^43.2 = 5.7e18
+
+    check = "conditional_samples.determinant"
+    at = Subject(Wide(shape=(4, 4)))
+    own = covariances.Covariances.of(at, covariances.links(at, np.random.default_rng(8), 8))
+    assert own.variances.min() > 4
+    assert judged(Wide, check, shape=(4, 4))[check].status == PASS
+    wrong = judged(Off, check, shape=(4, 4))[check]
+    assert wrong.status == FAIL
+    assert re.search(r"over pi\^N det K = \d\.\d+e\+18, ", wrong.detail)
+    assert "shape (2, 2)" in wrong.detail
+    fixed = only(Wide(shape=(4, 4)), "conditional_forward", "conditional_sample")
+    alone = judged(fixed, check)[check]  # cannot be made there
+    assert alone.status == SKIP
+    assert "a target that can be made at the shape (2, 2)" in alone.detail
+
+
+@pytest.mark.parametrize(
+    ("clay", "factor", "told"),
+    [
+        (ConditionalClay, 0.5, "(half the dense one everywhere: a complex number counts as two real ones)"),
+        (ConditionalClay, 2.0, "(twice the dense one everywhere: a complex number counts as two real ones)"),
+        (ConditionalClay, 3.0, "(3 times the dense one everywhere)"),
+        (
+            partial(ColourClay, shape=(2, 2)),
+            0.5,
+            "(half the dense one everywhere: a complex number counts as two real ones, or every colour counts once)",
+        ),
+    ],
+)
+def test_a_common_factor_of_logdets_is_told(clay, factor, told):
+    right = clay()
+
+    def forward(x, chi):
+        phi, logdet = right.conditional_forward(x, chi)
+        return phi, factor * logdet
+
+    def inverse(x, phi):
+        chi, logdet = right.conditional_inverse(x, phi)
+        return chi, factor * logdet
+
+    wrong = only(right)
+    wrong.conditional_forward, wrong.conditional_inverse = forward, inverse
+    assert told in judged(wrong, "conditional.jacobian")["conditional.jacobian"].detail
+
+
+def test_logdets_without_a_common_factor_have_none():
+    detail = judged(InflationWithoutLogdet, "conditional.jacobian")["conditional.jacobian"].detail
+    assert "dense" in detail
+    assert "everywhere" not in detail
 
 
 # --- symmetries and what is declared -------------------------------------------------------------------------------------------

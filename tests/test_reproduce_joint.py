@@ -75,6 +75,27 @@ def test_histograms_of_one_distribution_agree_and_of_two_do_not():
     assert np.isnan(histograms.disagreement(empty, empty))
 
 
+def test_what_has_one_value_has_neither_error_nor_sigmas():
+    rng, n = np.random.default_rng(3), 400
+    some = 1.0 * rng.integers(-1, 2, size=n)
+    numbers = joint_distributions.Statistics(n, 4, 10, (2, 8, 1), 8, 3)
+    for charge, own, known in ((some, some[:100], True), (some, np.zeros(100), False), (np.zeros(n), some[:100], True)):
+        flow = joint_models.Draws(np.zeros(n), np.ones((n, 1, 3)), {"charge": charge})
+        joint, hmc = {1: np.zeros(n), 4: np.zeros(n)}, {"charge": np.zeros((50, 2))}
+        rows = joint_distributions.means(flow, flow.w, joint, numbers, hmc, {"charge": own}, rng)
+        cells = {source: (error, sigmas) for _, source, n_pf, _, error, sigmas, *_ in rows if n_pf in (None, 4)}
+        assert cells[joint_distributions.HMC_NAME] == (None, None)
+        error, sigmas = cells[joint_distributions.EXACT]
+        assert (error is not None) == known
+        assert (sigmas is not None) == (known and bool(charge.any()))
+        assert (cells[joint_distributions.REWEIGHTED][0] is None) == (not charge.any())
+    edges = histograms.integer_edges(0)
+    one = histograms.histogram(rng, np.zeros(20), edges)
+    assert joint_distributions._agreement(one, one) == "not known (all draws in one bin)"
+    wide = histograms.histogram(rng, some, histograms.integer_edges(1))
+    assert joint_distributions._agreement(wide, wide) == "0.00"
+
+
 def test_edges():
     np.testing.assert_array_equal(histograms.integer_edges(1), [-1.5, -0.5, 0.5, 1.5])
     edges = histograms.common_edges(4, np.arange(101.0), np.arange(-100, 1.0), share=1.0)
@@ -200,6 +221,9 @@ def test_means_are_compared_with_those_of_the_exact_determinant(tables):
         assert first["sigmas"] is None
         assert [row["N_pf"] for row in rows] == [None, 4, 1, 4, 1, None, None]
         for row in rows[1:]:
+            if row["error"] is None or first["error"] is None:
+                assert row["sigmas"] is None
+                continue
             both = np.hypot(row["error"], first["error"])
             assert row["sigmas"] == pytest.approx((row["mean"] - first["mean"]) / both, rel=1e-12)
         assert abs(rows[-1]["sigmas"]) < 5  # independent exact fields

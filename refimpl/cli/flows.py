@@ -45,7 +45,7 @@ def add(models: Any) -> None:
     train.add_argument("--samples", type=count, metavar="N", help="draws of the evaluation (default 4096)")
 
     model = train.add_argument_group("model")
-    model.add_argument("--layers", type=count, help="coupling layers")
+    model.add_argument("--layers", type=count, help="coupling layers (default 8; su2, su3: 16, u1: 24)")
     model.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of the convolutions, such as 8,8")
     text = "uniform, or gauge:BETA for exact pure gauge configurations (links; phi4 begins with normal numbers)"
     model.add_argument("--base", metavar="BASE", help=text)
@@ -59,7 +59,10 @@ def add(models: Any) -> None:
     model.add_argument("--holonomies", type=seed, metavar="N", help=text)
 
     recipe = train.add_argument_group("recipe")
-    optimiser_options(recipe, "0", "1e-8", "0.99; phi4: 0.98")
+    optimiser_options(
+        recipe, "0", "1e-8", "0.99; phi4: 0.98", steps="500; u1: 1400, phi4: 4000", batch="64",
+        rate="2e-3; su2, su3: 5e-3, phi4: 8e-3",
+    )  # fmt: skip
     recipe.add_argument("--anneal", type=positive, metavar="FACTOR", help="factor on the action at the start")
     recipe.add_argument("--anneal-steps", type=count, help="steps until the factor is 1 (default: half of them)")
 

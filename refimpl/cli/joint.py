@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, positives, seed
-from .recipes import base_from, changed, only_with, optimiser_options, options_given, rate_from
+from .recipes import base_from, called_options, changed, only_with, optimiser_options, options_given, rate_from
 from .theories import parameter_options, theory_from
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def add(models: Any) -> None:
         "parameters) and checkpoint.npz",
         "A joint model draws links U from a marginal flow, and for every monomial of the fermion determinant a pseudofermion phi "
         "from a flow that is linear in phi: sampling needs no determinant. Without options one that is known to work is trained. "
-        "schwinger: even-odd, Hasenbusch masses 0.001, 0.01, 0.05; su2, su3: even-odd, mass 0.3. The loss is mean (log q + S) of "
-        "links and pseudofermions; the evaluation says what each of them is worth. Interrupted? `refimpl train joint --resume "
+        "schwinger: even-odd, Hasenbusch masses 0.001, 0.01, 0.05; su2, su3: even-odd, mass 0.3. Both extents of the lattice must "
+        "be multiples of 4. The loss is mean (log q + S) of links and pseudofermions; the evaluation says what each of them is "
+        "worth. Interrupted? `refimpl train joint --resume "
         "--out DIR` goes on, bit for bit, and ends with the same lines. A training that is finished cannot be extended, as its "
         "rate has fallen to zero: begin a longer one. "
         "`refimpl sample THEORY --kernel pseudomarginal --model DIR` draws exactly with the model.",
@@ -50,8 +51,9 @@ def add(models: Any) -> None:
     train.add_argument("--inflation", type=_numbers, metavar="C,...", help=text)
 
     links = train.add_argument_group("flow of links")
-    links.add_argument("--layers", type=count, help="coupling layers")
-    links.add_argument("--hidden", type=counts, metavar="N,N,...", help="channels of their convolutions, such as 8,8")
+    links.add_argument("--layers", type=count, help="coupling layers (default 8; su2, su3: 16)")
+    text = "channels of their convolutions, such as 8,8 (default 16; su2, su3: 8)"
+    links.add_argument("--hidden", type=counts, metavar="N,N,...", help=text)
     text = "uniform, or gauge:BETA for exact pure gauge configurations (default: gauge, with a coupling that is near)"
     links.add_argument("--base", metavar="BASE", help=text)
     links.add_argument("--pattern", choices=["stripes", "tiles"], help="masks of links (default tiles)")
@@ -81,7 +83,9 @@ def add(models: Any) -> None:
     quarks.add_argument("--gain", type=positive, help="of the weights at the start (default 0.5)")
 
     recipe = train.add_argument_group("recipe")
-    optimiser_options(recipe, "0.01", "1e-8; the paper's: 0.02", "0.99")
+    optimiser_options(
+        recipe, "0.01", "1e-8; the paper's: 0.02", "0.99", steps="800; su2, su3: 400", batch="64; su2, su3: 16", rate="5e-3"
+    )  # fmt: skip
     recipe.add_argument("--mu-reg", type=non_negative, metavar="MU", help="added to D D^dag in training (default 1e-5)")
     text = "noise of pseudofermions in the loss: its exact mean, or draws (default trace)"
     recipe.add_argument("--chi", choices=["trace", "sampled"], help=text)
@@ -100,9 +104,10 @@ def _train(arguments: argparse.Namespace) -> int:
         if arguments.theory is None:
             raise ValueError(f"--theory: got nothing, expected one of {', '.join(THEORIES)}")
         theory = theory_from(arguments, arguments.theory)
-        plan = _plan(arguments, theory)
-        recipe = plan.recipe
-        model = plan.model(theory)
+        with called_options(arguments, layers="pf_layers"):
+            plan = _plan(arguments, theory)
+            recipe = plan.recipe
+            model = plan.model(theory)
         checkpoint = training.start_joint(model, recipe)
         out.mkdir()
 

@@ -165,9 +165,8 @@ def _pseudofermions(own: dict[str, Any], theory: Theory) -> dict[str, Any]:
         raise ValueError(f"--mus: got {mus}, expected increasing masses")
     inner = own["inner_steps"] or [GAUGE_STEPS]
     if len(inner) not in (1, len(mus) + 1):
-        raise ValueError(
-            f"--inner-steps: got {len(inner)} numbers, expected 1 or, for {len(mus)} Hasenbusch masses, {len(mus) + 1}"
-        )
+        each = f" or {len(mus) + 1}, one more than Hasenbusch masses" if mus else ", as there is one monomial"
+        raise ValueError(f"--inner-steps: got {len(inner)} numbers, expected 1{each}")
     return {"even_odd": even if own["even_odd"] is None else own["even_odd"], "mus": mus, "inner_steps": inner}
 
 
@@ -217,8 +216,9 @@ def _pseudomarginal(configuration: dict[str, Any], theory: Theory, folder: Path)
     from refimpl.kernels import JointDeterminant, PseudomarginalMetropolis
     from refimpl.training import load_joint
 
-    model, trained, _ = load_joint(folder, theory)
+    model, trained, recipe = load_joint(folder, theory)
     _tell_other(trained, theory)
+    _tell_unfinished(folder, recipe.steps)
     model = model.inflated(configuration.get("inflation", model.inflation))
     gauge = theory.action.terms[0]  # type: ignore[attr-defined]
     return PseudomarginalMetropolis(gauge, model.marginal, JointDeterminant(model, configuration["n_pf"]))
@@ -230,23 +230,24 @@ def flow_of(theory: Theory, folder: Path) -> Flow:
 
 
 def _told(theory: Theory, folder: Path) -> Flow:
-    """`flow_of`, with a word to the user where it was trained at other parameters."""
-    flow, trained = _loaded(theory, folder)
+    """`flow_of`, with a word to the user where it was trained at other parameters, or not to the end."""
+    flow, trained, steps = _loaded(theory, folder)
     _tell_other(trained, theory)
+    _tell_unfinished(folder, steps)
     return flow
 
 
-def _loaded(theory: Theory, folder: Path) -> tuple[Flow, Theory]:
-    """The flow in a folder, or the marginal of a joint model, and the theory that it was trained for."""
+def _loaded(theory: Theory, folder: Path) -> tuple[Flow, Theory, int]:
+    """The flow in a folder, or the marginal of a joint model, the theory that it is trained for, and the steps of that training."""
     from refimpl.models.records import KindError
     from refimpl.training import load_flow, load_joint
 
     try:
-        flow, trained, _ = load_flow(folder, theory)
+        flow, trained, recipe = load_flow(folder, theory)
     except KindError:
-        model, trained, _ = load_joint(folder, theory)
-        return model.marginal, trained
-    return flow, trained
+        model, trained, joint_recipe = load_joint(folder, theory)
+        return model.marginal, trained, joint_recipe.steps
+    return flow, trained, recipe.steps
 
 
 def _tell_other(trained: Theory, theory: Theory) -> None:
@@ -254,6 +255,18 @@ def _tell_other(trained: Theory, theory: Theory) -> None:
     if dict(trained.parameters) != dict(theory.parameters):
         own = dict(trained.parameters)
         print(f"refimpl: the model was trained at {own}: exact here too, but less efficient", file=sys.stderr)
+
+
+def _tell_unfinished(folder: Path, steps: int) -> None:
+    """Say so where the training of a model in its folder has not come to its end; the copy that a run keeps does not know."""
+    from refimpl.training.states import steps_done
+
+    done = steps_done(folder)
+    if done is not None and done < steps:
+        print(
+            f"refimpl: the training of the model is not finished, {done} of {steps} steps: exact all the same, but less efficient",
+            file=sys.stderr,
+        )
 
 
 def trajectories_from(configuration: dict[str, Any], theory: Theory, folder: Path) -> Any:

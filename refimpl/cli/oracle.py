@@ -73,7 +73,8 @@ def add(commands: Any) -> None:
     seed_and_output(mutants)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
-    explain.add_argument("check", nargs="?", metavar="CHECK", help="id of a check, such as maps.jacobian")
+    text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
+    explain.add_argument("check", nargs="?", metavar="CHECK", help=text)
 
     vectors = command(commands, "vectors", _vectors, "the golden vectors shipped with the package")
     vectors.add_argument(
@@ -183,19 +184,25 @@ def _explain(arguments: argparse.Namespace) -> int:
     from refimpl.validation.checks import BY_ID, CHECKS
     from refimpl.validation.mutants import MUTANTS
 
-    if arguments.check is None:
+    families = {check.id.partition(".")[0]: True for check in CHECKS}
+    if arguments.check is None or arguments.check in families:
         for check in CHECKS:
-            print(f"{check.id:<34}{check.explanation.splitlines()[0]}")
+            if arguments.check in (None, check.id.partition(".")[0]):
+                print(f"{check.id:<34}{check.explanation.splitlines()[0]}")
         return 0
     if arguments.check not in BY_ID:
-        raise ValueError(f"CHECK: got {arguments.check!r}, expected one of {', '.join(BY_ID)}")
+        family = arguments.check.partition(".")[0]
+        known = [check.id for check in CHECKS if check.id.startswith(f"{family}.")]
+        expected = f"one of {', '.join(known)}" if known else f"a check, or a family of them: {', '.join(families)}"
+        raise ValueError(f"CHECK: got {arguments.check!r}, expected {expected}")
     check = BY_ID[arguments.check]
     needs = ", and ".join(" or ".join(any_of) for any_of in check.needs)
     print(f"{check.id}\n\n{check.explanation}\n\nneeds: {needs}")
     print(
         f"kind: {'statistical: spends part of the false-alarm level' if check.statistical else 'deterministic: no false alarms'}"
     )
-    print(f"theories: {', '.join(check.theories)}; reversals: {', '.join(check.reversals)}")
+    reversals = "" if check.offering else f"; reversals: {', '.join(check.reversals)}"  # densities have none
+    print(f"theories: {', '.join(check.theories)}{reversals}")
     for mutant in MUTANTS:
         if check.id in mutant.killed_by:
             print(f"kills: {mutant.__name__}: {(mutant.__doc__ or '').strip()}")

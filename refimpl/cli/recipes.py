@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 DECAYING = ("exponential", "staircase")  # schedules with --decay and --rate-every
 
 
-def optimiser_options(recipe: Any, weight_decay: str, epsilon: str, average: str) -> None:
+def optimiser_options(
+    recipe: Any, weight_decay: str, epsilon: str, average: str, *, steps: str, batch: str, rate: str
+) -> None:
     """Steps, batch and Adam; the texts say what the defaults are."""
-    recipe.add_argument("--steps", type=count, help="training steps")
-    recipe.add_argument("--batch", type=count, help="fields in a step")
-    recipe.add_argument("--rate", type=positive, help="learning rate of Adam")
+    recipe.add_argument("--steps", type=count, help=f"training steps (default {steps})")
+    recipe.add_argument("--batch", type=count, help=f"fields in a step (default {batch})")
+    recipe.add_argument("--rate", type=positive, help=f"learning rate of Adam (default {rate})")
     kinds = ["constant", "exponential", "staircase", "cosine"]
     recipe.add_argument("--schedule", choices=kinds, help="of the rate (default cosine, to zero)")
     recipe.add_argument("--decay", type=positive, help="factor of a staircase or exponential decay, such as 0.5")
@@ -35,6 +38,19 @@ def optimiser_options(recipe: Any, weight_decay: str, epsilon: str, average: str
 def options_given(arguments: Any) -> dict[str, Any]:
     """The options of the command line that have a value."""
     return {name: value for name, value in vars(arguments).items() if value is not None}
+
+
+@contextmanager
+def called_options(arguments: Any, **options: str) -> Iterator[None]:
+    """`ValueError`s that begin with the name of a field begin with that of its option; ``options``: of those named differently."""
+    try:
+        yield
+    except ValueError as error:
+        field, separator, rest = str(error).partition(": ")
+        option = options.get(field, field)
+        if not separator or option not in vars(arguments):
+            raise
+        raise ValueError(f"--{option.replace('_', '-')}: {rest}") from error
 
 
 def changed(record: Any, given: Mapping[str, Any], **names: str) -> Any:

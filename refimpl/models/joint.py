@@ -225,7 +225,8 @@ class JointModel:
             check_number("inflation", c, 0, above=True) for c in (given if isinstance(given, tuple) else (given,))
         )
         if len(each) not in (1, n):
-            raise ValueError(f"inflation: got {len(each)} numbers, expected one, or one for each of {n} monomials")
+            expected = "1" if n == 1 else f"1 or {n}, one for each monomial"
+            raise ValueError(f"inflation: got {len(each)} numbers, expected {expected}")
         object.__setattr__(self, "inflation", each if len(set(each)) > 1 else each[0])
 
     def _log_base(self, chi: ComplexArray) -> Array:

@@ -145,7 +145,7 @@ def _distributions(case: Case, seed: int, out: Path | None, progress: bool) -> T
             histogram(rng, flow.values[key], edges, joint[numbers.n_pf]),
             histogram(rng, chains[key].ravel(), edges),
         )
-    agreement = ", ".join(f"{key} {disagreement(*pair):.2f}" for key, pair in found.items())
+    agreement = ", ".join(f"{key} {_agreement(*pair)}" for key, pair in found.items())
     title = f"{case.what}, {sizes.extent} x {sizes.extent}, {target.name}: distributions from the flow and from HMC"
     table = Table(
         case.name,
@@ -156,7 +156,7 @@ def _distributions(case: Case, seed: int, out: Path | None, progress: bool) -> T
             f"{numbers.links} links of the flow. Without N_pf: with the exact determinant. HMC: {numbers.hmc[0]} chains of "
             f"{numbers.hmc[1]} trajectories, {hmc.n_steps} steps of {hmc.step_size:.3f}; one in {numbers.hmc[2]} is kept.",
             "sigmas: from the flow reweighted with the exact determinant, whose links are also those of the Metropolis chains, "
-            "which are not independent of it.",
+            "which are not independent of it. No error, and no sigmas, where a quantity has one value only.",
             f"N_pf = {FEW}: pseudofermions are inflated by {NOISE:g} more. Estimates have the noise then that refreshed ones "
             "are wrong with.",
             f"Mean of (difference/error)^2 over bins of both histograms: {agreement}. Bands: 68 % of {RESAMPLES} bootstrap "
@@ -246,10 +246,21 @@ def means(
             own = of(independent[key])
             found.append((EXACT, None, (own.mean(), own.std(ddof=1) / math.sqrt(len(own))), None, None))
         for k, (source, n_pf, (mean, error), *more) in enumerate(found):
-            both = math.hypot(error, exact.error)
-            sigmas = float((mean - exact.value) / both) if k and 0 < both < math.inf else None
-            rows.append((label, source, n_pf, float(mean), float(error), sigmas, *more))
+            sigmas = _sigmas(mean - exact.value, error, exact.error) if k else None
+            known = float(error) if 0 < error < math.inf else None
+            rows.append((label, source, n_pf, float(mean), known, sigmas, *more))
     return rows
+
+
+def _sigmas(difference: float, *errors: float) -> float | None:
+    """In the errors of both; None where one of them is none, of draws that all have one value or of too few."""
+    return float(difference / math.hypot(*errors)) if all(0 < error < math.inf for error in errors) else None
+
+
+def _agreement(one: Histogram, other: Histogram) -> str:
+    """`disagreement` in words."""
+    found = disagreement(one, other)
+    return "not known (all draws in one bin)" if math.isnan(found) else f"{found:.2f}"
 
 
 def _rate(moved: NDArray[np.bool_]) -> float:

@@ -4,7 +4,7 @@ The loss is the mean of ``-log w``, ``E_q[w] = Z``, and an expectation of the th
 effective sample size ``(sum w)^2/(n sum w^2)`` says how much of n draws is left, if n is large enough to meet the largest weights:
 of few draws it is too large, and is printed with their number. A learned flow is as good as its tails: where their shape k
 (`refimpl.estimators.reweighting.pareto_shape`) is 1/2 or more, the errors are too small, and where few draws have most of the
-weight they are none. What a flow does not reach at all, no weight knows of.
+weight they mean nothing. What a flow does not reach at all, no weight knows of.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Evaluation:
         notes, share = [], reweighting.largest_share(self.log_weights)
         if self.ess * self.n < FEW or share > SHARE:
             notes.append(
-                f"! Few draws have the weight (ESS {self.ess * self.n:.1f}, the largest {share:.0%} of all): errors are none."
+                f"! Few draws have the weight (ESS {self.ess * self.n:.1f}, the largest {share:.0%} of all): errors mean nothing."
             )
         if self.shape >= HEAVY:
             notes.append("! The weights have a heavy tail (k of 0.5 or more): errors are too small.")

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 
 TRUST = ("finite variance", "least w", "least eig(2 A_p - A_q)")  # on the line of every ESS
 ROUNDING = 1e-9  # of eigenvalues, between two evaluations
+FAR = 1.25  # factor between a measured ESS and its law, beyond which they are said to differ
 MOST = 0.999  # of the fields, for which an inflation is proposed
 
 
@@ -120,8 +121,18 @@ class JointEvaluation:
 
     def law_share(self, n_pf: int) -> float:
         """The part of the second moment in `law` that one field has: where it is large, the law is a random number too."""
+        return float(reweighting.largest_share(self._log_squares(n_pf)))
+
+    def deciding_fields(self, n_pf: int) -> int:
+        """The least number of fields that have half of the second moment in `law`."""
+        log_squares = np.sort(self._log_squares(n_pf))[::-1]
+        parts = np.cumsum(np.exp(log_squares - log_squares[0]))
+        return int(np.searchsorted(parts, parts[-1] / 2)) + 1
+
+    def _log_squares(self, n_pf: int) -> Array:
+        """Logarithms of ``w^2 prod_m (1 + X_m/N_pf)``, of the fields of finite variance."""
         variance = relative_variance_of_average(self.variances[self.finite], n_pf)
-        return reweighting.largest_share(2 * self.marginal.log_weights[self.finite] + np.log1p(variance))
+        return 2 * self.marginal.log_weights[self.finite] + np.log1p(variance)
 
     def inflation_for(self, share: float = 1.0, k: float = 2) -> tuple[float, ...]:
         """The least inflation of every monomial, the present one or more, for finite k-th moments on this share of the fields.
@@ -144,7 +155,8 @@ class JointEvaluation:
 
     def __str__(self) -> str:
         kind = "even-odd" if self.monomials[0].even_odd else "all sites"
-        head = f"{self.n} draws, {len(self.monomials)} monomials ({kind}), inflation {_listed(self.inflation)}"
+        monomials = "1 monomial" if len(self.monomials) == 1 else f"{len(self.monomials)} monomials"
+        head = f"{self.n} draws, {monomials} ({kind}), inflation {_listed(self.inflation)}"
         tables = [*aligned(self._sizes()), "", *aligned(self._divergences()), "", *aligned(self._observables())]
         return "\n".join([head, *tables, *self.notes()])
 
@@ -158,15 +170,26 @@ class JointEvaluation:
                 f"ratio are those of the other fields.\n  Inflations of {_listed(self.best_inflation(MOST))}, the best, would "
                 f"make it finite on {MOST:.1%}."
             )
-        for n_pf in self.joint:
-            if self.finite.sum() > 1 and (share := self.law_share(n_pf)) > SHARE:
-                found.append(
-                    f"! N_pf = {n_pf}: one field has {share:.0%} of the second moment in the law, which is none."
-                )
+        found += [note for n_pf in self.joint if self.finite.sum() > 1 for note in self._law_notes(n_pf)]
         parts = {"marginal": self.marginal, **{f"joint, N_pf = {n_pf}": found for n_pf, found in self.joint.items()}}
         for name, part in parts.items():
             found += [f"{note[:2]}{name}: {note[2:]}" for note in part.notes() if note.startswith("! ")]
         return found
+
+    def _law_notes(self, n_pf: int) -> list[str]:
+        """Whether the law is one, or a few fields decide it."""
+        share, ratio = self.law_share(n_pf), self.finite_ess(n_pf) / self.law(n_pf)
+        if share > SHARE:
+            return [
+                f"! N_pf = {n_pf}: one field has {share:.0%} of the second moment in the law: law and ESS/law are not reliable."
+            ]
+        if not 1 / FAR < ratio < FAR:
+            few = self.deciding_fields(n_pf)
+            return [
+                f"! N_pf = {n_pf}: ESS/law is {ratio:.3g}, far from 1: {few} of {self.n} fields have half of the second moment in "
+                "the law,\n  so that neither ESS nor law is reliable. More fields are needed, or more draws N_pf."
+            ]
+        return []
 
     def _sizes(self) -> list[tuple[str, ...]]:
         trust = _trust(self.finite, self.w, self.curvature)

@@ -69,20 +69,14 @@ class JointPlan:
         check_flag("even_odd", self.even_odd)
         check_flag("positions", self.positions)
         layers = tuple(check_integer("layers", n, 1) for n in self.layers)
-        if len(layers) not in (1, len(self.mus) + 1):
-            raise ValueError(
-                f"layers: got {len(layers)} numbers, expected 1 or, for {len(self.mus)} Hasenbusch masses, {len(self.mus) + 1}"
-            )
+        self._check_number_of("layers", layers)
         object.__setattr__(self, "layers", layers)
         for name in ("features", "hidden"):
             check_integer(name, getattr(self, name), 1)
         check_integer("seed", self.seed, 0)
         monomial_masses(self.mus, self.recipe.mu_reg)
-        if self.recipe.inflation is not None and len(self.recipe.inflation) not in (1, len(self.mus) + 1):
-            raise ValueError(
-                f"inflation: got {len(self.recipe.inflation)} numbers, expected 1 or, for {len(self.mus)} Hasenbusch masses, "
-                f"{len(self.mus) + 1}"
-            )
+        if self.recipe.inflation is not None:
+            self._check_number_of("inflation", self.recipe.inflation)
         check_number("gain", self.gain, 0, above=True)
         if self.n_pt is not None:
             check_integer("n_pt", self.n_pt, 1)
@@ -90,6 +84,13 @@ class JointPlan:
             raise ValueError("n_pt: got 1, expected at least 2 for even_odd: one convolution joins no two even sites")
         if self.partition is not None and self.partition not in PARTITIONS:
             raise ValueError(f"partition: got {self.partition!r}, expected one of {', '.join(PARTITIONS)}")
+
+    def _check_number_of(self, name: str, values: tuple[float, ...]) -> None:
+        """Raises `ValueError` unless there is one for all monomials, or one for each."""
+        masses = len(self.mus)
+        if len(values) not in (1, masses + 1):
+            each = f" or {masses + 1}, one more than Hasenbusch masses" if masses else ", as there is one monomial"
+            raise ValueError(f"{name}: got {len(values)} numbers, expected 1{each}")
 
     def monomials(self, theory: Theory) -> tuple[Pseudofermion, ...]:
         """Of the determinant of this theory, without a regulator; raises `ValueError` for masses that do not increase."""

@@ -36,6 +36,14 @@ def save_state(folder: Path, of: Kind, state: Descent) -> None:
     nets.save(Path(folder) / STATE, arrays, {"kind": of.kind, "step": state.step, "rng": state.rng_state})
 
 
+def steps_done(folder: Path) -> int | None:
+    """Steps of the training whose checkpoint is in a folder; None where there is none that can be read."""
+    try:
+        return check_integer("step", nets.load(Path(folder) / STATE)[1]["step"], 0)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def load_state(folder: Path, of: Kind, columns: int | None = None) -> dict[str, Any]:
     """The fields of the `Descent` written by `save_state`, with so many columns of the history, or any number.
 

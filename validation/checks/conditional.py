@@ -145,12 +145,27 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
         singular = np.linalg.svd(real, compute_uv=False)
         allowed = 100 * ROUNDING * size * float((singular[..., 0] / singular[..., -1]).max())
         k = np.unravel_index(np.argmax(np.abs(logdet - dense)), dense.shape)
-        told = f"{name}, shape {at.links.shape}: logdet {logdet[k]:.10g} of field {k[1]}, dense {dense[k]:.10g}: the logdet"
+        factor = _common_factor(logdet, dense, getattr(at.theory, "n", 1))
+        told = f"{name}, shape {at.links.shape}: logdet {logdet[k]:.10g} of field {k[1]}, dense {dense[k]:.10g}{factor}: the logdet"
         found.add(np.abs(logdet - dense), allowed, told, 2 * size * FEW)
         if fields > 1:
             mixed = _mixing(at, x, name, rng)
             found.add(mixed, 100 * ROUNDING, f"{name}: what one monomial says about another", FEW * fields)
     return found.verdict("max |logdet - dense|")
+
+
+def _common_factor(logdet: Array, dense: Array, colours: int) -> str:
+    """The number that all logdets are times the dense ones, and what it may come from; empty where there is none."""
+    factor = float((logdet * dense).sum()) / max(float((dense**2).sum()), 1e-300)
+    if abs(factor - 1) < 1e-3 or not np.abs(logdet - factor * dense).max() < 1e-6 * np.abs(logdet).max():
+        return ""
+    causes = []
+    for whole, cause in ((2, "a complex number counts as two real ones"), (colours, "every colour counts once")):
+        if whole > 1 and min(abs(factor - whole), abs(factor - 1 / whole)) < 1e-6:
+            causes.append(cause)
+    names = {2.0: "twice", 0.5: "half"}
+    told = names.get(round(factor, 6), f"{factor:.6g} times")
+    return f" ({told} the dense one everywhere{': ' * bool(causes)}{', or '.join(causes)})"
 
 
 def _mixing(at: Subject, x: NDArray[Any], name: str, rng: np.random.Generator) -> float:
