@@ -16,6 +16,7 @@ from refimpl.training import load_joint, load_joint_checkpoint
 from refimpl.training.joint_evaluation import evaluate_joint
 
 SCHWINGER = "--theory schwinger --beta 2 --kappa 0.265 --shape 4 4"
+SUN = SCHWINGER.replace("schwinger", "su{}")
 SMALL = "--layers 1 --hidden 2 --holonomies 1 --pf-layers 2 --n-pt 2 --context-hidden 2 --batch 3 --samples 4 --n-pf 2"
 TINY = f"{SCHWINGER} {SMALL} --mus 0.1"
 
@@ -278,6 +279,20 @@ def test_the_evaluation_is_of_the_inflated_model_of_averaged_weights(capsys, tmp
         assert training.settled(model.inflated(1.0), theory, recipe).inflation == model.inflation
     expected = str(evaluate_joint(model, theory, np.random.default_rng([3, 2]), 4, n_pf=(2,)))
     assert f"\n{expected}\nin " in out
+
+
+def test_the_inflation_leaves_out_the_fields_that_need_most(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("refimpl.training.joint_plans.SETTLED", 0.5)
+    assert train(capsys, tmp_path / "m", f"{TINY} --steps 1")[0] == 0
+    model, theory, _ = load_joint(tmp_path / "m")
+    found = evaluate_joint(model.inflated(1.0), theory, np.random.default_rng([0, 4]), 4)
+    assert model.inflation == found.best_inflation(0.5) != found.best_inflation(1.0)
+
+
+def test_an_interrupted_model_has_the_inflation_that_was_asked_for(capsys, tmp_path, monkeypatch):
+    interrupted(monkeypatch, 1)
+    assert train(capsys, tmp_path / "m", f"{TINY} --steps 4 --inflation 1.5")[0] == 130
+    assert load_joint(tmp_path / "m")[0].inflation == 1.5
 
 
 def test_another_kappa_is_that_of_the_monomials(capsys, tmp_path):

@@ -368,3 +368,8 @@ def test_wrong_arguments_are_named():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_share_of_fields_knows_of_rounding():
+    assert 0.07 * 100 > 7
+    assert [conditional.kept_fields(100, share) for share in (0.07, 0.071, 1.0, 1e-9)] == [7, 8, 100, 1]

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,3 +185,13 @@ def test_what_cannot_be_is_refused():
         JointDeterminant(MODEL).start_estimate(spawn_rngs(1, 2), THEORY.near(np.random.default_rng(3), 3))
     with pytest.raises(ValueError, match=re.escape("x: got links (2, 2, 4), expected (2, 2, 2)")):
         JointDeterminant(MODEL).start_estimate(spawn_rngs(1, 3), np.zeros((3, 2, 2, 4)))
+
+
+def test_many_fields_are_drawn_for_few_chains_at_a_time(monkeypatch):
+    x, seen, dense = THEORY.near(np.random.default_rng(3), 5), [], JointModel.dense
+    many = replace(KERNEL.estimator, n_pf=1000)
+    each = len(many.model.monomials) * many.n_pf * many.model.conditionals[0].rows
+    monkeypatch.setattr(sys.modules["refimpl.kernels.metropolis"], "BLOCK_ELEMENTS", 2 * each)
+    monkeypatch.setattr(JointModel, "dense", lambda model, x: seen.append(len(x)) or dense(model, x))
+    many.log_determinant_estimate(spawn_rngs(4, 5), x)
+    assert seen == [2, 2, 1]

@@ -348,6 +348,19 @@ def test_parts_that_do_not_belong_together_are_refused():
         Conditional(3, layers)
 
 
+def test_every_monomial_has_an_inflation_of_its_own():
+    cs = (0.9, 1.1, 1.2)
+    model, wide = built(), built(inflation=cs)
+    x, chi = drawn(model)
+    (phi, logdet), (wider, more) = model.forward(x, chi), wide.forward(x, chi)
+    back, minus = wide.inverse(x, wider)
+    for m, c in enumerate(cs):
+        assert np.max(np.abs(wider[:, m] - c * phi[:, m])) < ROUNDING
+        assert np.max(np.abs(more[:, m] - logdet[:, m] - 32 * math.log(c))) < ROUNDING
+    assert np.max(np.abs(back - chi)) < ROUNDING
+    assert np.max(np.abs(minus + more)) < ROUNDING
+
+
 def test_other_fields_are_refused():
     model = built()
     x, chi = drawn(model)

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from refimpl import chains
+from refimpl.actions import WilsonU1
 from refimpl.kernels import Cycle, IndependenceMetropolis, PseudomarginalMetropolis, spawn_rngs
+from refimpl.kernels.metropolis import State
+from refimpl.maps import Chain
+from refimpl.models import Flow, UniformAngles
 from tests.runs import by_hand, run
 
 
@@ -151,6 +155,25 @@ def test_the_estimate_is_kept_to_the_bit_where_a_proposal_is_rejected():
         assert np.array_equal(new.action[~info.accepted], state.action[~info.accepted])
         assert np.array_equal(new.x[~info.accepted], state.x[~info.accepted])
         state = new
+
+
+def test_a_start_is_drawn_where_there_is_no_estimate_and_nowhere_else():
+    state = KERNEL.init(np.array([[0.0], [1.0], [2.0]]))
+    state.action[1] = 0.75
+    before = state.action.copy()
+    started = KERNEL.started(spawn_rngs(np.random.SeedSequence(4), 3), state)
+    assert started.action[1] == 0.75
+    assert np.isfinite(started.action).all()
+    assert np.array_equal(state.action, before, equal_nan=True)  # the state is another's
+
+
+def test_proposed_angles_are_kept_by_their_representatives():
+    uniform = Flow(UniformAngles((2, 2)), Chain(()))
+    kernel = PseudomarginalMetropolis(WilsonU1(1.0), uniform, Noisy(FERMIONS))
+    x = np.zeros((1, 2, 2, 2))
+    y = np.full(x.shape, 4.0)
+    proposal, _, _ = kernel.propose(State(x, np.zeros(1), np.zeros((1, 0))), y, *np.zeros((3, 1)))
+    assert np.abs(proposal.x - (4.0 - 2 * np.pi)).max() < 1e-15
 
 
 def test_a_chain_has_the_same_bits_in_any_batch():

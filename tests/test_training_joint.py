@@ -236,6 +236,17 @@ def test_training_resumes_bit_for_bit(chi):
     assert not np.array_equal(once.weights, joined(model.params))
 
 
+def test_the_average_is_short_at_the_start():
+    recipe = JointRecipe(steps=2, batch=2, average=0.15)
+    saved = []
+    end = fit_joint(theory_of(1), model_of(), recipe, save=saved.append, save_every=1)
+    first = saved[0]
+    # (n + 1)/(n + 10) = 1/10, then the recipe's, less than 2/11
+    start = start_joint(model_of(), recipe).weights
+    assert np.allclose(first.average, 0.1 * start + 0.9 * first.weights, rtol=1e-14, atol=1e-16)
+    assert np.allclose(end.average, 0.15 * first.average + 0.85 * end.weights, rtol=1e-14, atol=1e-16)
+
+
 def test_training_brings_conditionals_nearer_to_their_targets():
     model = model_of(gain=0.1)
     # A rate at which rounding stays rounding: at 3e-2 the losses of two orders of summation differ by 0.2 after 12 steps.
@@ -293,6 +304,9 @@ def test_the_gauge_action_is_that_of_the_theory():
     assert gauge_of(model_of()) == WilsonU1(BETA)
     assert gauge_of(model_of(2)).beta == BETA
     assert isinstance(model_of(2).marginal.prior, Haar)
+    theory = theory_of(1)
+    with pytest.raises(ValueError, match="theory: got an action"):  # which of the terms would be S_g?
+        gauge_action(replace(theory, action=theory.action + WilsonU1(0.5)), model_of())
 
 
 @pytest.mark.parametrize(

@@ -350,6 +350,15 @@ class Subject(Calls):
             return Monomials.declared(self.target)
         except ValueError as error:
             raise Misdeclared(str(error)) from error
+        except Exception as error:  # a property runs a stranger's code
+            raise Misdeclared(f"even_odd, mus, mu_reg: reading them raised {type(error).__name__}: {error}") from error
+
+    def declared(self, name: str, default: Any) -> Any:
+        """An attribute, or the default where there is none; raises `Misdeclared` where reading it raises."""
+        try:
+            return getattr(self.target, name, default)
+        except Exception as error:  # a property runs a stranger's code
+            raise Misdeclared(f"{name}: reading it raised {type(error).__name__}: {error}") from error
 
     @property
     def determinant_variance(self) -> float | None:
@@ -386,7 +395,7 @@ class Subject(Calls):
     @property
     def n_pf(self) -> int:
         """Of how many draws the target averages an estimate of the weight; raises `Misdeclared`."""
-        declared = getattr(self.target, "n_pf", 1)
+        declared = self.declared("n_pf", 1)
         try:
             number = index(declared)
         except TypeError:
@@ -398,7 +407,7 @@ class Subject(Calls):
     @property
     def pseudomarginal_constant(self) -> float:
         """What the target has in its log weights besides; raises `Misdeclared`."""
-        declared = getattr(self.target, "pseudomarginal_constant", 0.0)
+        declared = self.declared("pseudomarginal_constant", 0.0)
         if isinstance(declared, bool) or not isinstance(declared, int | float | np.number) or not np.isfinite(declared):
             raise Misdeclared(f"pseudomarginal_constant: got {declared!r}, expected a finite number")
         return float(declared)

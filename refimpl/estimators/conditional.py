@@ -105,7 +105,7 @@ def kept_fields(n: int, share: float) -> int:
     """The least number of n fields that is this share of them."""
     if not 0 < check_number("share", share, 0) <= 1:
         raise ValueError(f"share: got {share}, expected more than 0 and at most 1")
-    return max(1, math.ceil(share * n * (1 - 1e-12)))  # 0.1 * 30 is more than 3 in floating point
+    return max(1, math.ceil(share * n * (1 - 1e-12)))  # 0.07 * 100 is more than 7 in floating point
 
 
 def best_inflation(w: ArrayLike) -> float:

@@ -63,7 +63,7 @@ class JointDeterminant:
         check_rngs(rngs, len(x))
         monomials, out = self.model.monomials, np.zeros(len(x))
         n = 2 * x.shape[2] * x.shape[3] * monomials[0].n // (2 if monomials[0].even_odd else 1)
-        for block in blocks((len(x), n, n)):
+        for block in blocks((len(x), max(n, len(monomials) * self.n_pf), n)):
             e = np.array([rng.standard_exponential((len(monomials), self.n_pf, n)) for rng in rngs[block]])
             forms = MonomialForms(monomials, x[block])
             for m, (columns, logdet) in enumerate(self.model.dense(x[block])):

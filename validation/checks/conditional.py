@@ -197,15 +197,15 @@ def even_sites(subject: Subject, rng: np.random.Generator) -> Verdict:
 # --- symmetries -------------------------------------------------------------------------------------------------------------
 def declared_symmetries(subject: Subject) -> tuple[tuple[str, ...], tuple[int, int]]:
     """``conditional_symmetries``, and ``conditional_period`` in time and space; raises `Misdeclared`."""
-    names = getattr(subject.target, "conditional_symmetries", ())
-    given: Any = getattr(subject.target, "conditional_period", 1)
-    if isinstance(names, str) or not set(names) <= set(SYMMETRIES):
+    names: Any = subject.declared("conditional_symmetries", ())
+    given: Any = subject.declared("conditional_period", 1)
+    if not isinstance(names, tuple | list | set | frozenset) or not all(name in SYMMETRIES for name in names):
         raise Misdeclared(f"conditional_symmetries: got {names!r}, expected a tuple of {', '.join(SYMMETRIES)}")
     try:
         periods = (index(given),) * 2 if np.ndim(given) == 0 else (index(given[0]), index(given[1]))
     except (TypeError, ValueError, IndexError) as error:
         raise Misdeclared(f"conditional_period: got {given!r}, expected an integer or two (time, space)") from error
-    if min(periods) < 1:
+    if min(periods) < 1 or np.size(given) > 2:
         raise Misdeclared(f"conditional_period: got {given!r}, expected integers of at least 1")
     return tuple(names), periods
 
@@ -384,7 +384,7 @@ def exact(subject: Subject, rng: np.random.Generator) -> Verdict:
     The actions are the oracle's, of the monomials declared, without a regulator. So are all eigenvalues of ``F^dag P F`` equal
     to 1, which is asked of the map or of the log density where there are no samples.
     """
-    declared = getattr(subject.target, "conditional_is_exact", False)
+    declared = subject.declared("conditional_is_exact", False)
     if not isinstance(declared, bool | np.bool_):
         raise Misdeclared(f"conditional_is_exact: got {declared!r}, expected True or False")
     if not declared:

@@ -346,6 +346,41 @@ class OtherWeights(ConditionalClay):
         return phi, self.conditional_log_prob(x, phi)
 
 
+class AntitheticChains(ConditionalClay):
+    """the second half of the chains has the noise of the first, turned by a sign"""
+
+    killed_by = ("conditional_samples.law",)
+
+    def noise(self, rngs: Rngs) -> Field:
+        chi = super().noise(rngs)
+        half = len(chi) // 2
+        chi[len(chi) - half :] = -chi[:half]
+        return chi
+
+
+class LogdetAddedToSamples(ConditionalClay):
+    """samples come with log r + logdet; neither an inverse nor a log density is offered, and the weights have no variance"""
+
+    killed_by = ("conditional.density",)
+    inflation: ClassVar[float] = 0.6
+    conditional_inverse: ClassVar[Any] = None
+    conditional_log_prob: ClassVar[Any] = None
+
+    def drawn(self, x: Field, rngs: Rngs) -> tuple[Field, Array]:
+        chi = self.noise(rngs)
+        phi, logdet = self.conditional_forward(x, chi)
+        return phi, self.base(chi) + logdet
+
+
+class PlaceInTheBatch(ConditionalClay):
+    """the sixth chain of a batch has another context"""
+
+    killed_by = ("conditional.linear",)
+
+    def context(self, x: Field) -> Field:
+        return super().context(x) * np.where(np.arange(len(x)) == 5, 1.01, 1.0)[:, None, None]
+
+
 # --- the heat bath -----------------------------------------------------------------------------------------------------------
 class ExactInName(ConditionalClay):
     """a flow that is declared to have the density of the heat bath"""
@@ -390,6 +425,14 @@ class MonomialsExchanged(HeatBathClay):
 
     def covariances(self, x: Field) -> list[Any]:
         return super().covariances(x)[::-1]
+
+
+class ExchangedAndUnsampled(MonomialsExchanged):
+    """the same, of a target that offers its map alone"""
+
+    killed_by = ("conditional.exact",)
+    conditional_sample: ClassVar[Any] = None
+    conditional_log_prob: ClassVar[Any] = None
 
 
 # --- weights of files --------------------------------------------------------------------------------------------------------

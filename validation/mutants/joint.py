@@ -90,6 +90,25 @@ class JointLinksElsewhere(JointClay):
         return x, phi, self.log_prob(x) + log_q.sum(axis=1)
 
 
+class NoiseOfTheNextButOne(JointClay):
+    """samples k and k + 2 have one noise, at links of their own"""
+
+    killed_by = ("joint.law",)
+
+    def joint_sample(self, n: int, seed: int) -> tuple[Array, Field, Array]:
+        rngs = streams(seed, n)
+        x, chi = self.links(rngs), self.noise(rngs)[np.arange(n) & ~2]
+        phi, logdet = self.conditional_forward(x, chi)
+        return x, phi, self.log_prob(x) + (self.base(chi) - logdet).sum(axis=1)
+
+
+class LinksForgottenByTheMap(LinksForgotten):
+    """the joint log q is that of the pseudofermions, of a target without a log density of these"""
+
+    killed_by = ("joint.parts",)
+    conditional_log_prob: ClassVar[Any] = None
+
+
 class AntitheticNoise(JointClay):
     """every other sample has the noise of the one before, turned by a sign"""
 
@@ -317,6 +336,48 @@ class ChainSeedAdded(JointClay):
 
     def pseudomarginal(self, x: Array, log_w: Array, seed: int) -> dict[str, Array]:
         return self.update(x, log_w, [np.random.default_rng(seed + i) for i in range(len(x))])
+
+
+class LinksOfTheNextButOne(JointClay):
+    """chains k and k + 2 propose the same links, with estimates of their own"""
+
+    killed_by = ("pseudomarginal.seeds",)
+
+    def proposal(self, rngs: Rngs) -> tuple[Array, Array]:
+        y = self.links(rngs)[np.arange(len(rngs)) & ~2]
+        return y, self.estimate(y, rngs, False)
+
+
+class NoiseWithoutSeed(JointClay):
+    """estimates have the same noise in every update"""
+
+    killed_by = ("pseudomarginal.proposals",)
+
+    def proposal(self, rngs: Rngs) -> tuple[Array, Array]:
+        y = self.links(rngs)
+        return y, self.estimate(y, streams(123, len(rngs)), False)
+
+
+class StartWithoutSeed(JointClay):
+    """estimates to begin from have the same noise whatever the seed"""
+
+    killed_by = ("pseudomarginal.starts",)
+
+    def pseudomarginal_start(self, x: Array, seed: int) -> Array:
+        return self.begun(x, streams(3, len(x)))
+
+
+class AllFromTheHeatBath(JointClay):
+    """estimates to begin from have all draws from the heat bath, not one of every monomial"""
+
+    killed_by = ("pseudomarginal.starts",)
+    n_pf: ClassVar[int] = 4
+
+    def pseudomarginal_start(self, x: Array, seed: int) -> Array:
+        rngs, precisions = streams(seed, len(x)), self.precisions(x)
+        fields = [self.heat_bath(precisions, rngs) for _ in range(self.n_pf)]
+        logs = [self.ratio(x, precisions, phi, self.conditional_log_prob(x, phi)) for phi in fields]
+        return self.averaged(np.array(logs)).sum(axis=1) - self.beta * self.energy(x) - self.log_prob(x)
 
 
 class ProposedElsewhere(JointClay):
