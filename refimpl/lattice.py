@@ -35,7 +35,7 @@ def check_number(name: str, value: object, least: float, *, above: bool = False)
     """``value`` as a finite float, at least (or ``above``) ``least``; raises `ValueError` naming the argument otherwise."""
     plain = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     try:
-        number = float(value) if plain else math.nan  # type: ignore[arg-type]
+        number = float(value) if plain else math.nan  # type: ignore[arg-type]  # what is plain is a number
     except OverflowError:
         number = math.inf
     if not math.isfinite(number) or number < least or (above and number == least):

@@ -63,7 +63,7 @@ GAUGE = Levels((0.3, -0.4, 0.1))
 FERMIONS = Levels(tuple(-np.log([1.0, 2.0, 4.0]) - np.array(GAUGE.table)))  # together: weights 1 : 2 : 4
 TARGET = np.array([1.0, 2.0, 4.0]) / 7
 PROPOSAL = Levels((0.2, 0.5, 1.1))
-KERNEL = PseudomarginalMetropolis(GAUGE, PROPOSAL, Noisy(FERMIONS))  # type: ignore[arg-type]
+KERNEL = PseudomarginalMetropolis(GAUGE, PROPOSAL, Noisy(FERMIONS))  # type: ignore[arg-type]  # a toy: levels in place of actions
 PAIRS = [(level, k) for level in range(3) for k in range(3)]
 
 

@@ -222,7 +222,7 @@ def _pseudomarginal(configuration: dict[str, Any], theory: Theory, folder: Path)
     _tell_unfinished(folder, recipe.steps)
     with called_options(argparse.Namespace(**configuration)):
         model = model.inflated(configuration.get("inflation", model.inflation))
-    gauge = theory.action.terms[0]  # type: ignore[attr-defined]
+    gauge = theory.action.terms[0]  # type: ignore[attr-defined]  # a Sum: the theory has fermions
     return PseudomarginalMetropolis(gauge, model.marginal, JointDeterminant(model, configuration["n_pf"]))
 
 
@@ -296,7 +296,7 @@ def _nested(configuration: dict[str, Any], theory: Theory) -> Any:
     from refimpl.kernels import Level, NestedHMC
     from refimpl.maps import INTEGRATORS
 
-    gauge = theory.action.terms[0]  # type: ignore[attr-defined]
+    gauge = theory.action.terms[0]  # type: ignore[attr-defined]  # a Sum: the theory has fermions
     monomials = hasenbusch(
         theory.parameters["kappa"], configuration["mus"], even_odd=configuration["even_odd"], n=theory.colours
     )
