@@ -7,7 +7,7 @@ import math
 import shutil
 import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .verdict import FAIL, PASS, SKIP, Verdict
@@ -65,7 +65,7 @@ class Report:
             "summary": self.summary(),
             "exit_code": self.exit_code,
             "seconds": self.seconds,
-            "verdicts": [asdict(v) | {"good": v.good} for v in self.verdicts],
+            "verdicts": [asdict(replace(v, exhibits=())) | {"good": v.good} for v in self.verdicts],
         }
         return json.dumps(plain(content), indent=1, allow_nan=False)
 

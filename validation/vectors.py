@@ -6,12 +6,8 @@ The suite's ``manifest.json`` holds a sha256 per file; reading verifies it. Suit
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +19,9 @@ from numpy.typing import NDArray
 from refimpl.files import whole_file
 
 from . import fermion_vectors, flow_vectors, joint_vectors, measure, scalar_vectors, weight_vectors
+from .vector_files import ChecksumError, Vector, read_file, read_vector, write_vector
+
+__all__ = ["SUITES", "VECTORS", "ChecksumError", "Vector", "read_suite", "read_vector", "write_suites", "write_vector"]
 
 Array = NDArray[np.float64]
 
@@ -31,60 +30,19 @@ SUITES = ("u1", "l2hmc", "fermions", "phi4", "flows", "conditionals")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
 
 
-class ChecksumError(Exception):
-    """A vector file is missing, or is not the one the manifest describes."""
-
-
-@dataclass(frozen=True)
-class Vector:
-    """One golden vector: the field ``x`` and the expected arrays; ``about`` is its whole description."""
-
-    name: str
-    shape: tuple[int, ...]
-    flags: tuple[str, ...]
-    comment: str
-    about: dict[str, Any]
-    x: Array
-    expected: dict[str, Array]
-
-    def regenerated_by(self, other: Vector) -> bool:
-        """Whether another vector says the same: the same bits, or to 1e-13 where the precision depends on the machine."""
-        if self.about != other.about or set(self.expected) != set(other.expected):
-            return False
-        pairs = [(self.x, other.x), *((value, other.expected[key]) for key, value in self.expected.items())]
-        exact = "longdouble" not in self.about["derivation"]
-        return all(np.array_equal(a, b) if exact else np.allclose(a, b, rtol=0, atol=1e-13) for a, b in pairs)
-
-
 @lru_cache(maxsize=6)
 def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
     """The vectors of a suite, checksums verified; raises `ChecksumError`."""
     folder = root / suite
     try:
-        manifest = json.loads(_read(folder / "manifest.json"))
+        manifest = json.loads(read_file(folder / "manifest.json"))
         names, sums = list(manifest["vectors"]), dict(manifest["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ChecksumError(f"{folder / 'manifest.json'}: not a manifest") from error
     vectors = []
     for name in names:
-        contents = {}
-        for suffix in (".json", ".npz"):
-            contents[suffix] = _read(folder / (name + suffix))
-            if hashlib.sha256(contents[suffix]).hexdigest() != sums.get(name + suffix):
-                raise ChecksumError(f"{folder / (name + suffix)}: the checksum is not that of manifest.json")
-        about = json.loads(contents[".json"])
-        with np.load(io.BytesIO(contents[".npz"]), allow_pickle=False) as arrays:
-            expected = {key: arrays[key] for key in arrays.files if key != "x"}
-            x = arrays["x"]
-        vectors.append(Vector(name, tuple(about["shape"]), tuple(about["flags"]), about["comment"], about, x, expected))
+        vectors.append(read_vector(folder / (name + ".json"), sums))
     return tuple(vectors)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ChecksumError(f"{path}: {error.strerror}") from error
 
 
 def write_suites(root: Path = VECTORS) -> list[str]:
@@ -109,13 +67,7 @@ def write_suites(root: Path = VECTORS) -> list[str]:
             "sha256": {},
         }
         for name, about, arrays in vectors:
-            buffer = io.BytesIO()
-            np.savez(buffer, **arrays)
-            files = {".json": (json.dumps(about, indent=1) + "\n").encode(), ".npz": _without_dates(buffer.getvalue())}
-            for suffix, content in files.items():
-                with whole_file(folder / (name + suffix)) as file:
-                    file.write(content)
-                manifest["sha256"][name + suffix] = hashlib.sha256(content).hexdigest()
+            manifest["sha256"].update(write_vector(folder, name, about, arrays))
             manifest["vectors"].append(name)
             ids.append(f"{suite}/{name}")
         with whole_file(folder / "manifest.json") as file:
@@ -205,12 +157,3 @@ def _cos(a: Decimal) -> Decimal:
         term *= -a * a / (k * (k - 1))
         total += term
     return total
-
-
-def _without_dates(archive: bytes) -> bytes:
-    """The zip archive with a fixed date on every member, so that the same arrays give the same bytes."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), old.read(name))
-    return out.getvalue()

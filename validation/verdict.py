@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """Arrays that a report can draw.
+
+    ``kind`` is "map" (``error``, over the sites of one configuration, ``(..., T, X)``), "trace" (``value`` and ``bound`` against
+    ``samples``) or "histogram" (``value``, ``observed`` and ``expected`` counts or densities).
+    """
+
+    kind: str
+    title: str
+    arrays: Mapping[str, NDArray[Any]]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,9 @@ class Verdict:
     detail : for a failure what is wrong and where, for a skip the reason, else what was seen.
     check, seconds : filled in by the battery.
     expected_failure : the reason, where the target declares this failure as known.
+    exhibits : what a report can draw of it.
+    reproduced_by : the vector file with the smallest configuration on which a failure was found again.
+    causes : mutants that fail as this target does, the likeliest first, as ``name: what is wrong with it``.
     """
 
     status: str
@@ -37,6 +58,9 @@ class Verdict:
     check: str = ""
     seconds: float = 0.0
     expected_failure: str | None = None
+    exhibits: tuple[Exhibit, ...] = ()
+    reproduced_by: str = ""
+    causes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status == PASS and not self.sensitivity:

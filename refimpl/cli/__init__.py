@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, oracle, sampling, training, variates
+from . import analysis, answers, mutants, oracle, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"refimpl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     oracle.add(commands)
+    mutants.add(commands)
+    vectors.add(commands)
     answers.add(commands)
     sampling.add(commands)
     analysis.add(commands)

@@ -1,4 +1,4 @@
-"""The commands of the oracle: ``validate | mutants | explain | vectors``."""
+"""The commands that judge and say how: ``validate | explain``."""
 
 from __future__ import annotations
 
@@ -58,45 +58,9 @@ def add(commands: Any) -> None:
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
     seed_and_output(validate)
 
-    mutants = command(
-        commands,
-        "mutants",
-        _mutants,
-        "judge wrong implementations, and show which check kills which",
-        "exit 1 if any lives",
-    )
-    mutants.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
-    mutants.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
-    mutants.add_argument(
-        "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
-    )
-    seed_and_output(mutants)
-
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
     text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
     explain.add_argument("check", nargs="?", metavar="CHECK", help=text)
-
-    vectors = command(commands, "vectors", _vectors, "the golden vectors shipped with the package")
-    vectors.add_argument(
-        "action", choices=["list", "check", "write"], help="list them, verify checksums and regenerate, write"
-    )
-
-
-def _target(spec: str | None, theory: str | None) -> Any:
-    from refimpl.validation.builtin import BUILT_IN, trained
-    from refimpl.validation.contract import TargetError
-    from refimpl.validation.loading import load_target
-    from refimpl.validation.mutants import BY_NAME
-
-    kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")
-    if kind == "model":
-        return trained(name)
-    named = {"builtin": BUILT_IN, "mutant": BY_NAME}
-    if kind not in named:
-        return load_target(spec or "")
-    if name not in named[kind]:
-        raise TargetError(f"TARGET: got {kind} {name!r}, expected one of {', '.join(named[kind])}")
-    return named[kind][name]
 
 
 def _text(path: str) -> str:
@@ -109,6 +73,7 @@ def _text(path: str) -> str:
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
+    from refimpl.validation.targets import target_named
 
     writable(arguments.out)
     known = None
@@ -123,7 +88,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
         parameters["shape"] = tuple(parameters["shape"])
-    target = _target(arguments.target, arguments.theory)
+    target = target_named(arguments.target, arguments.theory)
     if arguments.target is not None and arguments.theory is not None:
         declared = Subject(target, parameters=parameters).theory.name
         if declared != arguments.theory:
@@ -157,29 +122,6 @@ def _declared(parameters: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 
-def _mutants(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from refimpl.validation import mutants, report
-
-    writable(arguments.out)
-    if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
-        raise ValueError(f"NAME: got {', '.join(unknown)}, expected one of {', '.join(mutants.BY_NAME)}")
-    kills = mutants.run_mutants(
-        arguments.names,
-        level=arguments.level,
-        seed=arguments.seed or 0,
-        everything=arguments.everything,
-        progress=True,
-    )
-    if arguments.format == "json":
-        text = json.dumps(report.plain([asdict(kill) | {"killed": kill.killed} for kill in kills]), indent=1)
-    else:
-        text = mutants.table(kills)
-    emit(text, arguments.out)
-    return report.OK if all(kill.killed for kill in kills) else report.FAILED
-
-
 def _explain(arguments: argparse.Namespace) -> int:
     from refimpl.validation.checks import BY_ID, CHECKS
     from refimpl.validation.mutants import MUTANTS
@@ -206,29 +148,4 @@ def _explain(arguments: argparse.Namespace) -> int:
     for mutant in MUTANTS:
         if check.id in mutant.killed_by:
             print(f"kills: {mutant.__name__}: {(mutant.__doc__ or '').strip()}")
-    return 0
-
-
-def _vectors(arguments: argparse.Namespace) -> int:
-    import tempfile
-
-    from refimpl.validation import vectors
-
-    if arguments.action == "write":
-        print("\n".join(vectors.write_suites()))
-        return 0
-    suites = {suite: vectors.read_suite(suite) for suite in vectors.SUITES}
-    if arguments.action == "list":
-        for suite, entries in suites.items():
-            for vector in entries:
-                shape, flags = "x".join(map(str, vector.shape)), ", ".join(vector.flags)
-                print(f"{suite + '/' + vector.name:<20}{shape:<8}{flags:<26}{vector.comment}")
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        vectors.write_suites(Path(folder))
-        for suite, entries in suites.items():
-            for old, new in zip(entries, vectors.read_suite(suite, Path(folder)), strict=True):
-                if not old.regenerated_by(new):
-                    raise vectors.ChecksumError(f"{suite}/{old.name}: regenerating it gives another vector")
-    print(f"{sum(map(len, suites.values()))} vectors: checksums match, and they regenerate")
     return 0
