@@ -71,7 +71,7 @@ def check_target(
     applicable = [check for check in CHECKS if check.applies(subject)]
     chosen = [check for check in applicable if _matches(check.id, select)]
     share = alpha / max(1, sum(check.statistical and not check.missing(subject) for check in applicable))
-    trial = Trial(share, effort.shared_out(subject.theory.thrift), Evidence(subject, stream(seed, "evidence")))
+    trial = Trial(share, effort.shared_out(subject.thrift), Evidence(subject, stream(seed, "evidence")))
     verdicts = []
     start = time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
@@ -144,7 +144,7 @@ def parametrize_with_checks(
             if id(target) not in subjects:
                 subject = Subject(target)
                 evidence = Evidence(subject, stream(seed, "evidence"))
-                subjects[id(target)] = subject, Trial(share, effort.shared_out(subject.theory.thrift), evidence)
+                subjects[id(target)] = subject, Trial(share, effort.shared_out(subject.thrift), evidence)
             subject, trial = subjects[id(target)]
             if not check.applies(subject):
                 pytest.skip(f"does not apply to theory {subject.theory.name}, reversal {subject.reversal}")
