@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shlex
@@ -154,10 +155,8 @@ class Child:
         if self._process.returncode is not None:
             return self._process.returncode
         ended = self.wait(grace)
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all is dead
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS refuses where all that is left is a zombie
-            pass
         code = self._process.wait()
         self.close_input()
         if self._process.stdout is not None:

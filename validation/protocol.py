@@ -213,16 +213,15 @@ def declaration(line: bytes) -> Declaration:
     if missing := [name for name in THEORIES[theory].required if name not in parameters]:
         raise ProtocolError(f"parameters: got no {', '.join(missing)}, expected what {theory} requires")
     return Declaration(
-        *(plain(_field(message, key, _TEXT_KIND, "" if key != "name" else None), 80) for key in _TITLES),
+        name=plain(_field(message, "name", _TEXT_KIND), 80),
+        language=plain(_field(message, "language", _TEXT_KIND, ""), 80),
+        version=plain(_field(message, "version", _TEXT_KIND, ""), 80),
         theory=theory,
         parameters=parameters,
         ops=ops,
         varies=_known("varies", _field(message, "varies", _NAMES, []), PARAMETERS),
         attributes=_values("attributes", _field(message, "attributes", (_is_object, "an object"), {}), ATTRIBUTES),
     )
-
-
-_TITLES = ("name", "language", "version")
 
 
 class Refused(ValueError):

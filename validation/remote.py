@@ -1,7 +1,7 @@
 """Targets in other processes, in any language: ``refimpl validate cmd:"./harness --flag"``.
 
-What is written and read is said in `validation/PROTOCOL.md`. A `RemoteFactory` makes targets with the attributes and functions that a
-process declares; what it asks is a `Source`: the processes themselves, or what they said in an earlier run.
+What is written and read is said in `validation/PROTOCOL.md`. A `RemoteFactory` makes targets with the attributes and functions that
+a process declares; what it asks is a `Source`: the processes themselves, or what they said in an earlier run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,8 @@ def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 class Source(Protocol):
     """Who answers."""
 
+    close: Callable[[], Any]
+
     def declared(self, parameters: Mapping[str, Any], deadline: float) -> Declaration:
         """What the target says of itself at these parameters; raises `TargetError`."""
 
@@ -60,7 +62,7 @@ class Source(Protocol):
 
 
 class RemoteFactory(Timed):
-    """Makes targets of a source at any parameters that it takes; the processes end with it, or with `close`."""
+    """Makes targets of a source at any parameters that it takes; processes end with it, or before with its `source.close`."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -102,7 +104,7 @@ class RemoteTarget(Timed):
         return returned(op, self._source.results(self._parameters, name, asked, tuple(op.results), self.deadline))
 
 
-class _Live:
+class Live:
     """A process that runs, with its folder and the number of its last request."""
 
     def __init__(self, command: str, keep: Path | None, parameters: Mapping[str, Any], deadline: float) -> None:
@@ -132,7 +134,7 @@ class _Live:
         close_all({"": self})
 
 
-def close_all(live: Mapping[Key, _Live]) -> None:
+def close_all(live: Mapping[Key, Live]) -> None:
     """End processes, all at the same time, and remove their folders."""
     for process in live.values():
         process.child.stop()
@@ -145,10 +147,11 @@ def close_all(live: Mapping[Key, _Live]) -> None:
 class Processes:
     """The processes of a command, one for each set of parameters; a `Source`."""
 
-    def __init__(self, command: str, keep: Path | None = None) -> None:
-        self.command, self._keep = command, keep
+    def __init__(self, command: str, keep: Path | None = None, most_failures: int = MOST_RESTARTS) -> None:
+        self._most_failures = most_failures
+        self.command, self.keep = command, keep
         self._declared: dict[Key, Declaration] = {}
-        self._live: OrderedDict[Key, _Live] = OrderedDict()
+        self._live: OrderedDict[Key, Live] = OrderedDict()
         self._failures: list[str] = []
         self.close = weakref.finalize(self, _close_and_forget, self._live)  # also where nobody calls it
 
@@ -165,7 +168,7 @@ class Processes:
         wanted: tuple[str, ...],
         deadline: float,
     ) -> dict[str, Any]:
-        if len(self._failures) > MOST_RESTARTS:
+        if len(self._failures) > self._most_failures:
             raise TargetFault(
                 f"{op}: not called: the process has failed {len(self._failures)} times, at last it {self._failures[-1]}"
             )
@@ -184,7 +187,7 @@ class Processes:
                 self._forget(parameters)
             raise
 
-    def _at(self, parameters: Mapping[str, Any], op: str, deadline: float) -> _Live:
+    def _at(self, parameters: Mapping[str, Any], op: str, deadline: float) -> Live:
         """The process of these parameters, started again where it is no more."""
         key = key_of(parameters)
         if key in self._live:
@@ -199,10 +202,10 @@ class Processes:
             raise TargetFault(f"{op}: started again, the process declares something else than at first")
         return process
 
-    def _started(self, parameters: Mapping[str, Any], deadline: float) -> _Live:
+    def _started(self, parameters: Mapping[str, Any], deadline: float) -> Live:
         if len(self._live) >= MOST_PROCESSES:
             self._live.popitem(last=False)[1].close()
-        process = _Live(self.command, self._keep, parameters, deadline)
+        process = Live(self.command, self.keep, parameters, deadline)
         self._live[key_of(parameters)] = process
         return process
 
@@ -211,13 +214,13 @@ class Processes:
             process.close()
 
 
-def _close_and_forget(live: OrderedDict[Key, _Live]) -> None:
+def _close_and_forget(live: OrderedDict[Key, Live]) -> None:
     close_all(live)
     live.clear()
 
 
 def _exchanged(
-    process: _Live, op: str, asked: tuple[Values, Values], wanted: tuple[str, ...], deadline: float
+    process: Live, op: str, asked: tuple[Values, Values], wanted: tuple[str, ...], deadline: float
 ) -> dict[str, Any]:
     """One request, and the files before and after it."""
     params, arrays = asked

@@ -49,7 +49,7 @@ class RunFolder:
             if isinstance(value, bytes):
                 file.write(value)
             else:
-                np.lib.format.write_array(file, _plain_array(value), version=(1, 0), allow_pickle=False)
+                np.lib.format.write_array(file, plain_array(value), version=(1, 0), allow_pickle=False)
         return self.where(name)
 
     def read(self, name: str) -> bytes:
@@ -129,7 +129,7 @@ def array_in(content: bytes) -> NDArray[Any]:
         raise FileFault(f"got a shape that no array has: {str(error)[:80]}") from None
 
 
-def _plain_array(value: Any) -> NDArray[Any]:
+def plain_array(value: Any) -> NDArray[Any]:
     """In C order, little-endian float64 or complex128."""
     array = np.asarray(value)
     return np.ascontiguousarray(array, dtype="<c16" if array.dtype.kind == "c" else "<f8").reshape(array.shape)
