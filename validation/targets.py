@@ -1,4 +1,5 @@
-"""Targets by what a user types: ``package.module:object``, ``builtin:NAME``, ``mutant:NAME``, ``model:DIR``."""
+"""Targets by what a user types: ``package.module:object``, ``builtin:NAME``, ``mutant:NAME``, ``model:DIR``,
+``cmd:COMMAND``."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from .builtin import BUILT_IN, trained
 from .contract import TargetError
 from .loading import load_target
 from .mutants import BY_NAME
+from .remote import remote_target
 
 
 def target_named(spec: str | None, theory: str | None = None) -> Any:
@@ -15,6 +17,8 @@ def target_named(spec: str | None, theory: str | None = None) -> Any:
     kind, _, name = (spec or f"builtin:{theory or 'u1'}").partition(":")
     if kind == "model":
         return trained(name)
+    if kind == "cmd":
+        return remote_target(name)
     named = {"builtin": BUILT_IN, "mutant": BY_NAME}
     if kind not in named:
         return load_target(spec or "")
