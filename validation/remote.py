@@ -91,13 +91,18 @@ class RemoteTarget(Timed):
             setattr(self, name, value)
         self.theory, self.name = declared.theory, declared.title
         self._source, self._parameters = source, dict(parameters)
-        directed, pseudofermions = (
-            declared.attributes.get("reversal") == "direction",
-            bool(declared.attributes.get("pseudofermions")),
-        )
-        for name in declared.ops:
-            op = operation(name, directed=directed, pseudofermions=pseudofermions)
-            setattr(self, name, partial(self._result, name, op))
+        extra = {
+            "directed": declared.attributes.get("reversal") == "direction",
+            "pseudofermions": bool(declared.attributes.get("pseudofermions")),
+        }
+        self._ops = {name: operation(name, **extra) for name in declared.ops}
+
+    def __getattr__(self, name: str) -> Any:
+        """The function of an op. (Were they kept here, a target would hold itself, and its processes, until garbage is collected.)"""
+        ops: Mapping[str, Operation] = self.__dict__.get("_ops", {})
+        if name not in ops:
+            raise AttributeError(f"{name}: the process has no such op, and declares no such attribute")
+        return partial(self._result, name, ops[name])
 
     def _result(self, name: str, op: Operation, *arguments: Any) -> Any:
         asked = flattened(op, arguments)

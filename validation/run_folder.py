@@ -58,13 +58,16 @@ class RunFolder:
             handle = self._opened(name, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not block
         except OSError as error:
             raise FileFault(f"got no file {name} to read ({error.strerror}), expected one") from None
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 raise FileFault(f"got no plain file {name}, expected one that is no link, pipe or folder")
             if found.st_size > LARGEST_FILE:
                 raise FileFault(f"got {found.st_size} bytes in {name}, expected at most {LARGEST_FILE}")
-            return file.read(LARGEST_FILE)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(LARGEST_FILE)
+        finally:
+            os.close(handle)
 
     def remove(self, *names: str) -> None:
         """Whatever has these names, where there is anything."""
