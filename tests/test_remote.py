@@ -161,7 +161,9 @@ def test_what_does_no_harm_is_no_fault(mode, here):
     at = subject(mode)
     for _ in range(1 if mode == "moves-folder" else 3):
         np.testing.assert_array_equal(at.action(X), np.zeros(3))
-    if mode == "moves-folder":  # the next array is written into the folder that was opened at start, not where its name leads
+    if (
+        mode == "moves-folder"
+    ):  # the next array is written into the folder that was opened at start, not where its name leads
         with pytest.raises(TargetFault):
             at.action(X)
         for link in (here / "runs").iterdir():
@@ -304,7 +306,10 @@ def test_a_call_that_is_not_in_a_transcript_is_a_skip(here):
 
 def test_transcripts_on_the_command_line(here, capsys):
     path, target = here / "t.zip", f"cmd:{command('honest')}"
-    assert main(["validate", target, "--level", "smoke", "-k", "static.a", "--transcript", str(path), "--beta", "1.5"]) == 1
+    assert (
+        main(["validate", target, "--level", "smoke", "-k", "static.a", "--transcript", str(path), "--beta", "1.5"])
+        == 1
+    )
     recording = capsys.readouterr().out
     assert main(["validate", f"transcript:{path}"]) == 1
     said = capsys.readouterr().out

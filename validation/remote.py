@@ -11,7 +11,7 @@ import json
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,7 +45,8 @@ def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 class Source(Protocol):
     """Who answers."""
 
-    close: Callable[[], Any]
+    def close(self) -> None:
+        """End what answers."""
 
     def declared(self, parameters: Mapping[str, Any], deadline: float) -> Declaration:
         """What the target says of itself at these parameters; raises `TargetError`."""
@@ -98,7 +99,7 @@ class RemoteTarget(Timed):
         self._ops = {name: operation(name, **extra) for name in declared.ops}
 
     def __getattr__(self, name: str) -> Any:
-        """The function of an op. (Were they kept here, a target would hold itself, and its processes, until garbage is collected.)"""
+        """The function of an op. Were they kept here, a target would hold itself, and its processes, until garbage is collected."""
         ops: Mapping[str, Operation] = self.__dict__.get("_ops", {})
         if name not in ops:
             raise AttributeError(f"{name}: the process has no such op, and declares no such attribute")
@@ -158,7 +159,11 @@ class Processes:
         self._declared: dict[Key, Declaration] = {}
         self._live: OrderedDict[Key, Live] = OrderedDict()
         self._failures: list[str] = []
-        self.close = weakref.finalize(self, _close_and_forget, self._live)  # also where nobody calls it
+        self._end = weakref.finalize(self, _close_and_forget, self._live)  # also where nobody calls `close`
+
+    def close(self) -> None:
+        """End all of them; a call after this starts one again."""
+        _close_and_forget(self._live)
 
     def declared(self, parameters: Mapping[str, Any], deadline: float) -> Declaration:
         if (key := key_of(parameters)) not in self._declared:

@@ -120,7 +120,7 @@ def _call(subject: Subject, name: str, arrays: dict[str, Any]) -> Callable[[], A
     if name == "transition":
         return lambda: subject.transition(*point, arrays["u"], arrays["d"], arrays.get("phi"))
     op = OPERATIONS[name]
-    given = [arrays[part] if part in op.arrays else 1 for part in op.takes]
+    given = [arrays[part] if part in op.arrays else 1 for part in (*op.arrays, *op.params)]
     return lambda: getattr(subject, name)(*given)
 
 

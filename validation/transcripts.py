@@ -1,8 +1,9 @@
 """All that a target in another process was asked and answered, in one file; and that file judged again, without the process.
 
 The file is a zip archive: ``transcript.jsonl``, one JSON object a line, and ``arrays/SHA256.npy`` (``.bin`` for states of runs),
-named by their content. The first line has the ``settings`` of the run. Each other one is a ``start`` with its ``parameters`` and the
-``answer`` (or ``error``), or a ``run`` with ``parameters``, ``op``, ``params``, ``in`` and ``out`` (or ``fault``, or ``declined``).
+named by their content. The first line has the ``settings`` of the run. Each other one is a ``start`` with its ``parameters`` and
+the ``answer`` (or ``error``), or a ``run`` with ``parameters``, ``op``, ``params``, ``in`` and ``out`` (or ``fault``, or
+``declined``).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ VERSION = 1
 _MESSAGES = "transcript.jsonl"
 _LEVEL = 1  # of compression: random numbers do not get smaller, but zeros and small integers do
 _LONGEST = 1 << 28  # bytes of all messages
+_LONGEST_TEXT = 4000  # characters of a fault, as it was told then
 _FAULTS = {"fault": TargetFault, "declined": Declined}
 
 
@@ -39,8 +41,8 @@ class Recording:
     """A `Source` whose questions and answers are written down."""
 
     def __init__(self, source: Source, archive: zipfile.ZipFile, settings: Mapping[str, Any]) -> None:
-        self._source, self._archive, self.close = source, archive, source.close
-        self._lines = [{"type": "transcript", "version": VERSION, "settings": dict(settings)}]
+        self._source, self._archive = source, archive
+        self._lines: list[dict[str, Any]] = [{"type": "transcript", "version": VERSION, "settings": dict(settings)}]
         self._written: set[str] = set()
 
     def declared(self, parameters: Mapping[str, Any], deadline: float) -> Declaration:
@@ -74,6 +76,10 @@ class Recording:
         line["out"] = {name: self._kept(value) for name, value in found.items()}
         return found
 
+    def close(self) -> None:
+        """End what answers; the file is finished by `finish`."""
+        self._source.close()
+
     def finish(self) -> None:
         """Write the messages, at the end."""
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in self._lines)
@@ -98,7 +104,6 @@ class Played:
         self._runs: defaultdict[Any, deque[Any]] = defaultdict(deque)
         try:
             self._archive = zipfile.ZipFile(path)
-            self.close = self._archive.close
             self._names = set(self._archive.namelist())
             for k, line in enumerate(self._read(_MESSAGES, _LONGEST).splitlines()):
                 self._take(k, protocol.decoded(line))
@@ -136,6 +141,10 @@ class Played:
             raise Declined(f"{op}: {', '.join(missing)} is not in the transcript")
         return {name: self._array(found[name]) for name in wanted}
 
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
     def _take(self, k: int, line: Mapping[str, Any]) -> None:
         """One line of the messages; raises `ValueError`, `KeyError` and the like for one that is none."""
         kind = line.get("type")
@@ -151,13 +160,12 @@ class Played:
         key = key_of(dict(line["parameters"]))
         if kind == "start":
             text = line.get("error")
-            answer = None if text is not None else protocol.declaration(protocol.encoded(line["answer"]))
-            self._starts.setdefault(key, answer or protocol.plain(str(text)))
+            declared = None if text is not None else protocol.declaration(protocol.encoded(line["answer"]))
+            self._starts.setdefault(key, protocol.plain(str(text), _LONGEST_TEXT) if declared is None else declared)
             return
-        answers = [(name, line[name]) for name in ("out", *_FAULTS) if name in line]
-        ((name, answer),) = answers
+        ((name, answer),) = [(name, line[name]) for name in ("out", *_FAULTS) if name in line]
         if name != "out":
-            answer = protocol.plain(str(answer), 2000)
+            answer = protocol.plain(str(answer), _LONGEST_TEXT)
         elif not isinstance(answer, dict) or not set(answer.values()) <= self._names:
             raise ValueError(f"line {k + 1}: got results that are not in the archive")
         self._runs[_question(key, line["op"], line["params"], line["in"])].append((name, answer))

@@ -1,6 +1,7 @@
-"""A program that speaks the protocol without NumPy, and misbehaves as its argument says: run as ``python -I -S misbehaving.py MODE``.
+"""A program that speaks the protocol without NumPy, and misbehaves as its argument says: ``python -I -S misbehaving.py MODE``.
 
-``honest`` is a u1 target whose action is 0 for every chain; any other mode does one thing wrong, at ``start`` or when asked for the action.
+``honest`` is a u1 target whose action is 0 for every chain; any other mode does one thing wrong, at ``start`` or when asked for
+the action.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 MODE = sys.argv[1]
-DECLARED = {
+DECLARED: dict[str, Any] = {
     "status": "ok",
     "protocol": 1,
     "name": "misbehaving",
@@ -35,9 +37,9 @@ def array(shape: str, data: bytes, descr: str = "<f8") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
 
 
-def started(request: dict) -> None:
+def started(request: dict[str, Any]) -> None:
     answer = dict(DECLARED, parameters={**DECLARED["parameters"], **request["parameters"]})
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "no-protocol": {"protocol": None},
         "unknown-op": {"ops": ["acton"]},
         "no-beta": {"parameters": {"shape": [2, 2]}},
@@ -53,7 +55,7 @@ def started(request: dict) -> None:
     say(json.dumps({**answer, **changes.get(MODE, {})}) + "\n")
 
 
-def ran(request: dict) -> None:
+def ran(request: dict[str, Any]) -> None:
     path, ok = request["out"]["action"], json.dumps({"status": "ok", "id": request["id"]}) + "\n"
     with open(request["in"]["x"], "rb") as file:
         header = file.read()[10:138].decode("ascii", "replace")
@@ -113,21 +115,20 @@ def ran(request: dict) -> None:
         time.sleep(60)
     if MODE == "noisy":
         sys.stderr.write("warning: not converged\n" * 50_000)
-    say(
-        {
-            "chatty": "step 1 of 10\n",
-            "megabytes": b"x" * (3 << 20),
-            "not-utf8": b'{"status":"ok","id":\xff}\n',
-            "wrong-id": '{"status":"ok","id":99}\n',
-            "twice": ok + ok,
-            "key-twice": '{"status":"ok","status":"errored","id":1}\n',
-            "nothing": "\n",
-            "list": "[1]\n",
-            "deep": "[" * 100_000 + "\n",
-            "skips": json.dumps({"status": "skipped", "id": request["id"], "reason": "no action today"}) + "\n",
-            "errs": json.dumps({"status": "errored", "id": request["id"], "message": "half \ud800 char"}) + "\n",
-        }.get(MODE, ok)
-    )
+    lines: dict[str, str | bytes] = {
+        "chatty": "step 1 of 10\n",
+        "megabytes": b"x" * (3 << 20),
+        "not-utf8": b'{"status":"ok","id":\xff}\n',
+        "wrong-id": '{"status":"ok","id":99}\n',
+        "twice": ok + ok,
+        "key-twice": '{"status":"ok","status":"errored","id":1}\n',
+        "nothing": "\n",
+        "list": "[1]\n",
+        "deep": "[" * 100_000 + "\n",
+        "skips": json.dumps({"status": "skipped", "id": request["id"], "reason": "no action today"}) + "\n",
+        "errs": json.dumps({"status": "errored", "id": request["id"], "message": "half \ud800 char"}) + "\n",
+    }
+    say(lines.get(MODE, ok))
 
 
 while line := sys.stdin.buffer.readline():
