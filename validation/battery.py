@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import DEADLINE, Subject, TargetError, TargetFault
-from .conversion import Misdeclared
+from .conversion import Declined, Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
 from .theories import Unsampled
@@ -110,7 +110,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
             with np.errstate(all="ignore"):
                 rng = stream(seed, check.id)
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
-        except (Inconclusive, Unsampled) as reason:
+        except (Inconclusive, Unsampled, Declined) as reason:
             verdict = skipped(str(reason))
         except Misdeclared as fault:
             verdict = Verdict(FAIL, "what the target declares", detail=str(fault))

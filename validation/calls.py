@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .conversion import TargetFault, checked_array, converted, kind_of, pseudomarginal_record, transition_record
+from .conversion import (
+    Declined,
+    TargetFault,
+    Timed,
+    checked_array,
+    converted,
+    kind_of,
+    pseudomarginal_record,
+    transition_record,
+)
 from .theories import Matrices, Theory
 
 Array = NDArray[np.float64]
@@ -269,6 +278,8 @@ class Calls:
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call the target on copies of the arrays in a thread of its own, so that one that hangs can be left behind."""
+        if isinstance(self.target, Timed):
+            return getattr(self.target, name)(*args, **kwargs)
         if self._hung is not None:
             raise TargetFault(f"not called: {self._hung} did not return before")
         outcome: dict[str, Any] = {}
@@ -288,5 +299,7 @@ class Calls:
             raise TargetFault(f"{name}: did not return within {self.deadline:g} s (--deadline)")
         if "error" in outcome:
             error = outcome["error"]
+            if isinstance(error, Declined):
+                raise error
             raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}") from error
         return outcome["result"]

@@ -163,7 +163,7 @@ from typing import Any
 import numpy as np
 
 from .calls import TRANSITION_FIELDS, Array, Calls, Field, PhasePoint
-from .conversion import Misdeclared, TargetError, TargetFault
+from .conversion import DEADLINE, Misdeclared, TargetError, TargetFault, Timed
 from .loading import accepts, made
 from .theories import THEORIES, U1, Flavours, Matrices, Monomials, Phi4, Theory, flavours
 
@@ -228,9 +228,6 @@ CAPABILITIES = (
 )
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
-# Seconds one call of a target may take before it is taken to hang.
-DEADLINE = 120.0
-
 
 class Subject(Calls):
     """A target as the checks see it: every call gets copies, has a deadline, and returns checked float64 arrays."""
@@ -241,6 +238,8 @@ class Subject(Calls):
         self._given = given
         self._hung: str | None = None
         self.deadline = min(deadline, threading.TIMEOUT_MAX)
+        if isinstance(target, Timed):
+            target.deadline = self.deadline
         if not hasattr(target, "theory") or isinstance(target, type):
             if not callable(target):
                 raise TargetError(

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+# Seconds one call of the target may take before it is taken to hang.
+DEADLINE = 120.0
+
 
 class TargetFault(Exception):
     """The target raised, hung or returned something the contract does not allow."""
@@ -21,6 +24,16 @@ class Misdeclared(TargetFault):
 
 class TargetError(Exception):
     """The target could not be started, or declares something the oracle cannot judge."""
+
+
+class Declined(Exception):
+    """The target says that it does not do this, with a reason, and not that it went wrong. Becomes a skip with this reason."""
+
+
+class Timed:
+    """A target, or a factory of one, that keeps the deadline of its calls itself, in seconds, and raises what there is to say."""
+
+    deadline: float = DEADLINE
 
 
 PER_CHAIN = frozenset({"logdet", "delta_h", "accept", "u", "d"})

@@ -33,6 +33,8 @@ def load_target(spec: str) -> Any:
 def made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
     try:
         return factory(**parameters)
+    except TargetError:
+        raise
     except (Exception, SystemExit) as error:  # a stranger's factory may raise anything
         raise TargetError(
             f"target: making it with {dict(parameters)} raised {type(error).__name__}: {error}"

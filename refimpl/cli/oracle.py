@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import harness
 from .arguments import command, count, emit, extent, non_negative, positive, probability, seed_and_output, writable
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
@@ -34,7 +35,8 @@ def add(commands: Any) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, or model:DIR of a trained one",
+        help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, model:DIR of a trained one, "
+        "cmd:'./harness --flag' of a program in any language, or transcript:FILE of what one said",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     validate.add_argument(
@@ -56,6 +58,7 @@ def add(commands: Any) -> None:
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    harness.add_options(validate)
     seed_and_output(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
@@ -73,7 +76,6 @@ def _text(path: str) -> str:
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
-    from refimpl.validation.targets import target_named
 
     writable(arguments.out)
     known = None
@@ -88,22 +90,22 @@ def _validate(arguments: argparse.Namespace) -> int:
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
         parameters["shape"] = tuple(parameters["shape"])
-    target = target_named(arguments.target, arguments.theory)
-    if arguments.target is not None and arguments.theory is not None:
-        declared = Subject(target, parameters=parameters).theory.name
-        if declared != arguments.theory:
-            raise ValueError(f"--theory: got {arguments.theory}, but the target declares {declared}")
-    report = check_target(
-        target,
-        level=arguments.level,
-        alpha=arguments.alpha,
-        seed=arguments.seed,
-        select=arguments.select,
-        expected_failures=known,
-        parameters=parameters,
-        deadline=arguments.deadline,
-        progress=True,
-    )
+    with harness.opened(arguments, parameters) as target:
+        if arguments.target is not None and arguments.theory is not None:
+            declared = Subject(target, parameters=parameters).theory.name
+            if declared != arguments.theory:
+                raise ValueError(f"--theory: got {arguments.theory}, but the target declares {declared}")
+        report = check_target(
+            target,
+            level=arguments.level,
+            alpha=arguments.alpha,
+            seed=arguments.seed,
+            select=arguments.select,
+            expected_failures=known,
+            parameters=parameters,
+            deadline=arguments.deadline,
+            progress=True,
+        )
     emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
     if not report.verdicts:
         from refimpl.validation.battery import matching
