@@ -4,9 +4,14 @@ The ``.json`` of a vector may have ``calls``, a list of::
 
     {"function": "force", "arguments": ["x"], "returns": "force", "tolerance": 1e-13}
 
-``arguments`` are names of arrays, numbers, or lists of names for a tuple, ``[["x", "v"]]`` for a point of phase space. ``returns``
-has the structure of what is returned, with the name of the expected array at every leaf: a name, a list for a tuple, an object
-for a mapping; null for what is not compared. Names in ``angles`` are compared on the circle. ``tolerance`` is absolute.
+``arguments`` are names of arrays, numbers, or lists of names for a tuple, ``[["x", "v"]]`` for a point of phase space; ``{"arrays":
+"params/"}`` is a mapping of all arrays whose names begin so, by the rest of their names, ``{"value": ...}`` any JSON as it
+stands. ``NAME:k`` is column k of an array, ``[:, k]``. ``returns`` has the structure of what is returned, with the name of the
+expected array at every leaf: a name, a list for a tuple, an object for a mapping; null for what is not compared. Names in
+``angles`` are compared on the circle. ``tolerance`` is absolute. Optional: ``"up_to_constant": true`` compares differences to the
+first chain, for functions whose constant is free; ``parameters`` are those of this call alone, beside those of the vector.
+
+A vector whose ``expected`` is ``invalid`` has no answer: the target is to refuse it, by an error or by NaN.
 """
 
 from __future__ import annotations
