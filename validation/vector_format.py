@@ -169,23 +169,24 @@ def check_calls(name: str, calls: Any, arrays: set[str]) -> None:
     """Refuse calls that `refimpl.validation.replay` could not make; raises `VectorError`."""
     if not isinstance(calls, list):
         raise VectorError(f"{name}: calls: got {_shown(calls)}, expected a list")
+    there = set(arrays)
     for entry in calls:
-        if not isinstance(entry, dict) or not {"function", "arguments", "returns", "tolerance"} <= set(entry):
-            raise VectorError(
-                f"{name}: calls: got {_shown(entry)}, expected function, arguments, returns and tolerance"
-            )
-        if not isinstance(entry["function"], str) or not entry["function"].isidentifier():
-            raise VectorError(f"{name}: calls: function: got {_shown(entry['function'])}, expected a name")
-        tolerance = entry["tolerance"]
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1e300:
-            raise VectorError(f"{name}: calls: tolerance: got {_shown(tolerance)}, expected a finite number >= 0")
-        if not isinstance(entry["arguments"], list) or not isinstance(entry.get("angles", []), list):
-            raise VectorError(f"{name}: calls: got {_shown(entry)}, expected lists of arguments and angles")
-        if not isinstance(entry.get("parameters", {}), dict):
-            raise VectorError(f"{name}: calls: parameters: got {_shown(entry['parameters'])}, expected an object")
-        used = [*_arguments(name, entry["arguments"], arrays), *_leaves(name, entry["returns"])]
-        if unknown := sorted({each for each in used if each.partition(":")[0] not in arrays}):
+        if not isinstance(entry, dict) or len({"function", "operation"} & set(entry)) != 1:
+            raise VectorError(f"{name}: calls: got {_shown(entry)}, expected an object with a function or an operation")
+        function = entry.get("function", entry.get("operation"))
+        if not isinstance(function, str) or not function.isidentifier():
+            raise VectorError(f"{name}: calls: got {_shown(function)}, expected the name of a function")
+        for key, kind in _OF_CALLS.items():
+            if not isinstance(entry.get(key, kind()), kind):
+                raise VectorError(f"{name}: calls: {key}: got {_shown(entry[key])}, expected a {_KINDS[kind]}")
+        if entry.get("returns") is not None:
+            tolerance = entry.get("tolerance")
+            if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1e300:
+                raise VectorError(f"{name}: calls: tolerance: got {_shown(tolerance)}, expected a finite number >= 0")
+        used = [*_arguments(name, entry.get("arguments", [None])), *_leaves(name, entry.get("returns"))]
+        if unknown := sorted({each for each in used if each.partition(":")[0] not in there}):
             raise VectorError(f"{name}: calls: got {_shown(unknown)}, expected names of arrays")
+        there |= set(_leaves(name, entry.get("keeps")))
 
 
 def array_named(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
@@ -198,12 +199,12 @@ def array_named(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     return np.asarray(arrays[base][:, int(column)])
 
 
-def _arguments(name: str, entries: Any, arrays: set[str]) -> Iterator[str]:
+def _arguments(name: str, entries: Any) -> Iterator[str]:
     for entry in entries:
         if isinstance(entry, str):
             yield entry
         elif isinstance(entry, list):
-            yield from _arguments(name, entry, arrays)
+            yield from _arguments(name, entry)
         elif isinstance(entry, dict):
             prefix = entry.get("arrays")
             if set(entry) != {"value"} and not (set(entry) == {"arrays"} and isinstance(prefix, str)):
@@ -222,7 +223,8 @@ def _leaves(name: str, returns: Any) -> Iterator[str]:
         raise VectorError(f"{name}: calls: returns: got {_shown(returns)}, expected names, lists, objects or null")
 
 
-_KINDS = {str: "string", list: "list"}
+_KINDS = {str: "string", list: "list", dict: "object", bool: "true or false"}
+_OF_CALLS: dict[str, type] = {"arguments": list, "angles": list, "parameters": dict, "up_to_constant": bool}
 
 
 def _shown(value: Any) -> str:

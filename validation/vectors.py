@@ -111,12 +111,15 @@ def generated(suite: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]
 
 def regenerated(suite: str) -> Iterator[Vector]:
     """The vectors of a suite, computed anew."""
-    return (_vector(suite, *entry) for entry in generated(suite))
+    for name, about, arrays in generated(suite):
+        yield _vector(suite, name, about, arrays, first_calls.of(suite, about, arrays))
 
 
-def _vector(suite: str, name: str, about: dict[str, Any], arrays: dict[str, Any]) -> Vector:
+def _vector(
+    suite: str, name: str, about: dict[str, Any], arrays: dict[str, Any], calls: dict[str, Any] | None = None
+) -> Vector:
     files = content_of(about, arrays)
-    return vector_of(f"{suite}/{name}", name, files[".json"], files[".npz"], first_calls.of(suite, about, arrays))
+    return vector_of(f"{suite}/{name}", name, files[".json"], files[".npz"], calls)
 
 
 def write_suites(root: Path = VECTORS, suites: Iterable[str] = tuple(SUITES)) -> list[str]:
@@ -132,11 +135,8 @@ def write_suites(root: Path = VECTORS, suites: Iterable[str] = tuple(SUITES)) ->
 
 def _written(folder: Path, suite: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    old: dict[str, Vector] = {}
-    sums: dict[str, str] = {}
-    if (folder / _MANIFEST).exists():
-        sums = {key: value for key, value in _manifest(folder)[1].items() if key != _CALLS}
-        old = {vector.name: vector for vector in _vectors(folder)}
+    old, sums = _manifest(folder) if (folder / _MANIFEST).exists() else ([], {})
+    sums.pop(_CALLS, None)  # it may change: a vector's own files may not
     new, calls = [], {}
     for name, about, arrays in generated(suite):
         if more := first_calls.of(suite, about, arrays):
@@ -144,7 +144,7 @@ def _written(folder: Path, suite: str) -> list[str]:
         if name not in old:
             sums |= write_vector(folder, name, about, arrays)
             new.append(name)
-        elif not old[name].regenerated_by(_vector(suite, name, about, arrays)):
+        elif not read_vector(folder / (name + ".json"), sums).regenerated_by(_vector(suite, name, about, arrays)):
             raise VectorError(f"{folder / name}: got another vector of this name; suites are append-only")
     if calls:
         sums[_CALLS] = _write_json(folder / _CALLS, calls)
