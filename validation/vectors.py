@@ -59,6 +59,12 @@ SUITES = {
     "gaussian": "field_vectors.normal",
     "gmm": "field_vectors.gmm",
     "phi4_couplings": "field_vectors.phi4_couplings",
+    "u1_loops": "field_vectors.u1_loops",
+    "topology": "field_vectors.topology",
+    "sun": "field_vectors.sun",
+    "statistics": "field_vectors.series",
+    "leapfrog": "field_vectors.leapfrog",
+    "updates": "field_vectors.updates",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
