@@ -65,6 +65,7 @@ SUITES = {
     "statistics": "field_vectors.series",
     "leapfrog": "field_vectors.leapfrog",
     "updates": "field_vectors.updates",
+    "schwinger": "field_vectors.schwinger",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
