@@ -4,9 +4,14 @@ The ``.json`` of a vector may have ``calls``, a list of::
 
     {"function": "force", "arguments": ["x"], "returns": "force", "tolerance": 1e-13}
 
-``arguments`` are names of arrays, numbers, or lists of names for a tuple, ``[["x", "v"]]`` for a point of phase space. ``returns``
-has the structure of what is returned, with the name of the expected array at every leaf: a name, a list for a tuple, an object
-for a mapping; null for what is not compared. Names in ``angles`` are compared on the circle. ``tolerance`` is absolute.
+``arguments`` are names of arrays, numbers, or lists of names for a tuple, ``[["x", "v"]]`` for a point of phase space; ``{"arrays":
+"params/"}`` is a mapping of all arrays whose names begin so, by the rest of their names, ``{"value": ...}`` any JSON as it
+stands. ``NAME:k`` is column k of an array, ``[:, k]``. ``returns`` has the structure of what is returned, with the name of the
+expected array at every leaf: a name, a list for a tuple, an object for a mapping; null for what is not compared. Names in
+``angles`` are compared on the circle. ``tolerance`` is absolute. Optional: ``"up_to_constant": true`` compares differences to the
+first chain, for functions whose constant is free; ``parameters`` are those of this call alone, beside those of the vector.
+
+A vector whose ``expected`` is ``invalid`` has no answer: the target is to refuse it, by an error or by NaN.
 
 A call may hand its answer on: ``keeps`` has the structure of ``returns``, with new names, which later calls take as arguments or
 expect. Between calls of the target there may be arithmetic, ``operation`` (one of `refimpl.validation.operations`) in place of
@@ -20,6 +25,7 @@ with ``{"operation": "negative", "arguments": ["logdet"], "keeps": "minus_logdet
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,10 +33,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import CAPABILITIES, Subject
+from .contract import CAPABILITIES, Subject, TargetFault
 from .measure import angle_difference
 from .operations import OPERATIONS
 from .vector_files import Vector
+from .vector_format import array_named
 
 Arrays = dict[str, NDArray[Any]]
 Call = dict[str, Any]
@@ -58,7 +65,8 @@ def callable_on(subject: Subject, vector: Vector) -> list[Call]:
     """Those calls of the vector for which the target has the function, and whose arguments are there; raises `ValueError`."""
     there, out = {"x", *vector.expected}, []
     for call in checked_calls(vector.about.get("calls", ())):
-        needed = {*_names(call["arguments"]), *(_names(call.get("returns")))}
+        names = (*_names(call["arguments"]), *_names(call.get("returns")))
+        needed = {name.partition(":")[0] for name in names}
         if ("operation" in call or subject.has(call["function"])) and needed <= there:
             there |= set(_names(call.get("keeps")))
             out.append(call)
@@ -67,23 +75,42 @@ def callable_on(subject: Subject, vector: Vector) -> list[Call]:
 
 def repeated(subject: Subject, vector: Vector) -> list[Comparison]:
     """Every array of every call that the target can answer; raises `TargetFault` where it fails to."""
+    if vector.about.get("expected") == "invalid":
+        return [_refusal(subject, call, vector) for call in callable_on(subject, vector)]
     return list(comparisons(subject, callable_on(subject, vector), {"x": vector.x, **vector.expected}))
 
 
 def comparisons(
     subject: Subject, calls: list[Call], arrays: Mapping[str, NDArray[Any]], kept: Arrays | None = None
 ) -> Iterator[Comparison]:
-    """What is to be compared, call by call; ``kept`` takes what the target answered, by the names of ``keeps`` or ``returns``."""
+    """What is to be compared, call by call; ``kept`` takes the answers, by the names of ``keeps`` or ``returns``."""
     there, kept = dict(arrays), {} if kept is None else kept
     for call in calls:
-        got = _answer(subject, call, there)
+        at = subject.replace(**call["parameters"]) if call.get("parameters") else subject
+        if at is None:
+            continue
+        got = _answer(at, call, there)
         for name, value in _leaves(got, call.get("keeps")):
             there[name] = kept[name] = np.asarray(value)
         for name, value in _leaves(got, call.get("returns")):
             label, on_circle = call.get("function") or call["operation"], name in call.get("angles", ())
+            expected = array_named(there, name)
             if name not in kept and "function" in call:
                 kept[name] = np.asarray(value)
-            yield compared(label, name, value, there[name], call["tolerance"], on_circle)
+            if call.get("up_to_constant"):
+                value, expected = value - value[:1], expected - expected[:1]
+            yield compared(label, name, value, expected, call["tolerance"], on_circle)
+
+
+def _refusal(subject: Subject, call: Call, vector: Vector) -> Comparison:
+    """Of a call whose arguments have no answer: an error and NaN are right."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it computes with NaN on its way to one
+            got = _answer(subject, call, {"x": vector.x, **vector.expected})
+    except TargetFault:
+        return Comparison(call["function"], "refusal", 0.0, 0.0, (), "a refusal", "a refusal")
+    return Comparison(call["function"], "refusal", np.inf, 0.0, (), _short(got), "a refusal")
 
 
 def compared(
@@ -115,7 +142,9 @@ def checked_calls(calls: Any) -> list[Call]:
         if "returns" in call and call["returns"] is not None:
             tolerance = call.get("tolerance")
             if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
-                raise ValueError(f"tolerance: got {_short(tolerance)} in a call of {kinds[0][1]}, expected a number >= 0")
+                raise ValueError(
+                    f"tolerance: got {_short(tolerance)} in a call of {kinds[0][1]}, expected a number >= 0"
+                )
         if not isinstance(call.get("angles", []), list):
             raise ValueError(f"angles: got {_short(call['angles'])}, expected a list of names")
     return list(calls)
@@ -125,7 +154,9 @@ def _answer(subject: Subject, call: Call, arrays: Mapping[str, NDArray[Any]]) ->
     def argument(entry: Any) -> Any:
         if isinstance(entry, list):
             return tuple(argument(part) for part in entry)
-        return arrays[entry] if isinstance(entry, str) else entry
+        if isinstance(entry, dict):
+            return entry["value"] if "value" in entry else beginning(arrays, entry["arrays"])
+        return array_named(arrays, entry) if isinstance(entry, str) else entry
 
     arguments = [argument(entry) for entry in call["arguments"]]
     if "function" in call:
@@ -134,6 +165,11 @@ def _answer(subject: Subject, call: Call, arrays: Mapping[str, NDArray[Any]]) ->
         return OPERATIONS[call["operation"]](subject, *arguments)
     except (TypeError, IndexError, AttributeError, np.linalg.LinAlgError) as error:
         raise ValueError(f"{call['operation']}: cannot take {_short(call['arguments'])}: {error}") from error
+
+
+def beginning(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _leaves(got: Any, names: Any) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -158,6 +194,8 @@ def _names(entry: Any) -> Iterator[str]:
     """All names in a structure."""
     if isinstance(entry, str):
         yield entry
+    elif isinstance(entry, dict) and set(entry) in ({"value"}, {"arrays"}):
+        return
     elif isinstance(entry, dict | list):
         for part in entry.values() if isinstance(entry, dict) else entry:
             yield from _names(part)
