@@ -30,9 +30,10 @@ from .vector_files import (
     vector_of,
     write_vector,
 )
-from .vector_format import json_object
+from .vector_format import FLAGS, json_object
 
 __all__ = [
+    "FLAGS",
     "SUITES",
     "VECTORS",
     "ChecksumError",
