@@ -65,7 +65,9 @@ def _show(name: str | None) -> int:
 
     suite, _, label = (name or "").partition("/")
     if not label:
-        raise ValueError(f"SUITE/NAME: got {name!r}, expected a vector such as u1/hot-4x4; refimpl vectors list has them")
+        raise ValueError(
+            f"SUITE/NAME: got {name!r}, expected a vector such as u1/hot-4x4; refimpl vectors list has them"
+        )
     _known(suite)
     by_name = {vector.name: vector for vector in vectors.read_suite(suite)}
     if label not in by_name:
@@ -104,7 +106,9 @@ def _check(suite: str | None) -> int:
         entries = vectors.read_suite(name)
         fresh = {vector.name: vector for vector in vectors.regenerated(name)}
         if list(fresh) != [vector.name for vector in entries]:
-            raise vectors.ChecksumError(f"{name}: got other vectors than those that are generated; see refimpl vectors write")
+            raise vectors.ChecksumError(
+                f"{name}: got other vectors than those that are generated; see refimpl vectors write"
+            )
         for vector in entries:
             if not vector.regenerated_by(fresh[vector.name]):
                 raise vectors.ChecksumError(f"{name}/{vector.name}: regenerating it gives another vector")

@@ -35,10 +35,14 @@ def vectors() -> Iterator[Entry]:
         x = np.stack([fermions.random_links(rng, 1, shape, size) for size in (3.0, 0.5)])
         name = f"{shape[0]}x{shape[1]}" + ("" if antiperiodic else "-periodic")
         comment = "a rough field, and one near order" + ("" if antiperiodic else ", fermions periodic in time")
-        yield _answered(Case(name, parameters, ["BASIC", "CONVENTION"], comment, x), fermions.normal(rng, (2, *shape, 2)))
+        yield _answered(
+            Case(name, parameters, ["BASIC", "CONVENTION"], comment, x), fermions.normal(rng, (2, *shape, 2))
+        )
     free = np.zeros((1, 2, 2, 4))
     parameters = {"beta": 1.0, "kappa": 0.2, "shape": [2, 4], "antiperiodic": True}
-    yield _answered(Case("free-2x4", parameters, ["EDGE_CASE"], "no gauge field", free), fermions.normal(rng, (1, 2, 4, 2)))
+    yield _answered(
+        Case("free-2x4", parameters, ["EDGE_CASE"], "no gauge field", free), fermions.normal(rng, (1, 2, 4, 2))
+    )
     nan = np.where(np.arange(4) == 2, np.nan, free)
     case = Case("nan-2x4", parameters, ["EDGE_CASE"], "links that are NaN", nan)
     yield refused(SUITE, case, [("action", []), ("force", []), ("logdet_dirac", [])])

@@ -49,7 +49,12 @@ def vectors() -> Iterator[Entry]:
         nan = np.tile(np.eye(n, dtype=np.complex128), (1, 2, 2, 2, 1, 1))
         nan[0, 1, 1, 0, 0, 1] = np.nan
         case = Case(f"su{n}-nan-2x2", {"beta": 1.0, "shape": [2, 2]}, ["EDGE_CASE"], "an entry that is NaN", nan)
-        functions: list[tuple[str, list[Any]]] = [("action", []), ("force", []), ("plaquette", []), ("wilson_loop", [1, 1])]
+        functions: list[tuple[str, list[Any]]] = [
+            ("action", []),
+            ("force", []),
+            ("plaquette", []),
+            ("wilson_loop", [1, 1]),
+        ]
         name, about, arrays = refused(SUITE, case, functions)
         yield name, {**about, "theory": f"su{n}"}, arrays
 
@@ -66,7 +71,9 @@ def _answered(n: int, case: Case) -> Entry:
     ]
     if len(case.x) > 1:
         calls.insert(0, call("action", ["x"], "action", allowance(8 * shape[0] * shape[1], beta), up_to_constant=True))
-    reason = "rounding: 16 units in the last place of a trace, times the factors of the product and the terms of the sum"
+    reason = (
+        "rounding: 16 units in the last place of a trace, times the factors of the product and the terms of the sum"
+    )
     return vector(SUITE, case, arrays, calls, reason, theory=f"su{n}")
 
 
