@@ -19,8 +19,10 @@ SUITE = Suite(
     __name__,
     20261211,
     "dense elimination and analytic forces in 51-digit fixed-point arithmetic, gauge part in 50-digit decimals, rounded once",
-    "axes (chain, mu, t, x), spinors (chain, t, x, spin); D as in refimpl.validation.contract, rows (t, x, spin); action = beta sum_P (1 - "
-    "cos theta_P) - 2 log |det D|; pion (chain, t) = sum_(x, x0) tr S S^dag from (t0, x0) to (t0 + t, x), averaged over t0, S = D^-1; "
+    "axes (chain, mu, t, x), spinors (chain, t, x, spin); D as in refimpl.validation.contract, rows (t, x, spin); "
+    "action = beta sum_P (1 - "
+    "cos theta_P) - 2 log |det D|; pion (chain, t) = sum_(x, x0) tr S S^dag from (t0, x0) to (t0 + t, x), averaged "
+    "over t0, S = D^-1; "
     "condensate = Re tr D^-1/(2 T X)",
 )
 TOLERANCE = 1e-11  # of the largest entry: condition numbers of D reach 1e2, its inverse is squared

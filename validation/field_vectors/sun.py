@@ -1,4 +1,4 @@
-"""Golden vectors of SU(2) and SU(3) links: action, force, plaquette, Wilson loops and staples in 51-digit fixed-point arithmetic."""
+"""Golden vectors of SU(2) and SU(3) links: action, force, plaquette, Wilson loops, staples, in 51-digit fixed-point arithmetic."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ SUITE = Suite(
     __name__,
     20261207,
     "link by link in 51-digit fixed-point arithmetic from the float64 numbers, whatever their unitarity, rounded once",
-    "axes (chain, mu, t, x, a, b), mu = 0 time; P = U_0(n) U_1(n + 0^) U_0(n + 1^)^dag U_1(n)^dag; action = -(beta/N) sum_P Re tr P; "
+    "axes (chain, mu, t, x, a, b), mu = 0 time; P = U_0(n) U_1(n + 0^) U_0(n + 1^)^dag U_1(n)^dag; action = -(beta/N) "
+    "sum_P Re tr P; "
     "force (chain, mu, t, x, a) = + d action/d eps under U -> exp(i eps T_a) U, half the Pauli or Gell-Mann matrices; staples: the "
-    "sum of both, such that -(beta/N) Re tr(U staple) is the part of the action that holds U; wilson_loop_AxB: mean of Re tr W/N over "
+    "sum of both, such that -(beta/N) Re tr(U staple) is the part of the action that holds U; wilson_loop_AxB: mean of "
+    "Re tr W/N over "
     "the loops of A links in time and B in space",
 )
 LOOPS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2))

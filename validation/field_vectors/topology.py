@@ -53,7 +53,8 @@ def _cases() -> Iterator[Case]:
     bare = np.concatenate([flux_configuration(shape, q) for q in (-3, -1, 1, 3)])
     bare = gauge_transformed(bare, rng.uniform(-np.pi, np.pi, (len(bare), *shape)))
     comment = (
-        "sums that rounding leaves a little short of an integer: int() instead of rounding to the nearest gives the charge next to 0, "
+        "sums that rounding leaves a little short of an integer: int() instead of rounding to the nearest gives the "
+        "charge next to 0, "
         "as in published code"
     )
     yield Case("rounding-8x8", parameters, ["SECTOR", "KNOWN_BUG"], comment, bare)

@@ -17,7 +17,8 @@ SUITE = Suite(
     __name__,
     20261205,
     "loop by loop in 50-digit decimal arithmetic from the float64 links, rounded once",
-    "axes (chain, mu, t, x), mu = 0 time; wilson_loop_AxB: mean cosine of the loops of A links in time and B in space; kinetic = sum "
+    "axes (chain, mu, t, x), mu = 0 time; wilson_loop_AxB: mean cosine of the loops of A links in time and B in space; "
+    "kinetic = sum "
     "v^2/2; action = beta sum_P (1 - cos theta_P); force = + d action/d theta",
 )
 LARGEST = 4  # sites along a loop

@@ -66,7 +66,8 @@ def _answered(start: Start, step_size: float, n_steps: int) -> Entry:
         "x_next": np.where(where, proposed, start.x),
     }
     parameters = {**start.parameters, "step_size": step_size, "n_steps": n_steps}
-    comment = f"from the largest delta_h to the smallest; u within {NEAR:g} of the decision in chains 0 and 1, at the ends of [0, 1) else"
+    comment = f"from the largest delta_h to the smallest; u within {NEAR:g} of the decision "
+    comment += "in chains 0 and 1, at the ends of [0, 1) else"
     case = Case(start.name, parameters, ["BASIC", "CONVENTION", "EDGE_CASE"], comment, start.x)
     names = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
     angles = {"angles": ["x_proposed", "x_next"]} if start.angular else {}
