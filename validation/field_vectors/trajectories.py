@@ -22,8 +22,10 @@ CONVENTIONS = (
     "with step_size eps; "
     "momenta like the force, H = S + sum v^2/2; angles compared on the circle, stored in [-pi, pi)"
 )
-DERIVATION = "step by step in decimal arithmetic of 50 digits (SU(2): 51, exponentials by their series) "
-    "from the float64 numbers, rounded once"
+DERIVATION = (
+    "step by step in decimal arithmetic of 50 digits (SU(2): 51, exponentials by their series) from the float64 "
+    "numbers, rounded once"
+)
 
 
 class Start(NamedTuple):

@@ -19,8 +19,8 @@ SUITE = Suite(
     20261210,
     DERIVATION,
     CONVENTIONS
-    + "; proposal (x', v') of x and v; delta_h = H(x', v') - H(x, v); accept, 1 or 0, where u < exp(-delta_h); x_next is x_proposed "
-    "where accepted, else x to the bit; logdet 0",
+    + "; proposal (x', v') of x and v; delta_h = H(x', v') - H(x, v); accept, 1 or 0, where u < exp(-delta_h); x_next is "
+    "x_proposed where accepted, else x to the bit; logdet 0",
 )
 # By how much u is off the decision, relative: beyond the rounding of exp(-delta_h), within what any other rule would give.
 NEAR = 1e-6
