@@ -37,7 +37,7 @@ class Torus:
     def of(cls, beta: float, n: int) -> Torus:
         with localcontext() as context:
             context.prec = DIGITS
-            reach = _reach(3 * beta / n)
+            reach = _reach(beta / 2)  # three phases share a frequency in three ways
             weight = _weight(Decimal(beta), n, reach)
             once = _inserted(weight, n)
             layers = (weight, once, _inserted(once, n))
@@ -90,10 +90,10 @@ def dimension(r: Rows) -> int:
     return int(size)
 
 
-def _reach(beta: float) -> int:
-    """Where ``(beta/2)^k/k!``, the size of the Fourier coefficients, falls below 1e-36; even, so that circles have quarters."""
+def _reach(size: float) -> int:
+    """Where ``size^k/k!``, that of the Fourier coefficients, falls below 1e-36; even, so that circles have quarters."""
     k = 10
-    while k * math.log(beta / 2) - math.lgamma(k + 1) > -36 * math.log(10):
+    while k * math.log(size) - math.lgamma(k + 1) > -36 * math.log(10):
         k += 2
     return k
 

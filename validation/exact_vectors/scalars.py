@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .decimals import circle, pi, total
 
 DIGITS, BITS = 50, 140
-POINTS = 26  # of half the line
+POINTS = 22  # of half the line
 
 Shape = tuple[int, int]
 Integers = NDArray[np.object_]
