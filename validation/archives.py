@@ -1,4 +1,4 @@
-"""Arrays in the bytes of ``.npy`` and ``.npz`` files of strangers: sizes are checked before anything is unpacked, no pickle is read."""
+"""Arrays in the bytes of ``.npy`` and ``.npz`` files of strangers: sizes are checked before unpacking, no pickle is read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def npy_array(name: str, content: bytes) -> NDArray[Any]:
     if dtype.kind not in "biufc" or dtype.itemsize > 16:
         raise VectorError(f"{name}: got dtype {str(dtype)[:60]}, expected bools, integers, float64 or complex128")
     if any(extent < 0 for extent in shape) or math.prod(shape) * dtype.itemsize != len(data):
-        raise VectorError(f"{name}: got {len(data)} bytes of data, expected those of shape {str(shape)[:80]} and {dtype}")
+        raise VectorError(
+            f"{name}: got {len(data)} bytes of data, expected those of shape {str(shape)[:80]} and {dtype}"
+        )
     if len(shape) > 32:
         raise VectorError(f"{name}: got {len(shape)} axes, expected at most 32")
     flat = np.frombuffer(data, dtype)

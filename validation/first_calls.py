@@ -43,9 +43,7 @@ def _l2hmc(about: Mapping[str, Any], arrays: Arrays) -> Calls:
     for d, way in ((1, "forward"), (-1, "inverse")):
         arguments = [{"arrays": "params/"}, {"value": record}, ["x", "v"], d]
         angles = {"angles": [f"x_{way}"]} if about["theory"] == "u1" else {}
-        calls.append(
-            call("map_with_weights", arguments, [[f"x_{way}", f"v_{way}"], f"logdet_{way}"], 2e-12, **angles)
-        )
+        calls.append(call("map_with_weights", arguments, [[f"x_{way}", f"v_{way}"], f"logdet_{way}"], 2e-12, **angles))
     return {"parameters": about["parameters"], "calls": calls}
 
 
@@ -62,9 +60,7 @@ def _fermions(about: Mapping[str, Any], arrays: Arrays) -> Calls:
         for answer in ("action", "force"):
             name = f"{kind}/{answer}"
             arguments = ["x", f"{kind}/phi"]
-            calls.append(
-                call(f"pseudofermion_{answer}", arguments, name, largest(name), parameters=dict(parameters))
-            )
+            calls.append(call(f"pseudofermion_{answer}", arguments, name, largest(name), parameters=dict(parameters)))
     return {"parameters": {"beta": 1.0, "kappa": about["kappa"], "shape": list(about["shape"])}, "calls": calls}
 
 

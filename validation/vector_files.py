@@ -84,9 +84,7 @@ def read_vector(
     return vector_of(str(path), path.stem, contents[".json"], contents[".npz"], calls)
 
 
-def vector_of(
-    where: str, name: str, text: bytes, archive: bytes, calls: Mapping[str, Any] | None = None
-) -> Vector:
+def vector_of(where: str, name: str, text: bytes, archive: bytes, calls: Mapping[str, Any] | None = None) -> Vector:
     """The vector of these bytes, called ``where`` in errors; raises as `read_vector` does."""
     about = json_object(where, text)
     arrays = npz_arrays(where.removesuffix(".json") + ".npz", archive)

@@ -208,7 +208,9 @@ def _arguments(name: str, entries: Any) -> Iterator[str]:
         elif isinstance(entry, dict):
             prefix = entry.get("arrays")
             if set(entry) != {"value"} and not (set(entry) == {"arrays"} and isinstance(prefix, str)):
-                raise VectorError(f'{name}: calls: got {_shown(entry)}, expected {{"value": ...}} or {{"arrays": "PREFIX"}}')
+                raise VectorError(
+                    f'{name}: calls: got {_shown(entry)}, expected {{"value": ...}} or {{"arrays": "PREFIX"}}'
+                )
         elif isinstance(entry, bool) or not isinstance(entry, int | float):
             raise VectorError(f"{name}: calls: got an argument {_shown(entry)}, expected a name, a number or a list")
 

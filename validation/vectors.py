@@ -1,7 +1,7 @@
 """Golden vectors: fields with answers found without the package, kept in ``data/vectors/v1/<suite>/``.
 
-One vector is a ``.json`` (what it is, how it was derived, flags, tolerance, calls) and a ``.npz`` (``x`` and the expected arrays). A
-suite's ``manifest.json`` holds a sha256 per file, the one of all suites a sha256 per manifest; reading verifies them. Suites are
+One vector is a ``.json`` (what it is, how it was derived, flags, tolerance, calls) and a ``.npz`` (``x`` and the expected arrays).
+A suite's ``manifest.json`` holds a sha256 per file, the one of all suites a sha256 per manifest; reading verifies them. Suites are
 append-only: writing adds what is missing, and refuses to change what is there. Vectors of the first suites do not say what to
 call; their ``calls.json`` does.
 """
@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,16 @@ from refimpl.files import whole_file
 
 from . import first_calls
 from .archives import NAME
-from .vector_files import ChecksumError, Vector, VectorError, content_of, read_file, read_vector, vector_of, write_vector
+from .vector_files import (
+    ChecksumError,
+    Vector,
+    VectorError,
+    content_of,
+    read_file,
+    read_vector,
+    vector_of,
+    write_vector,
+)
 from .vector_format import json_object
 
 __all__ = [
@@ -46,11 +55,15 @@ SUITES = {
     "phi4": "scalar_vectors",
     "flows": "flow_vectors",
     "conditionals": "joint_vectors",
+    "o2": "field_vectors.o2",
+    "gaussian": "field_vectors.normal",
+    "gmm": "field_vectors.gmm",
+    "phi4_couplings": "field_vectors.phi4_couplings",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
     """The vectors of a suite, all checksums verified; raises `ChecksumError`."""
     path = root / suite / _MANIFEST
