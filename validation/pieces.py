@@ -105,7 +105,8 @@ def _comparison(entry: Piece, name: str, got: NDArray[Any], expected: NDArray[An
     with np.errstate(invalid="ignore"):
         size = np.abs(angle_difference(got, expected) if name in entry.get("angles", ()) else got - expected)
     size = np.atleast_1d(np.where(got == expected, 0.0, size))
-    allowed = np.atleast_1d(entry["tolerance"] + entry["relative"] * np.abs(expected))
+    finite = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+    allowed = np.atleast_1d(entry.get("tolerance", 0.0) + entry.get("relative", 0.0) * finite)
     ratio = np.where(size > 0, size / np.maximum(allowed, 1e-300), 0.0)
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(np.where(np.isnan(size), np.inf, ratio)), size.shape))
     where = worst if got.ndim else ()

@@ -59,6 +59,7 @@ SUITES = {
     "gaussian": "field_vectors.normal",
     "gmm": "field_vectors.gmm",
     "phi4_couplings": "field_vectors.phi4_couplings",
+    "exact": "exact_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 

@@ -106,7 +106,14 @@ def _u1() -> Entry:
     ]
     loop = "<cos> of a contractible Wilson loop around so many plaquettes"
     pieces += [
-        piece("exact.u1.wilson_loop", loop, ["beta", "shape", f"area_{k}"], f"wilson_loop_{k}", rows=True, relative=ROUNDED)
+        piece(
+            "exact.u1.wilson_loop",
+            loop,
+            ["beta", "shape", f"area_{k}"],
+            f"wilson_loop_{k}",
+            rows=True,
+            relative=ROUNDED,
+        )
         for k in range(4)
     ]
     arrays = {"x": beta, "beta": beta, "shape": shape, **areas, **_columns(table)}
@@ -136,7 +143,9 @@ def _u1_charges() -> Entry:
         piece(f"exact.u1.{name}", formula, ["beta", "shape"], name, rows=True, relative=FEW)
         for name, formula in named.items()
     ]
-    derivation = "the law of a sum of angles in [-pi, pi) by quadrature of Gauss and Legendre in 36 to 60 digits, rounded once"
+    derivation = (
+        "the law of a sum of angles in [-pi, pi) by quadrature of Gauss and Legendre in 36 to 60 digits, rounded once"
+    )
     reason = "two units in the last place of every probability, however small; some roundings of their sums"
     return _entry("u1-charges", "u1", "topological charge", arrays, pieces, derivation, reason, ("BASIC", "SECTOR"))
 
@@ -173,7 +182,9 @@ def _o2() -> Entry:
         if length == 2:  # two opposite bonds: their sines cancel
             answers["sine_winding_susceptibility"] = 0.0
         one, half = angles.loops(1, length // 2)
-        table.append({**answers, "correlation_1": one, "correlation_half": half, "susceptibility": angles.susceptibility()})
+        table.append(
+            {**answers, "correlation_1": one, "correlation_half": half, "susceptibility": angles.susceptibility()}
+        )
     arrays: dict[str, Any] = {"x": [row[0] for row in O2_ROWS], "beta": [row[0] for row in O2_ROWS]}
     arrays |= {"length": [row[1] for row in O2_ROWS], "one": [1] * len(O2_ROWS), "half": [n // 2 for _, n in O2_ROWS]}
     named = {**_O2, "susceptibility": "<|sum_i exp(i x_i)|^2>/N"}
@@ -183,14 +194,24 @@ def _o2() -> Entry:
     ]
     for distance, name in (("one", "correlation_1"), ("half", "correlation_half")):
         arguments = ["beta", "length", distance]
-        pieces.append(piece("exact.o2.correlation", "<cos(x_(i+r) - x_i)>", arguments, name, rows=True, relative=ROUNDED))
+        pieces.append(
+            piece("exact.o2.correlation", "<cos(x_(i+r) - x_i)>", arguments, name, rows=True, relative=ROUNDED)
+        )
     for k, (beta, length) in enumerate(WINDING):
         arrays[f"windings_{k}"], arrays[f"probabilities_{k}"] = distribution(beta, length)
         returns = [f"windings_{k}", f"probabilities_{k}"]
         law = "winding numbers sum_i wrap(x_(i+1) - x_i)/2 pi, and their probabilities"
         pieces.append(piece("exact.o2.winding_distribution", law, [beta, length], returns, relative=FEW))
+    arrays |= {"winding_beta": [row[0] for row in WINDING], "winding_length": [row[1] for row in WINDING]}
+    arrays["winding_susceptibility"] = [
+        float(2 * sum(q * q * value for q, value in enumerate(charges(*row))) / row[1]) for row in WINDING
+    ]
+    arguments, returned = ["winding_beta", "winding_length"], "winding_susceptibility"
+    pieces.append(piece("exact.o2.winding_susceptibility", "<Q^2>/N", arguments, returned, rows=True, relative=FEW))
     comment = "the periodic O(2) chain of N sites"
-    return _entry("o2", "o2", comment, {**arrays, **_columns(table)}, pieces, _CIRCLE, _TWO_ULPS, ("BASIC", "EDGE_CASE"))
+    return _entry(
+        "o2", "o2", comment, {**arrays, **_columns(table)}, pieces, _CIRCLE, _TWO_ULPS, ("BASIC", "EDGE_CASE")
+    )
 
 
 _SUN = {
@@ -259,7 +280,9 @@ def _normals() -> Iterator[Entry]:
         arrays = {"x": POINTS, "weights": weights, "means": means, "covariances": covariances, "t": LIMITS, **answers}
         given = ["weights", "means", "covariances"]
         more = [
-            piece("exact.mixture.responsibilities", "p(component | x)", ["x", *given], "responsibilities", tolerance=FEW),
+            piece(
+                "exact.mixture.responsibilities", "p(component | x)", ["x", *given], "responsibilities", tolerance=FEW
+            ),
             piece("exact.mixture.mean", "<x>", given, "mean", tolerance=FEW),
             piece("exact.mixture.covariance", "<x x^T> - <x><x>^T", given, "covariance", tolerance=FEW),
         ]
@@ -275,7 +298,14 @@ def _kept(answers: dict[str, Any], skipped: int) -> dict[str, Any]:
 
 def _of_normals(module: str, given: list[Any]) -> list[Piece]:
     pieces = [
-        piece(f"exact.{module}.log_density", "log p(x), normalised", ["x", *given], "log_density", relative=1e-13, tolerance=1e-13),
+        piece(
+            f"exact.{module}.log_density",
+            "log p(x), normalised",
+            ["x", *given],
+            "log_density",
+            relative=1e-13,
+            tolerance=1e-13,
+        ),
         piece(
             f"exact.{module}.absolute_moments",
             "mean and variance of |x_0|",
@@ -404,9 +434,18 @@ def _free_fermions() -> Entry:
     arrays["log_determinant"] = [fermions.free_log_determinant(*row) for row in FREE_FERMIONS]
     formula = "log det D on T x X sites, all links exp(i angles[mu]), antiperiodic in time or not"
     arguments = ["kappa", "shape", "angles", "antiperiodic"]
-    pieces = [
-        piece("exact.fermions.log_determinant", formula, arguments, "log_determinant", rows=True, relative=FEW, tolerance=FEW)
+    bounds = {"rows": True, "relative": FEW, "tolerance": FEW}
+    pieces = [piece("exact.fermions.log_determinant", formula, arguments, "log_determinant", **bounds)]
+    # The largest of all fields: antiperiodic in both directions.
+    arrays["colours"] = [1 + k % 3 for k in range(len(kappa))]
+    arrays["largest"] = [
+        n * fermions.free_log_determinant(k if k < 1 else 0.4, s, (0.0 if b else np.pi / s[0], np.pi / s[1]), b)
+        for k, s, b, n in zip(kappa, shape, boundary, arrays["colours"], strict=True)
     ]
+    arrays["largest_kappa"] = [k if k < 1 else 0.4 for k in kappa]
+    formula = "the largest log |det D| of all U(N) fields, N = colours: the free one, antiperiodic in both directions"
+    arguments = ["largest_kappa", "shape", "colours", "antiperiodic"]
+    pieces.append(piece("exact.schwinger.largest_log_determinant", formula, arguments, "largest", **bounds))
     derivation = "dense elimination in position space in 51-digit fixed-point arithmetic, rounded once"
     reason = "some ten roundings of logarithms of size 1"
     return _entry("free-fermions", "schwinger", "free Wilson fermions", arrays, pieces, derivation, reason)
@@ -423,7 +462,9 @@ def _schwinger() -> Entry:
     formula += "charge_squared = <Q^2>, under exp(beta sum cos theta_P) det D^2 on 2 x 2 sites"
     returns = {name: name for name in table[0]}
     pieces = [piece("exact.schwinger_2x2", formula, ["beta", "kappa"], returns, rows=True, relative=1e-13)]
-    derivation = "det D as a polynomial with integer coefficients, weights by trapezoidal sums in 40 digits, rounded once"
+    derivation = (
+        "det D as a polynomial with integer coefficients, weights by trapezoidal sums in 40 digits, rounded once"
+    )
     reason = "Fourier sums of float64, which cancel by up to three digits"
     comment = "two flavours on 2 x 2 sites"
     return _entry("schwinger-2x2", "schwinger", comment, arrays, pieces, derivation, reason)

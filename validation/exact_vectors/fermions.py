@@ -30,11 +30,15 @@ SITES = ((0, 0), (0, 1), (1, 0), (1, 1))
 LINKS = tuple(link for link in itertools.product((0, 1), repeat=3) if link not in TREE)
 
 
-def free_log_determinant(kappa: float, shape: tuple[int, int], angles: tuple[float, float], antiperiodic: bool) -> float:
+def free_log_determinant(
+    kappa: float, shape: tuple[int, int], angles: tuple[float, float], antiperiodic: bool
+) -> float:
     """Of constant links, in position space."""
     links = np.empty((2, *shape))
     links[0], links[1] = angles
-    det, _ = solved(dirac(phases(links)[..., None, None], kappa, antiperiodic=antiperiodic), Fixed.zeros(2 * links[0].size, 0))
+    det, _ = solved(
+        dirac(phases(links)[..., None, None], kappa, antiperiodic=antiperiodic), Fixed.zeros(2 * links[0].size, 0)
+    )
     return log_absolute(det)
 
 

@@ -43,9 +43,7 @@ class Torus:
             layers = (weight, once, _inserted(once, n))
             longest = reach - 4  # of the first row, such that all coefficients are there
             middles: Callable[[int], range] = (lambda k: range(1)) if n == 2 else (lambda k: range(k + 1))
-            rows = [
-                (k, *((m,) if n == 3 else ()), 0) for k in range(longest // (n - 1)) for m in middles(k)
-            ]
+            rows = [(k, *((m,) if n == 3 else ()), 0) for k in range(longest // (n - 1)) for m in middles(k)]
             found = {r: [_projected(layer, r) / dimension(r) for layer in layers] for r in rows}
         return cls(n, beta, {r: (v[0], v[1], v[2]) for r, v in found.items()})
 
@@ -115,9 +113,7 @@ def _weight(beta: Decimal, n: int, reach: int) -> Coefficients:
     w = np.array(half + [[half[-a % points][-b % points] for b in j] for a in j[reach + 1 :]], dtype=object)
     values = (c @ w >> BITS) @ c.T - (s @ w >> BITS) @ s.T
     norm = points * points * scale * scale
-    return {
-        (int(p), int(q), 0): Decimal(int(values[a, b])) / norm for a, p in enumerate(k) for b, q in enumerate(k)
-    }
+    return {(int(p), int(q), 0): Decimal(int(values[a, b])) / norm for a, p in enumerate(k) for b, q in enumerate(k)}
 
 
 def _inserted(weight: Coefficients, n: int) -> Coefficients:

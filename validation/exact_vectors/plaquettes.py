@@ -114,9 +114,7 @@ def _coefficients(beta: Decimal, n_modes: int) -> list[Decimal]:
     cosines = circle(points)
     weights = [(beta * (c - 1)).exp() for c in cosines[: n_modes + 1]]
     weights = [w if j in (0, n_modes) else 2 * w for j, w in enumerate(weights)]
-    return [
-        total(w * cosines[n * j % points] for j, w in enumerate(weights)) / points for n in range(n_modes + 1)
-    ]
+    return [total(w * cosines[n * j % points] for j, w in enumerate(weights)) / points for n in range(n_modes + 1)]
 
 
 # --- charges ----------------------------------------------------------------------------------------------------------
@@ -145,9 +143,7 @@ def _few(beta: Decimal, volume: int) -> list[Decimal]:
     def pair(s: Decimal) -> Decimal:
         """The density at s of the sum of two, ``int exp(2 beta (cos(s/2) cos y - 1)) dy`` over |y| < pi - s/2."""
         c = cosine(s / 2)
-        return total(
-            w * (2 * beta * (c * cosine(y) - 1)).exp() for y, w in gauss(ZERO, pi() - s / 2, nodes)
-        )
+        return total(w * (2 * beta * (c * cosine(y) - 1)).exp() for y, w in gauss(ZERO, pi() - s / 2, nodes))
 
     def single(p: Decimal) -> Decimal:
         return (beta * (cosine(p) - 1)).exp() / 2
@@ -167,13 +163,9 @@ def _many(beta: Decimal, volume: int) -> list[Decimal]:
     """Up to a factor: ``sum_j Z(2 pi j/M) cos(2 pi Q j/M)`` with M = V + 1, ``Z(theta) = sum_n c(n + theta/2 pi)^V``."""
     points, reach = volume + 1, 40
     integrals = _integrals(beta, points, reach)
-    z = [
-        total(integrals[abs(n * points + j)] ** volume for n in range(-reach + 1, reach)) for j in range(points)
-    ]
+    z = [total(integrals[abs(n * points + j)] ** volume for n in range(-reach + 1, reach)) for j in range(points)]
     cosines = circle(points)
-    return [
-        total(z[j] * cosines[q * j % points] for j in range(points)) for q in range((volume - 1) // 2 + 1)
-    ]
+    return [total(z[j] * cosines[q * j % points] for j in range(points)) for q in range((volume - 1) // 2 + 1)]
 
 
 def _integrals(beta: Decimal, points: int, reach: int) -> list[Decimal]:

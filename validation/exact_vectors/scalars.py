@@ -31,14 +31,9 @@ def free(m2: float, shape: Shape) -> dict[str, Any]:
     with localcontext() as context:
         context.prec = DIGITS
         c_t, c_x = circle(n_t), circle(n_x)
-        modes = {
-            (k, q): 2 * (1 - c_t[k]) + 2 * (1 - c_x[q]) + Decimal(m2) for k in range(n_t) for q in range(n_x)
-        }
+        modes = {(k, q): 2 * (1 - c_t[k]) + 2 * (1 - c_x[q]) + Decimal(m2) for k in range(n_t) for q in range(n_x)}
         two_point = [
-            [
-                total(_wave(c_t, c_x, k * t, q * x) / size for (k, q), size in modes.items()) / volume
-                for x in range(n_x)
-            ]
+            [total(_wave(c_t, c_x, k * t, q * x) / size for (k, q), size in modes.items()) / volume for x in range(n_x)]
             for t in range(n_t)
         ]
         root = Decimal(m2).sqrt() / 2
@@ -74,9 +69,7 @@ class Ring:
         step = Decimal(end) / points
         phi = [(j + Decimal("0.5")) * step for j in range(points)]
         half_weight = [(-(Decimal(m2) * f**2 / 4 + Decimal(lam) * f**4 / 48)).exp() for f in phi]
-        near, far = (
-            [[(-weight * (a - sign * b) ** 2 / 2).exp() for b in phi] for a in phi] for sign in (1, -1)
-        )
+        near, far = ([[(-weight * (a - sign * b) ** 2 / 2).exp() for b in phi] for a in phi] for sign in (1, -1))
         blocks = []
         for sign in (1, -1):
             rows = [
