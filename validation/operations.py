@@ -17,6 +17,11 @@ from .hamiltonian import Hamiltonian
 Array = NDArray[Any]
 
 
+def unchanged(subject: Subject, a: Array) -> Array:
+    """what was kept, to be compared"""
+    return a
+
+
 def difference(subject: Subject, a: Array, b: Array) -> Array:
     """``a - b``"""
     return np.asarray(a - b)
@@ -129,6 +134,7 @@ def divergence(subject: Subject, g: Array, step: float) -> Array:
 OPERATIONS: Mapping[str, Callable[..., Array]] = {
     function.__name__: function
     for function in (
+        unchanged,
         difference,
         total,
         negative,

@@ -83,20 +83,20 @@ def repeated(subject: Subject, vector: Vector) -> list[Comparison]:
 def comparisons(
     subject: Subject, calls: list[Call], arrays: Mapping[str, NDArray[Any]], kept: Arrays | None = None
 ) -> Iterator[Comparison]:
-    """What is to be compared, call by call; ``kept`` takes what the calls keep."""
-    there = dict(arrays)
+    """What is to be compared, call by call; ``kept`` takes the answers, by the names of ``keeps`` or ``returns``."""
+    there, kept = dict(arrays), {} if kept is None else kept
     for call in calls:
         at = subject.replace(**call["parameters"]) if call.get("parameters") else subject
         if at is None:
             continue
         got = _answer(at, call, there)
         for name, value in _leaves(got, call.get("keeps")):
-            there[name] = np.asarray(value)
-            if kept is not None:
-                kept[name] = there[name]
+            there[name] = kept[name] = np.asarray(value)
         for name, value in _leaves(got, call.get("returns")):
             label, on_circle = call.get("function") or call["operation"], name in call.get("angles", ())
             expected = array_named(there, name)
+            if name not in kept and "function" in call:
+                kept[name] = np.asarray(value)
             if call.get("up_to_constant"):
                 value, expected = value - value[:1], expected - expected[:1]
             yield compared(label, name, value, expected, call["tolerance"], on_circle)

@@ -117,3 +117,52 @@ def known(path: Path = FILE) -> dict[str, Signature]:
 
 def _checksum(checks: list[str], rows: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([checks, rows], sort_keys=True).encode()).hexdigest()
+
+
+# --- likely causes --------------------------------------------------------------------------------------------------------------
+# Below this agreement nothing is said, nor where more than `SHOWN` mistakes look equally like it.
+LEAST, SHOWN, CLOSE = 0.6, 3, 0.05
+FAMILIES = (("u1", "schwinger", "su2", "su3"), ("phi4",), ("o2", "gaussian", "gmm"))
+
+
+def agreement(seen: Signature, mutant: Signature) -> tuple[float, int, int]:
+    """How alike they are, from 0 to 1, and how many of the failures they share, of all that either has.
+
+    Only checks that ran on both count. A factor that both have and share counts as another failure that agrees, one that they
+    have and do not share as one that does not.
+    """
+    both = (seen.failed | seen.passed) & (mutant.failed | mutant.passed)
+    shared, either = len(seen.failed & mutant.failed), len((seen.failed | mutant.failed) & both)
+    factors = set(seen.factors) & set(mutant.factors)
+    same = sum(abs(seen.factors[c] - mutant.factors[c]) <= 1e-3 * abs(mutant.factors[c]) for c in factors)
+    score = (shared + same) / (either + len(factors)) if either else 0.0
+    return score, shared, either
+
+
+def ranked(seen: Signature, known: Mapping[str, Signature]) -> list[tuple[float, str]]:
+    """Mutants of the same theory, or else of its family, the most alike first."""
+    family = next((names for names in FAMILIES if seen.theory in names), (seen.theory,))
+    out: list[tuple[float, str]] = []
+    for theories in ((seen.theory,), tuple(t for t in family if t != seen.theory)):
+        scores = [(agreement(seen, s)[0], name) for name, s in known.items() if s.theory in theories]
+        out += sorted((pair for pair in scores if pair[0] > 0), key=lambda pair: -pair[0])
+        if out and out[0][0] >= LEAST:
+            break
+    return sorted(out, key=lambda pair: -pair[0])
+
+
+def causes(seen: Signature) -> tuple[str, ...]:
+    """What it looks like, one to three mistakes, in words; none where no known one does, or where too many do."""
+    if not seen.failed:
+        return ()
+    bank = known()
+    order = ranked(seen, bank)
+    best = [name for score, name in order if score >= max(LEAST, order[0][0] - CLOSE)]
+    if not best or len(best) > SHOWN:
+        return ()
+    told = []
+    for name in best:
+        _, shared, either = agreement(seen, bank[name])
+        doc = (BY_NAME[name].__doc__ or "").strip() if name in BY_NAME else ""
+        told.append(f"{doc} (mutant {name}): {shared} of {either} failures agree")
+    return tuple(told)

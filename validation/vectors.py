@@ -30,9 +30,10 @@ from .vector_files import (
     vector_of,
     write_vector,
 )
-from .vector_format import json_object
+from .vector_format import FLAGS, json_object
 
 __all__ = [
+    "FLAGS",
     "SUITES",
     "VECTORS",
     "ChecksumError",
@@ -59,6 +60,13 @@ SUITES = {
     "gaussian": "field_vectors.normal",
     "gmm": "field_vectors.gmm",
     "phi4_couplings": "field_vectors.phi4_couplings",
+    "u1_loops": "field_vectors.u1_loops",
+    "topology": "field_vectors.topology",
+    "sun": "field_vectors.sun",
+    "statistics": "field_vectors.series",
+    "leapfrog": "field_vectors.leapfrog",
+    "updates": "field_vectors.updates",
+    "schwinger": "field_vectors.schwinger",
     "exact": "exact_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"

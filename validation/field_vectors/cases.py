@@ -43,7 +43,7 @@ def vector(
     about = description(
         f"{suite.name}/{case.name}",
         more.pop("theory", suite.theory),
-        tuple(case.parameters.get("shape", case.x.shape[1:])),
+        tuple(case.parameters.get("shape", case.x.shape[1:] or case.x.shape)),
         case.flags,
         case.comment,
         parameters=case.parameters,

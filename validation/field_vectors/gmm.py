@@ -17,8 +17,8 @@ SUITE = Suite(
     __name__,
     20261203,
     "inverses in fractions, densities in 50-digit decimal arithmetic from the float64 numbers, rounded once",
-    "axes (chain, i); action = -log sum_k w_k N(x; m_k, C_k), densities with their factor det(2 pi C_k)^(-1/2); force = + d action/d "
-    "x",
+    "axes (chain, i); action = -log sum_k w_k N(x; m_k, C_k), densities with their factor det(2 pi C_k)^(-1/2); force = + d "
+    "action/d x",
 )
 TWO: dict[str, Any] = {
     "weights": [0.5, 0.5],
