@@ -67,6 +67,7 @@ SUITES = {
     "leapfrog": "field_vectors.leapfrog",
     "updates": "field_vectors.updates",
     "schwinger": "field_vectors.schwinger",
+    "exact": "exact_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
