@@ -73,9 +73,7 @@ def _answered(start: Start, step_size: float, n_steps: int) -> Entry:
     angles = {"angles": ["x_proposed", "x_next"]} if start.angular else {}
     calls = [call("transition", ["x", "v", "u"], {name: name for name in names}, 1e-11, **angles)]
     reason = "rounding of energies of some 100, and of four steps with its growth; a decision is to be the same"
-    return vector(
-        SUITE, case, arrays, calls, reason, theory=start.theory, declares={"integrator": "leapfrog", "reversal": "flip"}
-    )
+    return vector(SUITE, case, arrays, calls, reason, theory=start.theory, declares={"integrator": "leapfrog"})
 
 
 def _uniform(k: int, end: Arrival) -> float:
