@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from . import analysis, answers, harness, mutants, oracle, sampling, training, variates, vectors
+from . import analysis, answers, mutants, oracle, replay, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     mutants.add(commands)
     vectors.add(commands)
     harness.add(commands)
+    replay.add(commands)
     answers.add(commands)
     sampling.add(commands)
     analysis.add(commands)
