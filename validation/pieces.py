@@ -1,4 +1,4 @@
-"""The pieces of a vector: functions that belong to no target, such as an exact value, one layer of a map, or an estimator's formula.
+"""The pieces of a vector: functions that belong to no target, such as an exact value, part of a map, or an estimator's formula.
 
 The ``.json`` of a vector may have ``pieces``, a list of::
 
@@ -84,7 +84,10 @@ def _compared(entry: Piece, function: Callable[..., Any], arrays: Arrays) -> Ite
         columns = [arrays[name].tolist() if isinstance(name, str) else None for name in entry["arguments"]]
         n = max(len(column) for column in columns if column is not None)
         calls = [
-            [_plain(column[k]) if column is not None else value for column, value in zip(columns, entry["arguments"])]
+            [
+                _plain(column[k]) if column is not None else value
+                for column, value in zip(columns, entry["arguments"], strict=True)
+            ]
             for k in range(n)
         ]
         leaves = [list(_leaves(function(*arguments), entry["returns"])) for arguments in calls]

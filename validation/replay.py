@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import OPERATIONS
 from .contract import CAPABILITIES, Subject, TargetFault
 from .measure import angle_difference
-from .arithmetic import OPERATIONS
 from .vector_files import Vector
 from .vector_format import array_named
 

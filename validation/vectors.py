@@ -68,6 +68,8 @@ SUITES = {
     "updates": "field_vectors.updates",
     "schwinger": "field_vectors.schwinger",
     "exact": "exact_vectors",
+    "maps": "map_vectors",
+    "estimators": "estimator_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 

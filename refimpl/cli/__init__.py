@@ -7,8 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, harness, mutants, oracle, sampling, training, variates, vectors
-from . import analysis, answers, mutants, oracle, replay, sampling, training, variates, vectors
+from . import analysis, answers, harness, mutants, oracle, replay, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 

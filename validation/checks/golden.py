@@ -34,10 +34,10 @@ CALLED += ("inverse", "transition", "dirac_dense", "dirac_apply", "logdet_dirac"
 def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Every shipped vector of the theory whose functions the target has, at the parameters of the vector.
 
-    Answers come from decimal, rational or fixed-point arithmetic, with a tolerance derived for each: fields on small and rectangular
-    lattices, at branch cuts, in charged sectors, trajectories and whole updates. A target that can be made at other parameters
-    is; else only the vectors at its own count. To refuse what is no field is good, but no part of the contract: those vectors are left
-    to ``refimpl replay``.
+    Answers come from decimal, rational or fixed-point arithmetic, with a tolerance derived for each: fields on small and
+    rectangular lattices, at branch cuts, in charged sectors, trajectories and whole updates. A target that can be made at other
+    parameters is; else only the vectors at its own count. To refuse what is no field is good, but no part of the contract:
+    those vectors are left to ``refimpl replay``.
     """
     largest, detail, used, wanted = 0.0, "", 0, ""
     flags, widest = set[str](), dict[str, float]()

@@ -1,13 +1,14 @@
 """Golden vectors of exact values: expectation values of every theory at a table of couplings and shapes.
 
-There is no field: ``x`` repeats the first parameter, and every row of the arrays is one line of the table. All numbers come from sums
-and quadratures in decimal, rational or fixed-point arithmetic of at least 36 digits, rounded once; none is taken from `refimpl.exact`,
-whose character expansions, transfer matrices and closed forms they are there to judge.
+There is no field: ``x`` repeats the first parameter, and every row of the arrays is one line of the table. All numbers come from
+sums and quadratures in decimal, rational or fixed-point arithmetic of at least 36 digits, rounded once; none is from
+`refimpl.exact`, whose character expansions, transfer matrices and closed forms they are there to judge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def _u1_charges() -> Entry:
         arrays[f"charges_{k}"], arrays[f"probabilities_{k}"] = distribution(beta, n_t * n_x)
         p = charges(beta, n_t * n_x)
         susceptibility.append(float(2 * sum(q * q * value for q, value in enumerate(p)) / (n_t * n_x)))
-        ceiling.append(float(2 * sum(min(a, b) for a, b in zip(p, p[1:], strict=False))))
+        ceiling.append(float(2 * sum(min(a, b) for a, b in pairwise(p))))
         returns = [f"charges_{k}", f"probabilities_{k}"]
         pieces.append(piece("exact.u1.charge_distribution", law, [beta, [n_t, n_x]], returns, relative=ROUNDED))
     arrays |= {"charge_susceptibility": susceptibility, "winding_ceiling": ceiling}

@@ -1,9 +1,9 @@
 """Exact values of Wilson fermions: free determinants by dense elimination, and two flavours on 2 x 2 sites by exact polynomials.
 
-On 2 x 2 sites ``det D`` is a polynomial in kappa and of degree 1 in every phase ``exp(+-i theta)`` of the links. With phases 1, i, -1,
--i for the five links outside a tree, traces of powers of the hopping matrix are Gaussian integers that float64 holds exactly, and so
-are the coefficients. Averages of ``exp(i d.P)`` over plaquettes come from the Fourier coefficients of their weight, those with
-charge 1 from integrals over pairs of plaquettes.
+On 2 x 2 sites ``det D`` is a polynomial in kappa and of degree 1 in every phase ``exp(+-i theta)`` of the links. With phases 1, i,
+-1, -i for the five links outside a tree, traces of powers of the hopping matrix are Gaussian integers that float64 holds exactly,
+and so are the coefficients. Averages of ``exp(i d.P)`` over plaquettes come from the Fourier coefficients of their weight, those
+with charge 1 from integrals over pairs of plaquettes.
 """
 
 from __future__ import annotations

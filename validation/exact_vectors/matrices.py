@@ -1,9 +1,8 @@
 """Exact values of SU(2) and SU(3) on a torus, by quadrature over the eigenphases in fixed-point arithmetic.
 
-``Z = sum_r a_r^V`` (Migdal 1975), ``d_r a_r = int dU exp((beta/n) Re tr U) chi_r(U)``. By the formulas of Weyl for the measure and the
-characters that is ``sum_sigma sgn(sigma) w^(sigma(l + rho) - rho)``, where ``w^(p)`` are the Fourier coefficients of the weight on the
-torus of eigenphases: trapezoidal sums here, and no Bessel functions. Insertions of ``Re tr U/n`` average coefficients over its
-neighbours.
+``Z = sum_r a_r^V`` (Migdal 1975), ``d_r a_r = int dU exp((beta/n) Re tr U) chi_r(U)``. By Weyl's formulas for the measure and the
+characters that is ``sum_sigma sgn(sigma) w^(sigma(l + rho) - rho)``, where ``w^(p)`` are the Fourier coefficients of the weight
+on the torus of eigenphases: trapezoidal sums here, and no Bessel functions. Insertions of ``Re tr U/n`` average over neighbours.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
-from .decimals import HALF, error_function, pi, total
+from .decimals import HALF, arctangent, error_function, pi, total
 
 DIGITS = 60
 Matrix = list[list[Fraction]]
@@ -142,19 +142,6 @@ def oscillator(omega: float, step_size: float, n_steps: int) -> dict[str, float]
         return {
             "energy_error_scale": float(scale),
             "mean_energy_error": float((squares - 2) / 2),
-            "acceptance": float(4 * _arctangent(1 / s) / pi()),
+            "acceptance": float(4 * arctangent(1 / s) / pi()),
             "unadjusted_variance": float((one[1] / Decimal(omega)) ** 2 / (1 - one[0] ** 2)),
         }
-
-
-def _arctangent(x: Decimal) -> Decimal:
-    """Of 0 < x <= 1: halved until its series converges fast."""
-    doublings = 0
-    while x > Decimal("0.05"):
-        x, doublings = x / (1 + (1 + x * x).sqrt()), doublings + 1
-    term, result, k = x, x, 1
-    while abs(term) > Decimal(10) ** -DIGITS:
-        term *= -x * x
-        k += 2
-        result += term / k
-    return result * 2**doublings
