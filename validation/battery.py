@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import math
+import platform
 import re
 import secrets
 import sys
@@ -10,14 +13,17 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from refimpl import __version__
+
 from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
-from .contract import DEADLINE, Subject, TargetError, TargetFault
+from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conversion import Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .report import Report
@@ -26,6 +32,7 @@ from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
+SILENCE = 60.0  # seconds, after which a run that is watched by a log says where it is
 
 
 def check_target(
@@ -72,11 +79,17 @@ def check_target(
     chosen = [check for check in applicable if _matches(check.id, select)]
     share = alpha / max(1, sum(check.statistical and not check.missing(subject) for check in applicable))
     trial = Trial(share, effort.shared_out(subject.theory.thrift), Evidence(subject, stream(seed, "evidence")))
-    verdicts = []
-    start = time.perf_counter()
+    verdicts: list[Verdict] = []
+    date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
+    silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
     for check in bar:
         bar.set_description(check.id)
+        if (now := time.perf_counter()) > silent + SILENCE:
+            silent = now
+            print(
+                f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
+            )
         verdicts.append(replace(judge(check, subject, seed, trial), expected_failure=known.get(check.id)))
     return Report(
         target=subject.name,
@@ -96,6 +109,13 @@ def check_target(
         applicable=len(applicable),
         total=len(CHECKS),
         seconds=time.perf_counter() - start,
+        date=date,
+        versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
+        implementation=_implementation(subject),
+        offered=subject.capabilities,
+        lacking=_lacking(subject, applicable),
+        unselected=tuple(check.id for check in applicable if check not in chosen),
+        elsewhere=tuple(check.id for check in CHECKS if check not in applicable),
     )
 
 
@@ -169,6 +189,23 @@ def parametrize_with_checks(
         for check in CHECKS
     ]
     return pytest.mark.parametrize(("target", "check"), pairs)
+
+
+def _implementation(subject: Subject) -> dict[str, str]:
+    """Language and version, where the target says so."""
+    told = {}
+    for name in ("language", "version"):
+        with contextlib.suppress(Misdeclared):
+            if isinstance(value := subject.declared(name, None), str):
+                told[name] = value
+    return told
+
+
+def _lacking(subject: Subject, applicable: Iterable[Check]) -> tuple[str, ...]:
+    """Capabilities, not on offer, that checks which belong to the target ask for."""
+    needs = [any_of for check in applicable for any_of in check.needs]
+    wanted = {name for any_of in needs if not any(map(subject.has, any_of)) for name in any_of}
+    return tuple(name for name in CAPABILITIES if name in wanted)
 
 
 def _shown(value: Any) -> Any:
