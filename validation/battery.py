@@ -1,4 +1,4 @@
-"""Running the checks on a target: `check_target` for a report, `parametrize_with_checks` for pytest."""
+"""Running the checks on a target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from refimpl import __version__
 
-from .checks import BY_ID, CHECKS, Check
+from .checks import CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conversion import Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
+from .known import known_failures
 from .report import Report
 from .theories import Unsampled
 from .vectors import ChecksumError
@@ -33,6 +34,72 @@ from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
 SILENCE = 60.0  # seconds, after which a run that is watched by a log says where it is
+
+
+class Battery:
+    """The checks that apply to one target, each with its share of the false-alarm level and its random stream.
+
+    A check gives the same verdict whichever others run, and whenever: it is judged once and remembered. Arguments and errors
+    are those of `check_target`.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        level: str = "standard",
+        alpha: float = ALPHA,
+        seed: int | None = None,
+        expected_failures: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        effort = checked_level(level)
+        self.level, self.alpha, self.seed = level, checked_alpha(alpha), checked_seed(seed)
+        added = known_failures(expected_failures or {}, "expected_failures")
+        self.subject = subject = Subject(target, deadline=deadline, parameters=parameters)
+        self.known = {**known_failures(subject.expected_failures, f"expected_failures of {subject.name}"), **added}
+        self.applicable = [check for check in CHECKS if check.applies(subject)]
+        share = self.alpha / max(1, sum(check.statistical and not check.missing(subject) for check in self.applicable))
+        evidence = Evidence(subject, stream(self.seed, "evidence"))
+        self.trial = Trial(share, effort.shared_out(subject.theory.thrift), evidence)
+        self._verdicts: dict[str, Verdict] = {}
+        self.date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def verdict(self, check: Check) -> Verdict:
+        """What the check says of the target, and whether that was expected."""
+        if check.id not in self._verdicts:
+            found = judge(check, self.subject, self.seed, self.trial)
+            self._verdicts[check.id] = replace(found, expected_failure=self.known.get(check.id))
+        return self._verdicts[check.id]
+
+    def report(self, verdicts: Iterable[Verdict], seconds: float) -> Report:
+        """These verdicts with what they were made of."""
+        theory, verdicts = self.subject.theory, tuple(verdicts)
+        selected = {verdict.check for verdict in verdicts}
+        steps = {name: self.subject.parameter(name) for name in ("step_size", "n_steps")}
+        return Report(
+            target=self.subject.name,
+            parameters={
+                "theory": theory.name,
+                **{name: np.asarray(value).tolist() for name, value in theory.declared().items()},
+                **{name: value for name, value in steps.items() if value is not None},
+            },
+            level=self.level,
+            seed=self.seed,
+            alpha=self.alpha,
+            verdicts=verdicts,
+            applicable=len(self.applicable),
+            total=len(CHECKS),
+            seconds=seconds,
+            date=self.date,
+            versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
+            implementation=_implementation(self.subject),
+            offered=self.subject.capabilities,
+            lacking=_lacking(self.subject, self.applicable),
+            unselected=tuple(check.id for check in self.applicable if check.id not in selected),
+            elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
+        )
 
 
 def check_target(
@@ -65,22 +132,18 @@ def check_target(
     TargetError : the target could not be made or declares nothing the oracle can judge.
     ValueError : an argument, or the id of an expected failure, is not known.
     """
-    effort = _effort(level)
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha: got {alpha!r}, expected a probability between 0 and 1")
-    seed = secrets.randbelow(2**31) if seed is None else int(seed)
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, expected an integer >= 0")
-    subject = Subject(target, deadline=deadline, parameters=parameters)
-    known = {**subject.expected_failures, **(expected_failures or {})}
-    if unknown := sorted(set(known) - set(BY_ID)):
-        raise ValueError(f"expected_failures: got {', '.join(unknown)}, expected ids of checks")
-    applicable = [check for check in CHECKS if check.applies(subject)]
-    chosen = [check for check in applicable if _matches(check.id, select)]
-    share = alpha / max(1, sum(check.statistical and not check.missing(subject) for check in applicable))
-    trial = Trial(share, effort.shared_out(subject.theory.thrift), Evidence(subject, stream(seed, "evidence")))
+    battery = Battery(
+        target,
+        level=level,
+        alpha=alpha,
+        seed=seed,
+        expected_failures=expected_failures,
+        parameters=parameters,
+        deadline=deadline,
+    )
+    chosen = [check for check in battery.applicable if _matches(check.id, select)]
     verdicts: list[Verdict] = []
-    date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
+    start = time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
     silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
     for check in bar:
@@ -90,33 +153,8 @@ def check_target(
             print(
                 f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
             )
-        verdicts.append(replace(judge(check, subject, seed, trial), expected_failure=known.get(check.id)))
-    return Report(
-        target=subject.name,
-        parameters={
-            "theory": subject.theory.name,
-            **{name: _shown(value) for name, value in subject.theory.declared().items()},
-            **{
-                name: subject.parameter(name)
-                for name in ("step_size", "n_steps")
-                if subject.parameter(name) is not None
-            },
-        },
-        level=level,
-        seed=seed,
-        alpha=alpha,
-        verdicts=tuple(verdicts),
-        applicable=len(applicable),
-        total=len(CHECKS),
-        seconds=time.perf_counter() - start,
-        date=date,
-        versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
-        implementation=_implementation(subject),
-        offered=subject.capabilities,
-        lacking=_lacking(subject, applicable),
-        unselected=tuple(check.id for check in applicable if check not in chosen),
-        elsewhere=tuple(check.id for check in CHECKS if check not in applicable),
-    )
+        verdicts.append(battery.verdict(check))
+    return battery.report(verdicts, time.perf_counter() - start)
 
 
 def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
@@ -145,52 +183,6 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
 
 
-def parametrize_with_checks(
-    targets: Iterable[Any], *, level: str = "smoke", alpha: float = ALPHA, seed: int = 0
-) -> Callable[[Any], Any]:
-    """A pytest decorator: the test runs once per target and check, as ``def test(target, check): check(target)``.
-
-    ``check(target)`` raises `AssertionError` on a failure (or an unexpected pass), and skips with the reason where the
-    target does not offer what the check needs.
-    """
-    import pytest
-
-    effort = _effort(level)
-    share = alpha / sum(check.statistical for check in CHECKS)
-    subjects: dict[int, tuple[Subject, Trial]] = {}
-
-    def runner(check: Check) -> Callable[[Any], None]:
-        def run(target: Any) -> None:
-            if id(target) not in subjects:
-                subject = Subject(target)
-                evidence = Evidence(subject, stream(seed, "evidence"))
-                subjects[id(target)] = subject, Trial(share, effort.shared_out(subject.theory.thrift), evidence)
-            subject, trial = subjects[id(target)]
-            if not check.applies(subject):
-                pytest.skip(f"does not apply to theory {subject.theory.name}, reversal {subject.reversal}")
-            verdict = replace(
-                judge(check, subject, seed, trial), expected_failure=subject.expected_failures.get(check.id)
-            )
-            if verdict.expected_failure is not None and not verdict.good:
-                raise AssertionError(f"{check.id}: passed, but is declared to fail: {verdict.expected_failure}")
-            if verdict.status == FAIL and verdict.expected_failure is not None:
-                pytest.xfail(verdict.expected_failure)
-            if verdict.status == FAIL:
-                raise AssertionError(f"{check.id}: {verdict.quantity} = {verdict.value}: {verdict.detail}")
-            if verdict.status == "skip":
-                pytest.skip(verdict.detail)
-
-        run.__name__ = check.id
-        return run
-
-    pairs = [
-        pytest.param(target, runner(check), id=f"{getattr(target, '__name__', type(target).__name__)}-{check.id}")
-        for target in targets
-        for check in CHECKS
-    ]
-    return pytest.mark.parametrize(("target", "check"), pairs)
-
-
 def _implementation(subject: Subject) -> dict[str, str]:
     """Language and version, where the target says so."""
     told = {}
@@ -208,14 +200,27 @@ def _lacking(subject: Subject, applicable: Iterable[Check]) -> tuple[str, ...]:
     return tuple(name for name in CAPABILITIES if name in wanted)
 
 
-def _shown(value: Any) -> Any:
-    return np.asarray(value).tolist()
-
-
-def _effort(level: str) -> Effort:
-    if level not in EFFORTS:
+def checked_level(level: str) -> Effort:
+    """The sample sizes of that name."""
+    if not isinstance(level, str) or level not in EFFORTS:
         raise ValueError(f"level: got {level!r}, expected one of {', '.join(EFFORTS)}")
     return EFFORTS[level]
+
+
+def checked_alpha(alpha: float) -> float:
+    """The false-alarm level of a run."""
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha < 1:
+        raise ValueError(f"alpha: got {alpha!r}, expected a probability between 0 and 1")
+    return float(alpha)
+
+
+def checked_seed(seed: int | None) -> int:
+    """The seed of a run, drawn where none is given."""
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed: got {seed!r}, expected an integer >= 0")
+    return int(seed)
 
 
 def _matches(check_id: str, select: str | None) -> bool:

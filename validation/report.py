@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .failure_text import failure_text
 from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
@@ -122,7 +122,7 @@ class Report:
         for v in self.verdicts:
             lines.append(_row(v))
         for v in self.failures:
-            lines += ["", *_failure(v, width, self)]
+            lines += ["", *failure_text(v, width, self.seed)]
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
@@ -162,15 +162,6 @@ def _row(v: Verdict) -> str:
     bound = "" if v.bound is None else f"{v.bound:.2g}"
     tail = v.sensitivity if v.status == PASS else v.quantity
     return f"{label(v):<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
-
-
-def _failure(v: Verdict, width: int, report: Report) -> list[str]:
-    if v.status != FAIL:
-        return [f"XPASS {v.check}: passed, but was declared to fail: {v.expected_failure}"]
-    text = [f"FAIL  {v.check}: {v.quantity}" + ("" if v.value is None else f" = {v.value:.6g}, bound {v.bound:.3g}")]
-    text += textwrap.wrap(v.detail, width, initial_indent="      ", subsequent_indent="      ")
-    text.append(f"      what it checks: refimpl explain {v.check}; again: --seed {report.seed} -k {v.check}")
-    return text
 
 
 def plain(value: Any) -> Any:

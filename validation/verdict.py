@@ -48,7 +48,8 @@ class Verdict:
     check, seconds : filled in by the battery.
     expected_failure : the reason, where the target declares this failure as known.
     exhibits : what a report can draw of it.
-    reproduced_by : the vector file with the smallest configuration on which a failure was found again.
+    smallest : the smallest configuration on which a failure was found again, in words, or why there is none.
+    reproduced_by : the vector file with that configuration.
     causes : mutants that fail as this target does, the likeliest first, as ``name: what is wrong with it``.
     """
 
@@ -64,6 +65,7 @@ class Verdict:
     seconds: float = 0.0
     expected_failure: str | None = None
     exhibits: tuple[Exhibit, ...] = ()
+    smallest: str = ""
     reproduced_by: str = ""
     causes: tuple[str, ...] = ()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,24 +68,22 @@ def add(commands: Any) -> None:
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise OSError(f"--xfail: got {path!r}, expected a JSON file: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"--xfail: got {path!r}, expected a JSON file: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
+    from refimpl.validation.known import known_failures_in
     from refimpl.validation.targets import target_named
 
     reports.writable_files(arguments)
-    known = None
-    if arguments.xfail is not None:
-        try:
-            known = json.loads(_text(arguments.xfail))
-        except ValueError as error:
-            raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
-        if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
-            raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
+    known = (
+        None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
+    )
     names = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
