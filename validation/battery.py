@@ -64,7 +64,6 @@ class Battery:
         evidence = Evidence(subject, stream(self.seed, "evidence"))
         self.trial = Trial(share, effort.shared_out(subject.theory.thrift), evidence)
         self._verdicts: dict[str, Verdict] = {}
-        self.date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def verdict(self, check: Check) -> Verdict:
         """What the check says of the target, and whether that was expected."""
@@ -75,8 +74,7 @@ class Battery:
 
     def report(self, verdicts: Iterable[Verdict], seconds: float) -> Report:
         """These verdicts with what they were made of."""
-        theory, verdicts = self.subject.theory, tuple(verdicts)
-        selected = {verdict.check for verdict in verdicts}
+        theory = self.subject.theory
         steps = {name: self.subject.parameter(name) for name in ("step_size", "n_steps")}
         return Report(
             target=self.subject.name,
@@ -88,16 +86,15 @@ class Battery:
             level=self.level,
             seed=self.seed,
             alpha=self.alpha,
-            verdicts=verdicts,
+            verdicts=tuple(verdicts),
             applicable=len(self.applicable),
             total=len(CHECKS),
             seconds=seconds,
-            date=self.date,
             versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
             implementation=_implementation(self.subject),
             offered=self.subject.capabilities,
             lacking=_lacking(self.subject, self.applicable),
-            unselected=tuple(check.id for check in self.applicable if check.id not in selected),
+            belonging=tuple(check.id for check in self.applicable),
             elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
         )
 
@@ -143,7 +140,7 @@ def check_target(
     )
     chosen = [check for check in battery.applicable if _matches(check.id, select)]
     verdicts: list[Verdict] = []
-    start = time.perf_counter()
+    date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
     silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
     for check in bar:
@@ -154,7 +151,7 @@ def check_target(
                 f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
             )
         verdicts.append(battery.verdict(check))
-    return battery.report(verdicts, time.perf_counter() - start)
+    return replace(battery.report(verdicts, time.perf_counter() - start), date=date)
 
 
 def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:

@@ -35,7 +35,7 @@ class Report:
     date, versions : when the run began (UTC), and of which software, by name.
     implementation : what the target says of itself (language, version).
     offered, lacking : capabilities the target has, and others that checks of its theory ask for.
-    unselected, elsewhere : checks that belong but were not selected, and those of other theories and kinds.
+    belonging, elsewhere : checks that belong to the theory and the kind of proposal, and those of others.
     """
 
     target: str
@@ -52,7 +52,7 @@ class Report:
     implementation: Mapping[str, str] = field(default_factory=dict)
     offered: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
-    unselected: tuple[str, ...] = ()
+    belonging: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,6 +63,12 @@ class Report:
     def failures(self) -> list[Verdict]:
         """Failed checks, and declared failures that passed."""
         return [verdict for verdict in self.verdicts if not verdict.good]
+
+    @property
+    def unselected(self) -> tuple[str, ...]:
+        """Checks that belong to the target but were not selected."""
+        selected = {v.check for v in self.verdicts}
+        return tuple(check for check in self.belonging if check not in selected)
 
     @property
     def exit_code(self) -> int:

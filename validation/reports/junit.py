@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from xml.etree import ElementTree as ET
 
+from ..failure_text import failure_text
 from ..report import Report, label
 from ..verdict import SKIP, Verdict
-from .wording import again, counted, declared, family, measured, parameters
+from .wording import counted, declared, family, measured, parameters
 
 
 def as_junit(report: Report) -> str:
@@ -56,21 +56,10 @@ def _case(suite: ET.Element, v: Verdict, report: Report) -> None:
         ET.SubElement(case, "skipped", message=f"known failure: {v.expected_failure}")
     elif not v.good:
         failure = ET.SubElement(case, "failure", _texts({"type": label(v), "message": measured(v)}))
-        failure.text = "\n".join(_block(v, report))
+        told = f"parameters: {declared(parameters(report))}; level {report.level}"
+        failure.text = "\n".join([*failure_text(v, 100, report.seed), told])
     elif v.sensitivity:
         ET.SubElement(case, "system-out").text = f"would have seen: {v.sensitivity}; {v.samples} samples"
-
-
-def _block(v: Verdict, report: Report) -> list[str]:
-    lines = [f"{v.check}: {measured(v)}", *textwrap.wrap(v.detail, 100)]
-    if v.reproduced_by:
-        lines.append(f"smallest configuration: {v.reproduced_by}")
-    lines += [f"likely cause: {cause}" for cause in v.causes]
-    return [
-        *lines,
-        f"what it checks: refimpl explain {v.check}",
-        f"again: {again(v, report)} ({declared(parameters(report))})",
-    ]
 
 
 def _texts(values: dict[str, object]) -> dict[str, str]:

@@ -29,10 +29,12 @@ def as_markdown(report: Report) -> str:
 def _failure(v: Verdict, report: Report) -> list[str]:
     lines = [f"<details><summary>{label(v)} {html.escape(v.check)}: {html.escape(measured(v))}</summary>", ""]
     lines += [escaped(v.detail), ""] if v.detail else []
-    if v.reproduced_by:
-        lines += [f"Smallest configuration: {escaped(v.reproduced_by)}", ""]
+    if v.smallest:
+        lines += [f"Smallest: {escaped(v.smallest)}", ""]
     if v.causes:
-        lines += ["Likely causes:", "", *(f"- {escaped(cause)}" for cause in v.causes), ""]
+        lines += ["Looks like:", "", *(f"- {escaped(cause)}" for cause in v.causes), ""]
+    if v.reproduced_by:
+        lines += [f"Repeat it: {escaped(f'refimpl replay {v.reproduced_by} TARGET')}", ""]
     told = f"What it checks: {escaped(f'refimpl explain {v.check}')}; again: {escaped(again(v, report))}"
     return [*lines, told, "", "</details>", ""]
 

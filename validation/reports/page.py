@@ -103,14 +103,13 @@ def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
         f'<div class="found"><p><b>{e(measured(v))}</b></p><p>{e(v.detail)}</p></div>',
     ]
     facts = []
-    if v.reproduced_by:
-        facts.append(("smallest configuration", f"<code>{e(v.reproduced_by)}</code>"))
+    if v.smallest:
+        facts.append(("smallest", e(v.smallest)))
     if v.causes:
-        facts.append(("likely causes", "<br>".join(e(cause) for cause in v.causes)))
-    facts += [
-        ("samples", f"{v.samples}"),
-        ("once more", f"<code>{e(again(v, report))}</code>"),
-    ]
+        facts.append(("looks like", "<br>".join(e(cause) for cause in v.causes)))
+    if v.reproduced_by:
+        facts.append(("repeat it", f"<code>refimpl replay {e(v.reproduced_by)} TARGET</code>"))
+    facts += [("samples", f"{v.samples}"), ("once more", f"<code>refimpl validate {e(again(v, report))}</code>")]
     return "\n".join([*parts, _facts(facts), _prose(explained(v.check)), gallery.shown(v), "</article>"])
 
 

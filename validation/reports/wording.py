@@ -93,7 +93,7 @@ def families(report: Report) -> dict[str, dict[str, int]]:
 
 def again(v: Verdict, report: Report) -> str:
     """The options that repeat one check."""
-    return f"--level {report.level} --seed {report.seed} -k {v.check}"
+    return f"TARGET --level {report.level} --seed {report.seed} -k {v.check}"
 
 
 def explained(check: str) -> str:
