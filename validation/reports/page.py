@@ -6,7 +6,6 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from itertools import groupby
 
 from ..report import FAILED, OK, Report, label
 from ..verdict import PASS, SKIP, Verdict
@@ -14,6 +13,7 @@ from . import pictures
 from .style import STYLE
 from .wording import again, counted, explained, families, family, headline, measured, number, parameters, promise, ran
 
+COLUMNS = ("pass", "FAIL", "XPASS", "known", "skip", "not selected")  # of the table of coverage
 TONES = {"pass": "good", "FAIL": "bad", "XPASS": "bad", "known": "warn", "skip": "skip"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # what is not in the page is not loaded either
 e = html.escape
@@ -158,18 +158,16 @@ def _nearness(v: Verdict) -> float:
 
 def _coverage(report: Report) -> list[str]:
     """What was asked and what was not, by family of checks; capabilities; the reasons of skips."""
+    found = {name: counts for name, counts in families(report).items() if any(map(counts.get, COLUMNS))}
+    columns = [column for column in COLUMNS if any(counts[column] for counts in found.values())]
     rows = []
-    for name, counts in families(report).items():
-        total = sum(counts.values())
-        bar = _bar([(TONES.get(column, ""), n / total) for column, n in counts.items() if column in TONES])
-        cells = "".join(f"<td>{n or ''}</td>" for n in counts.values())
+    for name, counts in found.items():
+        total = sum(map(counts.__getitem__, COLUMNS))
+        bar = _bar([(TONES.get(column, ""), counts[column] / total) for column in columns])
+        cells = "".join(f"<td>{counts[column] or ''}</td>" for column in columns)
         rows.append(f'<tr><td><code>{e(name)}</code></td>{cells}<td class="wide">{bar}</td></tr>')
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("family", "pass", "fail", "XPASS", "known", "skip", "not selected", "not for this target", "")
-    )
-    told = ran(report)
-    lines = ["<h2>Coverage</h2>", f'<div class="panel"><p>{told}</p>']
+    head = "".join(f"<th>{name}</th>" for name in ("family", *columns, ""))
+    lines = ["<h2>Coverage</h2>", f'<div class="panel"><p>{ran(report)}</p>']
     lines += [_table(f"<tr>{head}</tr>", rows) + "</div>"]
     lines += ['<div class="panel">']
     if report.offered:
@@ -206,7 +204,9 @@ def _checks(report: Report, gallery: Gallery) -> list[str]:
     lines += [
         f'<div class="line head">{"".join(f"""<span class="{kind}">{name}</span>""" for name, kind in cells)}</div>'
     ]
-    for name, group in groupby(report.verdicts, lambda v: family(v.check)):
+    names = dict.fromkeys(family(v.check) for v in report.verdicts)
+    for name in names:
+        group = [v for v in report.verdicts if family(v.check) == name]
         lines += [f'<div class="family">{e(name)}</div>', *(_check(v, gallery, failed.get(v.check)) for v in group)]
     return [*lines, "</div>"]
 

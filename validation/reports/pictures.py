@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,7 +55,8 @@ def svg(exhibit: Exhibit, key: str) -> str:
 
     arrays = {name: np.clip(np.asarray(a, dtype=np.float64), -LARGEST, LARGEST) for name, a in exhibit.arrays.items()}
     labels = [label.replace("$", r"\$") for label in exhibit.labels]
-    with style.context(["default", {**STYLE, "svg.hashsalt": key}]):
+    with style.context(["default", {**STYLE, "svg.hashsalt": key}]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of axes that numbers without any spread, or beyond all measure, do not suit
         figure = Figure(figsize=(4.6, 2.7))
         FigureCanvasSVG(figure)
         DRAWN[exhibit.kind](figure, arrays, labels)
@@ -76,10 +78,12 @@ def _map(figure: Any, arrays: Arrays, labels: list[str]) -> None:
 
     error = arrays["error"]
     shown = error[:4]
-    largest = float(np.nanmax(error)) if np.isfinite(error).any() else 1.0
+    largest = float(np.nanmax(error)) if not np.isnan(error).all() else 0.0
     places = np.ravel(figure.subplots(1, len(shown), squeeze=False, gridspec_kw=MAPS))
     for k, (axes, part) in enumerate(zip(places, shown, strict=True)):
-        image = axes.imshow(part, vmin=0, vmax=largest or 1.0, cmap="viridis", interpolation="none", aspect="equal")
+        image = axes.imshow(
+            part, vmin=0, vmax=largest if largest > 0 else 1.0, cmap="viridis", interpolation="none", aspect="equal"
+        )
         axes.set_title(labels[k] if k < len(labels) else "", fontsize=8.5)
         axes.set_xlabel("x")
         axes.set_ylabel("t" if k == 0 else "")

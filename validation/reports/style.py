@@ -63,7 +63,7 @@ details > summary { cursor: pointer; }
 .checks { border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
 .checks .family { background: var(--panel); padding: .35rem .9rem; font-weight: 650; border-bottom: 1px solid
   var(--line); }
-.line { display: grid; grid-template-columns: 4.6em minmax(11rem, 17rem) 5.2em 5.2em 5.6em 1fr; gap: 0 .8rem;
+.line { display: grid; grid-template-columns: 4.4rem minmax(11rem, 17rem) 5rem 5rem 5rem 1fr; gap: 0 .8rem;
   align-items: baseline;
   padding: .3rem .9rem; list-style: none; }
 .line::-webkit-details-marker { display: none; }
@@ -77,7 +77,7 @@ details > summary { cursor: pointer; }
 .inside { padding: .2rem .9rem 1rem; }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 46rem) {
-  .line { grid-template-columns: 4.6em 1fr; padding: .45rem .7rem; }
+  .line { grid-template-columns: 4.4rem 1fr; padding: .45rem .7rem; }
   .line .number { text-align: left; } .line .number[data-label]::before { content: attr(data-label) " "; color:
   var(--soft); }
   .line .numbers { grid-column: 1 / -1; } .line .told { grid-column: 1 / -1; }
