@@ -106,7 +106,8 @@ def against_law(data: Array, cdf: Callable[[Array], Array], label: str, law: str
 def against_samples(data: Array, reference: Array, label: str, law: str, weights: Array | None = None) -> Exhibits:
     """Values in bins, against those of a reference: as many, or with weights that make them as many."""
     data, reference = data[:LOOKED_AT], reference[:LOOKED_AT]
-    edges = _edges(data[np.isfinite(data)])
+    both = np.concatenate([data, reference])
+    edges = _edges(both[np.isfinite(both)])
     if edges is None:
         return ()
     expected = _binned(reference, edges, None if weights is None else weights[:LOOKED_AT])

@@ -62,7 +62,7 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
     """
     theory, h = subject.theory, Hamiltonian(subject)
-    largest, detail, n, size, rounded = 0.0, "", 0, 0.0, 0.0
+    largest, detail, n, size, rounded, worst_one = 0.0, "", 0, 0.0, 0.0, np.zeros(1)
     for record in records(subject, rng, trial.effort):
         expected = true_delta_h(subject, record)
         phi = record.get("phi")
@@ -72,10 +72,11 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         error = np.abs(record["delta_h"] - expected)
         n += len(error)
         if not np.max(error) <= largest:
-            largest, detail = float(np.max(error)), worst(record["delta_h"], expected)
+            largest, detail, worst_one = float(np.max(error)), worst(record["delta_h"], expected), error
     # Two energies, each of an action and some squares of unit size, and the cancellation of their difference.
     tolerance = 4 * (rounded + 16 * theory.volume**1.5 * U) + 64 * U * size
-    return within("max |delta_h - recomputed|", largest, tolerance, f"energy error {tolerance:.1e}", n, detail)
+    told, shown = f"energy error {tolerance:.1e}", exhibits.errors(worst_one, tolerance, "delta_h")
+    return within("max |delta_h - recomputed|", largest, tolerance, told, n, detail, shown)
 
 
 def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
