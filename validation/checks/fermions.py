@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from refimpl.exact import fermions as free
 
-from .. import exhibits
+from .. import exhibits, measure_matrices, vectors
 from .. import measure as measure_angles
 from .. import measure_dirac as measure
-from .. import measure_matrices, vectors
 from ..contract import Subject
 from ..theories import U1, Flavours, Matrices, Monomials, U
 from ..verdict import Verdict, skipped, within
