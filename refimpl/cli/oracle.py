@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, count, emit, extent, non_negative, positive, probability, seed_and_output, writable
+from . import reports
+from .arguments import command, count, extent, non_negative, positive, probability, seed
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -55,7 +57,8 @@ def add(commands: Any) -> None:
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
-    seed_and_output(validate)
+    validate.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
     text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
@@ -77,7 +80,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation.known import known_failures_in
     from refimpl.validation.targets import target_named
 
-    writable(arguments.out)
+    reports.writable_files(arguments)
     known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
@@ -101,7 +104,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         deadline=arguments.deadline,
         progress=True,
     )
-    emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
+    reports.emit_all(report, arguments)
     if not report.verdicts:
         from refimpl.validation.battery import matching
 
@@ -115,7 +118,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def _declared(parameters: dict[str, Any]) -> str:
+def _declared(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 
