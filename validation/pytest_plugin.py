@@ -30,6 +30,7 @@ from .evidence import EFFORTS
 from .known import known_failures_in
 from .parametrize import BoundCheck, bound_checks
 from .report import Report
+from .reports import wording
 from .targets import target_named
 from .verdict import Verdict
 
@@ -322,13 +323,11 @@ class Ledger:
 
 def _lines(found: Found) -> list[str]:
     report = found.report
-    counts, ledger = report.summary(), report.ledger
-    parameters = ", ".join(f"{name} = {value}" for name, value in report.parameters.items())
+    declared = wording.declared(wording.parameters(report))
     return [
-        f"{found.label}: {parameters}; level {report.level}, seed {report.seed}",
-        f"  {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped; ran {counts['ran']}; "
-        f"{report.applicable} apply here, {report.total} in all",
-        f"  false alarms: at most {ledger['alpha']:.1g} for this target; "
-        f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
+        f"{found.label}: {declared}; level {report.level}, seed {report.seed}",
+        f"  {wording.counted(report)}; {report.applicable} apply to this target, {report.total} there are in all",
+        f"  false alarms: at most {report.alpha:.1g} for this target; "
+        f"spent {report.ledger['spent']:.2g}, remaining {report.ledger['remaining']:.2g}",
         f"  again: {found.again}",
     ]
