@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import math
+import platform
 import re
 import secrets
 import sys
@@ -10,15 +13,18 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from refimpl import __version__
+
 from .checks import CHECKS, Check
 from .checks.maps import Inconclusive
-from .contract import DEADLINE, Subject, TargetError, TargetFault
+from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conversion import Declined, Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .known import known_failures
@@ -28,6 +34,7 @@ from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
+SILENCE = 60.0  # seconds, after which a run that is watched by a log says where it is
 
 
 class Battery:
@@ -84,6 +91,12 @@ class Battery:
             applicable=len(self.applicable),
             total=len(CHECKS),
             seconds=seconds,
+            versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
+            implementation=_implementation(self.subject),
+            offered=self.subject.capabilities,
+            lacking=_lacking(self.subject, self.applicable),
+            belonging=tuple(check.id for check in self.applicable),
+            elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
         )
 
 
@@ -131,13 +144,20 @@ def check_target(
         deadline=deadline,
     )
     chosen = [check for check in battery.applicable if _matches(check.id, select)]
-    verdicts = []
-    start = time.perf_counter()
+    verdicts: list[Verdict] = []
+    date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
+    silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
     for check in bar:
         bar.set_description(check.id)
+        if (now := time.perf_counter()) > silent + SILENCE:
+            silent = now
+            print(
+                f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
+            )
         verdicts.append(battery.verdict(check))
-    return battery.report(_with_evidence(battery, verdicts, failures, command), time.perf_counter() - start)
+    told = _with_evidence(battery, verdicts, failures, command)
+    return replace(battery.report(told, time.perf_counter() - start), date=date)
 
 
 def _with_evidence(battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str) -> Iterable[Verdict]:
@@ -174,6 +194,23 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
         except Exception as error:  # noqa: BLE001 (a mistake of ours must not hide what other checks found)
             verdict = Verdict(FAIL, "the check itself", detail=f"raised {type(error).__name__}: {str(error)[:300]}")
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
+
+
+def _implementation(subject: Subject) -> dict[str, str]:
+    """Language and version, where the target says so."""
+    told = {}
+    for name in ("language", "version"):
+        with contextlib.suppress(Misdeclared):
+            if isinstance(value := subject.declared(name, None), str):
+                told[name] = value
+    return told
+
+
+def _lacking(subject: Subject, applicable: Iterable[Check]) -> tuple[str, ...]:
+    """Capabilities, not on offer, that checks which belong to the target ask for."""
+    needs = [any_of for check in applicable for any_of in check.needs]
+    wanted = {name for any_of in needs if not any(map(subject.has, any_of)) for name in any_of}
+    return tuple(name for name in CAPABILITIES if name in wanted)
 
 
 def checked_level(level: str) -> Effort:

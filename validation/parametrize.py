@@ -11,6 +11,8 @@ from typing import Any
 from .battery import ALPHA, Battery
 from .checks import Check
 from .contract import DEADLINE, TargetError
+from .report import printable
+from .reports import wording
 from .targets import target_named
 from .verdict import FAIL, SKIP, Verdict
 
@@ -65,14 +67,14 @@ def bound_checks(battery: Battery, label: str, target: Any, again: Callable[[str
 
 def screen(verdict: Verdict, explanation: str, again: str) -> str:
     """What failed, where, against which bound, what the check means, and how to repeat it."""
-    measured = "" if verdict.value is None else f" = {verdict.value:.6g}"
-    bound = "" if verdict.bound is None else f", bound {verdict.bound:.3g}"
-    lines = [f"{verdict.check}: {verdict.quantity}{measured}{bound}"]
+    verdict = printable(verdict)
+    lines = [f"{verdict.check}: {wording.measured(verdict)}"]
     lines += _indented(verdict.detail)
     for cause in verdict.causes:
         lines += _indented(f"likely: {cause}")
+    lines += _indented(verdict.smallest)
     if verdict.reproduced_by:
-        lines.append(f"  smallest configuration: {verdict.reproduced_by}")
+        lines.append(f"  smallest configuration: refimpl replay {verdict.reproduced_by}")
     lines += _indented(f"what it checks: {explanation.splitlines()[0]} (refimpl explain {verdict.check})")
     return "\n".join([*lines, f"  again: {again}"])
 

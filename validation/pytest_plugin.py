@@ -12,6 +12,7 @@ import json
 import shlex
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .evidence import EFFORTS
 from .known import known_failures_in
 from .parametrize import BoundCheck, bound_checks
 from .report import Report
+from .reports import wording
 from .targets import target_named
 from .verdict import Verdict
 
@@ -68,26 +70,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    given = config.option
+    given, handed = config.option, getattr(config, "workerinput", None)
     try:
-        given.refimpl_seed = checked_seed(
-            given.refimpl_seed
-        )  # drawn here once: the workers of pytest-xdist are handed it
         run = Run(
             targets=list(dict.fromkeys(given.refimpl_target)),
             level=given.refimpl_level,
             alpha=checked_alpha(given.refimpl_alpha),
-            seed=given.refimpl_seed,
+            seed=checked_seed(given.refimpl_seed) if handed is None else handed["refimpl_seed"],
             parameters=dict(_parameter(text) for text in given.refimpl_parameter),
             xfail=given.refimpl_xfail,
             known=_known(given.refimpl_xfail),
             deadline=_deadline(given.refimpl_deadline),
         )
+        ledger = Ledger(_output(given.refimpl_report))
     except ValueError as error:
         raise pytest.UsageError(f"--refimpl-{error}") from error
     config.stash[RUN] = run
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Ledger(_output(given.refimpl_report)), "refimpl-ledger")
+    if handed is None:
+        config.pluginmanager.register(ledger, "refimpl-ledger")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Every worker of pytest-xdist gets the same seed."""
+    node.workerinput["refimpl_seed"] = node.config.stash[RUN].seed
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -259,7 +265,8 @@ def _record(bound: BoundCheck, verdict: Verdict) -> str:
         item.name: getattr(report, item.name) for item in fields(Report) if item.name not in ("verdicts", "seconds")
     }
     found = asdict(replace(verdict, exhibits=()))
-    return json.dumps({"label": bound.label, "again": bound.again(None), "about": about, "verdict": found})
+    content = {"label": bound.label, "again": bound.again(None), "about": about, "verdict": found}
+    return json.dumps(content, default=methodcaller("item"))  # numbers of NumPy
 
 
 @dataclass
@@ -316,13 +323,11 @@ class Ledger:
 
 def _lines(found: Found) -> list[str]:
     report = found.report
-    counts, ledger = report.summary(), report.ledger
-    parameters = ", ".join(f"{name} = {value}" for name, value in report.parameters.items())
+    declared = wording.declared(wording.parameters(report))
     return [
-        f"{found.label}: {parameters}; level {report.level}, seed {report.seed}",
-        f"  {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped; ran {counts['ran']}; "
-        f"{report.applicable} apply here, {report.total} in all",
-        f"  false alarms: at most {ledger['alpha']:.1g} for this target; "
-        f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
+        f"{found.label}: {declared}; level {report.level}, seed {report.seed}",
+        f"  {wording.counted(report)}; {report.applicable} apply to this target, {report.total} there are in all",
+        f"  false alarms: at most {report.alpha:.1g} for this target; "
+        f"spent {report.ledger['spent']:.2g}, remaining {report.ledger['remaining']:.2g}",
         f"  again: {found.again}",
     ]

@@ -56,7 +56,9 @@ class Signature:
         )
 
 
-def measured(target: Any, seed: int = 0, effort: Effort = EFFORT, parameters: Mapping[str, Any] | None = None) -> Signature:
+def measured(
+    target: Any, seed: int = 0, effort: Effort = EFFORT, parameters: Mapping[str, Any] | None = None
+) -> Signature:
     """The signature of a target, by all checks that apply to it."""
     subject = Subject(target, parameters=parameters)
     share = ALPHA / sum(check.statistical for check in CHECKS)

@@ -14,16 +14,21 @@ PASS, FAIL, SKIP = "pass", "fail", "skip"
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """Arrays that a report can draw.
+    """Small arrays that a report can draw, made by `refimpl.validation.exhibits`.
 
-    ``kind`` is "map" (``error``, over the sites of one configuration, ``(..., T, X)``), "trace" (``value`` and ``bound`` against
-    ``samples``) or "histogram" (``value``, ``observed`` and ``expected`` counts or densities).
+    Attributes
+    ----------
+    kind : what is in ``arrays``. "map": ``error`` over the sites of one configuration, ``(component, T, X)``; "errors": ``value``
+        of each configuration, and its ``bound``; "trace": ``value`` against ``samples``, with any of ``bound``, ``exact``,
+        ``low`` and ``high``; "histogram": counts ``observed`` and ``expected`` at every ``value``.
+    labels : of the horizontal and the vertical axis; of a map, of its components.
     """
 
     kind: str
     title: str
     arrays: Mapping[str, NDArray[Any]]
     caption: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,20 @@ class Verdict:
         return self.status != FAIL
 
 
-def within(quantity: str, error: float, tolerance: float, sensitivity: str, samples: int, detail: str = "") -> Verdict:
+def within(
+    quantity: str,
+    error: float,
+    tolerance: float,
+    sensitivity: str,
+    samples: int,
+    detail: str = "",
+    exhibits: tuple[Exhibit, ...] = (),
+) -> Verdict:
     """A deterministic verdict: PASS where ``error <= tolerance`` (a NaN fails). ``detail`` is told on failure."""
     ok = error <= tolerance and not math.isnan(error)
-    return Verdict(
-        PASS if ok else FAIL, quantity, float(error), tolerance, sensitivity, samples, 0.0, "" if ok else detail
-    )
+    told = "" if ok else detail
+    status = PASS if ok else FAIL
+    return Verdict(status, quantity, float(error), tolerance, sensitivity, samples, 0.0, told, exhibits=exhibits)
 
 
 def skipped(reason: str) -> Verdict:

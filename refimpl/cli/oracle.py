@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import harness
-from .arguments import command, count, emit, extent, non_negative, positive, probability, seed_and_output, writable
+from . import harness, reports
+from .arguments import command, count, extent, non_negative, positive, probability, seed
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -66,7 +67,8 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help=f"where the smallest failing configurations go, made only if there are any; none: nowhere (default {FAILURES})",
     )
-    seed_and_output(validate)
+    validate.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
     text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
@@ -87,7 +89,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation.contract import Subject
     from refimpl.validation.known import known_failures_in
 
-    writable(arguments.out)
+    reports.writable_files(arguments)
     folder = _failures(arguments.failures)
     known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
@@ -114,7 +116,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             failures=folder,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
         )
-    emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
+    reports.emit_all(report, arguments)
     if not report.verdicts:
         from refimpl.validation.battery import matching
 
@@ -143,7 +145,7 @@ def _failures(given: str | None) -> Path | None:
     return path
 
 
-def _declared(parameters: dict[str, Any]) -> str:
+def _declared(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 

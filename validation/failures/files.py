@@ -18,7 +18,9 @@ from ..vector_files import write_vector
 from ..verdict import Verdict
 from .search import Found
 
-CONVENTIONS = "those of refimpl.validation.contract: chain axis first, axes (chain, mu, t, x), mu = 0 time, force = + dS/dx"
+CONVENTIONS = (
+    "those of refimpl.validation.contract: chain axis first, axes (chain, mu, t, x), mu = 0 time, force = + dS/dx"
+)
 DERIVATION = (
     "expected numbers are the oracle's own, by explicit loops and dense algebra in float64, or what other answers of the "
     "target imply; the configuration was made small by Hypothesis"
