@@ -116,13 +116,21 @@ def comparisons(
         for name, value in _leaves(got, call.get("keeps")):
             there[name] = kept[name] = np.asarray(value)
         for name, value in _leaves(got, call.get("returns")):
-            label, on_circle = call.get("function") or call["operation"], name in call.get("angles", ())
+            label, on_circle = _label(call), name in call.get("angles", ())
             expected = array_named(there, name)
             if name not in kept and "function" in call:
                 kept[name] = np.asarray(value)
             if call.get("up_to_constant"):
                 value, expected = value - value[:1], expected - expected[:1]
             yield compared(label, name, value, expected, call["tolerance"], on_circle)
+
+
+def _label(call: Call) -> str:
+    """What an answer is the answer of: a function, or what was done with earlier answers."""
+    if "function" in call:
+        return str(call["function"])
+    told = ", ".join(str(entry) for entry in call["arguments"])
+    return told if call["operation"] == "unchanged" else f"{call['operation']}({told})"
 
 
 def _refusal(subject: Subject, call: Call, vector: Vector) -> Comparison:
