@@ -38,7 +38,9 @@ def add(commands: Any) -> None:
         choices=["smoke", "standard", "thorough"],
         help="sample sizes (default: standard for the bank, smoke for TARGET)",
     )
-    mutants.add_argument("-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern")
+    mutants.add_argument(
+        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern"
+    )
     mutants.add_argument(
         "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
     )

@@ -72,7 +72,11 @@ def _without_last(s: Subject, x: Field) -> Array:
     else:
         # A translation-invariant part of it, at one place alone.
         links = x[last_plane(s)]
-        last = np.abs(links.reshape(len(x), -1)[:, -1]) if np.iscomplexobj(x) else 0.1 * np.cos(x.reshape(len(x), -1)[:, -1])
+        last = (
+            np.abs(links.reshape(len(x), -1)[:, -1])
+            if np.iscomplexobj(x)
+            else 0.1 * np.cos(x.reshape(len(x), -1)[:, -1])
+        )
     return np.asarray(s.action(x) - last)
 
 
@@ -145,9 +149,13 @@ BUGS: tuple[Bug, ...] = (
     _of(U1, _new("OneStaple", "a time link has the plaquette to its right only", "force", _one_staple)),
     Bug("StaleForceCall", "the force is that of the call before", _stale_force),
     _new("CoupledChains", "the force of a chain takes one link from the next chain of the batch", "force", _neighbours),
-    _changed("ExchangedAxes", "time and space are exchanged: the plaquette runs the other way round", "charge", lambda q: -q),
+    _changed(
+        "ExchangedAxes", "time and space are exchanged: the plaquette runs the other way round", "charge", lambda q: -q
+    ),
     _charge(
-        "TruncatedCharge", "the charge is truncated to an integer instead of rounded", lambda p: np.trunc(_turns(_wrapped(p)))
+        "TruncatedCharge",
+        "the charge is truncated to an integer instead of rounded",
+        lambda p: np.trunc(_turns(_wrapped(p))),
     ),
     _charge(
         "UnsignedWrap",
@@ -166,11 +174,15 @@ BUGS: tuple[Bug, ...] = (
     ),
     _changed("SineChargeSign", "the sine charge has the other orientation", "sine_charge", lambda q: -q),
     _changed("SineChargeNormalisation", "the sine charge lacks its 1/(2 pi)", "sine_charge", lambda q: 2 * np.pi * q),
-    _changed("PlaquettePerLink", "the plaquette is averaged over links instead of plaquettes", "plaquette", lambda p: p / 2),
+    _changed(
+        "PlaquettePerLink", "the plaquette is averaged over links instead of plaquettes", "plaquette", lambda p: p / 2
+    ),
     _changed("PlaquetteFourthDigit", "the plaquette is off in its fourth digit", "plaquette", lambda p: 1.0001 * p),
     _of(
         (U1, Matrices),
-        _asked("TransposedLoop", "the extents of a Wilson loop are exchanged", "wilson_loop", lambda x, a, b: (x, b, a)),
+        _asked(
+            "TransposedLoop", "the extents of a Wilson loop are exchanged", "wilson_loop", lambda x, a, b: (x, b, a)
+        ),
     ),
     _asked("LoopOffByOne", "a Wilson loop is one link too long in time", "wilson_loop", lambda x, a, b: (x, a + 1, b)),
     _asked("CorrelatorOffByOne", "the correlator counts its times from 1", "correlator", lambda x, t: (x, t + 1)),
@@ -190,8 +202,12 @@ BUGS: tuple[Bug, ...] = (
         "the moments are powers of the mean field",
         lambda s: {"field_moment": lambda x, k: x.mean(axis=(1, 2)) ** k},
     ),
-    _changed("DoubledTau", "tau_int in the convention 1 + 2 sum rho", "integrated_autocorrelation_time", lambda t: 2 * t),
-    _changed("TauWithoutHalf", "tau_int without the 1/2 of lag zero", "integrated_autocorrelation_time", lambda t: t - 0.5),
+    _changed(
+        "DoubledTau", "tau_int in the convention 1 + 2 sum rho", "integrated_autocorrelation_time", lambda t: 2 * t
+    ),
+    _changed(
+        "TauWithoutHalf", "tau_int without the 1/2 of lag zero", "integrated_autocorrelation_time", lambda t: t - 0.5
+    ),
 )
 
 

@@ -95,7 +95,11 @@ FERMIONS: tuple[Bug, ...] = (
         "fermions are periodic in time: the boundary sign is missing, which no average over U(1) fields shows",
         _periodic(("dirac_dense", "dirac_apply", "logdet_dirac", "pseudofermion_action", "pseudofermion_force")),
     ),
-    Bug("PeriodicApply", "the matrix-free operator lacks the boundary sign that the matrix has", _periodic(("dirac_apply",))),
+    Bug(
+        "PeriodicApply",
+        "the matrix-free operator lacks the boundary sign that the matrix has",
+        _periodic(("dirac_apply",)),
+    ),
     Bug("AdjointOperator", "the adjoint of the operator, with the same determinant", _adjoint),
     Bug("OtherGammas", "sigma_y stands where sigma_x should", _sigma_y_twice),
     _changed("SquaredLogdet", "`logdet_dirac` is that of D D^dag; the action knows", "logdet_dirac", lambda d: 2 * d),
@@ -106,13 +110,39 @@ FERMIONS: tuple[Bug, ...] = (
         "pseudofermion_force",
         lambda f: f / 2,
     ),
-    _changed("PseudofermionForceSign", "the force of pseudofermions has the wrong sign", "pseudofermion_force", lambda f: -f),
-    _changed("PseudofermionNormalisation", "the action of pseudofermions is half of it", "pseudofermion_action", lambda s: s / 2),
-    _changed("RealVariance", "real and imaginary part of the noise have variance 1 each", "pseudofermion_heat_bath", lambda phi: np.sqrt(2) * phi),
-    _changed("HeatBathScaled", "fields of the heat bath are 5 per cent too large", "pseudofermion_heat_bath", lambda phi: 1.05 * phi),
+    _changed(
+        "PseudofermionForceSign", "the force of pseudofermions has the wrong sign", "pseudofermion_force", lambda f: -f
+    ),
+    _changed(
+        "PseudofermionNormalisation",
+        "the action of pseudofermions is half of it",
+        "pseudofermion_action",
+        lambda s: s / 2,
+    ),
+    _changed(
+        "RealVariance",
+        "real and imaginary part of the noise have variance 1 each",
+        "pseudofermion_heat_bath",
+        lambda phi: np.sqrt(2) * phi,
+    ),
+    _changed(
+        "HeatBathScaled",
+        "fields of the heat bath are 5 per cent too large",
+        "pseudofermion_heat_bath",
+        lambda phi: 1.05 * phi,
+    ),
     _changed("RealNoise", "the noise has no imaginary part", "pseudofermion_heat_bath", lambda phi: phi.real + 0j),
-    _seed_forgotten("StaleNoise", "pseudofermions are not drawn anew: every call has the noise of the first", "pseudofermion_heat_bath"),
-    _changed("EstimateOffOnePercent", "estimates of the determinant are 1 per cent too large", "determinant_estimate", lambda e: 1.01 * e),
+    _seed_forgotten(
+        "StaleNoise",
+        "pseudofermions are not drawn anew: every call has the noise of the first",
+        "pseudofermion_heat_bath",
+    ),
+    _changed(
+        "EstimateOffOnePercent",
+        "estimates of the determinant are 1 per cent too large",
+        "determinant_estimate",
+        lambda e: 1.01 * e,
+    ),
     _changed("EstimateOfOneFlavour", "the estimate is that of |det D|", "determinant_estimate", np.sqrt),
     _seed_forgotten("EstimatesWithoutSeed", "the seed is ignored: always the same noise", "determinant_estimate"),
     _changed("EveryEstimateTwice", "every estimate is returned twice", "determinant_estimate", _repeated),
@@ -139,11 +169,33 @@ def _theory_force(s: Subject, x: Field) -> Array:
 
 VARIATES: tuple[Bug, ...] = (
     Bug("DivergenceHalved", "the divergence is counted half", _half_divergence),
-    _changed("ConstantOffset", "a constant is left in the variate: the mean of the fit, say", "control_variate", lambda f: f + 0.1),
-    _changed("VariateTwice", "the variate is taken twice: O - 2 f has the variance of O again", "control_variate", lambda f: 2 * f),
-    _changed("VariateSign", "the variate has the wrong sign: O - f varies more than O", "control_variate", lambda f: -f),
-    _changed("CentredInTheBatch", "the mean over the batch is subtracted, which hides that there is one", "control_variate", lambda f: f - f.mean()),
-    _changed("FieldOfOtherSign", "the field that is shown has the other sign than the one the variate was made of", "control_variate_field", lambda g: -g),
+    _changed(
+        "ConstantOffset",
+        "a constant is left in the variate: the mean of the fit, say",
+        "control_variate",
+        lambda f: f + 0.1,
+    ),
+    _changed(
+        "VariateTwice",
+        "the variate is taken twice: O - 2 f has the variance of O again",
+        "control_variate",
+        lambda f: 2 * f,
+    ),
+    _changed(
+        "VariateSign", "the variate has the wrong sign: O - f varies more than O", "control_variate", lambda f: -f
+    ),
+    _changed(
+        "CentredInTheBatch",
+        "the mean over the batch is subtracted, which hides that there is one",
+        "control_variate",
+        lambda f: f - f.mean(),
+    ),
+    _changed(
+        "FieldOfOtherSign",
+        "the field that is shown has the other sign than the one the variate was made of",
+        "control_variate_field",
+        lambda g: -g,
+    ),
 )
 
 
@@ -186,10 +238,24 @@ def _biased_places(s: Subject) -> Functions:
 
 _CONSTANT = 0.25
 FLOWS: tuple[Bug, ...] = (
-    _second("LogdetOfOtherSign", "the logdet has the wrong sign, forward and backward, so that the two agree", {name: np.negative for name in ("flow_forward", "flow_inverse")}),
-    _second("LogdetOfInverseNotNegated", "the inverse returns the logdet of the forward direction", {"flow_inverse": np.negative}),
-    _second("LogdetTenthLost", "a tenth of the logdet is missing, as of one layer of ten, in both directions", {name: lambda d: 0.9 * d for name in ("flow_forward", "flow_inverse")}),
-    _second("SampleConstant", "samples come with a log q that is too large by 0.25", {"sample": lambda q: q + _CONSTANT}),
+    _second(
+        "LogdetOfOtherSign",
+        "the logdet has the wrong sign, forward and backward, so that the two agree",
+        {name: np.negative for name in ("flow_forward", "flow_inverse")},
+    ),
+    _second(
+        "LogdetOfInverseNotNegated",
+        "the inverse returns the logdet of the forward direction",
+        {"flow_inverse": np.negative},
+    ),
+    _second(
+        "LogdetTenthLost",
+        "a tenth of the logdet is missing, as of one layer of ten, in both directions",
+        {name: lambda d: 0.9 * d for name in ("flow_forward", "flow_inverse")},
+    ),
+    _second(
+        "SampleConstant", "samples come with a log q that is too large by 0.25", {"sample": lambda q: q + _CONSTANT}
+    ),
     Bug(
         "ConstantForgotten",
         "log q is too large by 0.25: a tenth of a constant of the prior",
@@ -198,11 +264,22 @@ FLOWS: tuple[Bug, ...] = (
             "sample": lambda n, seed: (lambda x, q: (x, q + _CONSTANT))(*s.sample(n, seed)),
         },
     ),
-    _changed("LogProbConstant", "log_prob is too small by 0.25, samples are right", "log_prob", lambda q: q - _CONSTANT),
-    _changed("PriorConstant", "the log density of the prior lacks a part of its constant", "prior_log_prob", lambda r: r + _CONSTANT),
+    _changed(
+        "LogProbConstant", "log_prob is too small by 0.25, samples are right", "log_prob", lambda q: q - _CONSTANT
+    ),
+    _changed(
+        "PriorConstant",
+        "the log density of the prior lacks a part of its constant",
+        "prior_log_prob",
+        lambda r: r + _CONSTANT,
+    ),
     Bug("OneStreamForAll", "pairs of samples share a random stream", _shifted_samples),
     _seed_forgotten("SamplesWithoutSeed", "the seed is ignored: every call has the samples of the first", "sample"),
-    Bug("InverseIsTheFlow", "the inverse is the map itself", lambda s: {"flow_inverse": s.flow_forward} if s.has("flow_forward") else {}),
+    Bug(
+        "InverseIsTheFlow",
+        "the inverse is the map itself",
+        lambda s: {"flow_inverse": s.flow_forward} if s.has("flow_forward") else {},
+    ),
     Bug("ComponentLeftOut", "one link (site) is left where it was", _still),
     Bug("BiasOfAPlace", "the shift has a bias that depends on the site", _biased_places),
     Bug(
@@ -235,7 +312,12 @@ def _recorded(name: str, description: str, change: Callable[[dict[str, Any], Fie
 
 def _decided(record: dict[str, Any], x: Field, log_w: Array, accept: NDArray[np.bool_]) -> dict[str, Any]:
     field = np.where(accept.reshape(-1, *(1,) * (x.ndim - 1)), record["x_proposed"], x)
-    return {**record, "accept": accept, "x_next": field, "log_w_next": np.where(accept, record["log_w_proposed"], log_w)}
+    return {
+        **record,
+        "accept": accept,
+        "x_next": field,
+        "log_w_next": np.where(accept, record["log_w_proposed"], log_w),
+    }
 
 
 def _inverse_ratio(record: dict[str, Any], x: Field, log_w: Array) -> dict[str, Any]:
@@ -258,14 +340,31 @@ def _twice_as_large(record: dict[str, Any], x: Field, log_w: Array) -> dict[str,
 
 
 JOINT: tuple[Bug, ...] = (
-    _second("ComplexCountedOnce", "the logdet is log |det|, without the 2 of complex numbers", {name: lambda d: d / 2 for name in ("conditional_forward", "conditional_inverse")}),
-    _second("LogdetOfTheOtherDirection", "the inverse returns the logdet of the map", {"conditional_inverse": np.negative}),
-    _changed("ConditionalConstant", "the log density of the fields has a constant too much", "conditional_log_prob", lambda q: q - 1.0),
-    _second("DensityOfTheNeighbour", "samples come with the log density of the chain before", {"conditional_sample": lambda q: np.roll(q, 1, axis=0)}),
+    _second(
+        "ComplexCountedOnce",
+        "the logdet is log |det|, without the 2 of complex numbers",
+        {name: lambda d: d / 2 for name in ("conditional_forward", "conditional_inverse")},
+    ),
+    _second(
+        "LogdetOfTheOtherDirection", "the inverse returns the logdet of the map", {"conditional_inverse": np.negative}
+    ),
+    _changed(
+        "ConditionalConstant",
+        "the log density of the fields has a constant too much",
+        "conditional_log_prob",
+        lambda q: q - 1.0,
+    ),
+    _second(
+        "DensityOfTheNeighbour",
+        "samples come with the log density of the chain before",
+        {"conditional_sample": lambda q: np.roll(q, 1, axis=0)},
+    ),
     Bug(
         "SlightlyWide",
         "the noise is three per cent too wide",
-        lambda s: {"conditional_sample": lambda x, seed: (lambda phi, q: (1.03 * phi, q))(*s.conditional_sample(x, seed))},
+        lambda s: {
+            "conditional_sample": lambda x, seed: (lambda phi, q: (1.03 * phi, q))(*s.conditional_sample(x, seed))
+        },
     ),
     _seed_forgotten("SeedForgotten", "samples have the same noise whatever the seed", "conditional_sample"),
     Bug(
@@ -279,11 +378,30 @@ JOINT: tuple[Bug, ...] = (
     _recorded("EveryEstimateAccepted", "every proposal is taken", _every),
     _recorded("BatchDecides", "proposals are accepted by the mean ratio of the batch", _by_batch),
     _recorded("SumOfDraws", "draws are added up, not averaged", _twice_as_large),
-    _recorded("EstimateOfTheRejected", "a chain that stays takes the estimate of the proposal all the same", lambda record, x, log_w: {**record, "log_w_next": record["log_w_proposed"]}),
-    _recorded("EstimateLeftBehind", "a chain that moves keeps the estimate of the links it had", lambda record, x, log_w: {**record, "log_w_next": log_w}),
-    _recorded("EstimateInSinglePrecision", "the estimate that is kept is stored in single precision", lambda record, x, log_w: {**record, "log_w_next": single(record["log_w_next"])}),
-    _seed_forgotten("StartWithoutSeed", "estimates to begin from have the same noise whatever the seed", "pseudomarginal_start"),
-    _changed("StartTooSmall", "estimates to begin from are a tenth too small", "pseudomarginal_start", lambda log_w: log_w - 0.1),
+    _recorded(
+        "EstimateOfTheRejected",
+        "a chain that stays takes the estimate of the proposal all the same",
+        lambda record, x, log_w: {**record, "log_w_next": record["log_w_proposed"]},
+    ),
+    _recorded(
+        "EstimateLeftBehind",
+        "a chain that moves keeps the estimate of the links it had",
+        lambda record, x, log_w: {**record, "log_w_next": log_w},
+    ),
+    _recorded(
+        "EstimateInSinglePrecision",
+        "the estimate that is kept is stored in single precision",
+        lambda record, x, log_w: {**record, "log_w_next": single(record["log_w_next"])},
+    ),
+    _seed_forgotten(
+        "StartWithoutSeed", "estimates to begin from have the same noise whatever the seed", "pseudomarginal_start"
+    ),
+    _changed(
+        "StartTooSmall",
+        "estimates to begin from are a tenth too small",
+        "pseudomarginal_start",
+        lambda log_w: log_w - 0.1,
+    ),
 )
 
 

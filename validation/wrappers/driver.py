@@ -253,7 +253,9 @@ def _elsewhere(s: Subject) -> Functions:
 
     def of(function: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            other = s.replace(**{name: 1.03 * np.asarray(declared[name]) if np.ndim(declared[name]) else 1.03 * declared[name]})
+            other = s.replace(
+                **{name: 1.03 * np.asarray(declared[name]) if np.ndim(declared[name]) else 1.03 * declared[name]}
+            )
             if other is None:
                 raise ValueError(f"{name}: the target cannot be made at another")
             return getattr(other.target, function)(*arguments)
@@ -286,7 +288,12 @@ BUGS: tuple[Bug, ...] = (
     _afterwards("PulledFields", "every update ends with a small pull towards zero, as of a mass term", _pulled),
     _afterwards("CoupledUpdates", "an update adds a thousandth of the mean over all chains", _coupled),
     _afterwards("SinglePrecisionFields", "fields are kept in single precision", lambda s, after, before: single(after)),
-    Bug("RejectedRedrawn", "a rejected update is tried again, up to five times, until the field moves", _retried, _tried_once),
+    Bug(
+        "RejectedRedrawn",
+        "a rejected update is tried again, up to five times, until the field moves",
+        _retried,
+        _tried_once,
+    ),
     Bug("RejectionsDropped", "updates that every chain rejected are left out of the run", _dropped),
     Bug("OneTooFew", "a run leaves its last configuration out", _shorter),
     Bug("StartReported", "a run reports the configurations before its updates, not after them", _early),

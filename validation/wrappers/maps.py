@@ -52,7 +52,10 @@ def _as_it_is(s: Subject) -> Functions:
 
 def _logdets(name: str, description: str, forward: Callable[[Array], Array], inverse: Callable[[Array], Array]) -> Bug:
     return _images(
-        name, description, lambda s, image: (image[0], forward(image[1])), lambda s, image: (image[0], inverse(image[1]))
+        name,
+        description,
+        lambda s, image: (image[0], forward(image[1])),
+        lambda s, image: (image[0], inverse(image[1])),
     )
 
 
@@ -130,19 +133,34 @@ BUGS: tuple[Bug, ...] = (
         lambda d: -d,
         lambda d: -d,
     ),
-    _logdets("LogdetHalved", "the logdet is half of what it should be, in both directions", lambda d: d / 2, lambda d: d / 2),
     _logdets(
-        "LogdetLayerLost", "a tenth of the logdet is missing, as of one layer of ten", lambda d: 0.9 * d, lambda d: 0.9 * d
+        "LogdetHalved", "the logdet is half of what it should be, in both directions", lambda d: d / 2, lambda d: d / 2
+    ),
+    _logdets(
+        "LogdetLayerLost",
+        "a tenth of the logdet is missing, as of one layer of ten",
+        lambda d: 0.9 * d,
+        lambda d: 0.9 * d,
     ),
     _logdets("ForwardLogdet", "the inverse reports the logdet of the forward direction", lambda d: d, lambda d: -d),
-    _images("LogdetConstant", "the logdet has a constant too much, consistently in both directions", _consistent(1), _consistent(-1)),
+    _images(
+        "LogdetConstant",
+        "the logdet has a constant too much, consistently in both directions",
+        _consistent(1),
+        _consistent(-1),
+    ),
     _images(
         "ScaledMomentum",
         "one momentum is scaled, back again by the inverse, and the logdet does not know",
         _scaled(1.1),
         _scaled(1 / 1.1),
     ),
-    _images("LeakingMask", "one component is scaled by a function of itself: the mask leaks", _leaking, lambda s, image: image),
+    _images(
+        "LeakingMask",
+        "one component is scaled by a function of itself: the mask leaks",
+        _leaking,
+        lambda s, image: image,
+    ),
     _images("NoiseInTheMap", "the map has noise of a millionth in it: every call gives another image", _noisy, _noisy),
     _images(
         "SinglePrecisionMap",

@@ -207,6 +207,6 @@ def survey(
         seed,
         tuple(judging.own.values()),
         tuple(outcomes),
-        len(BUGS),
+        len(chosen),
         time.perf_counter() - start,
     )

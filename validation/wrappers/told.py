@@ -39,7 +39,9 @@ def _rows(outcome: Outcome, width: int, indent: int) -> list[str]:
         bound = "" if v.bound is None else f"{v.bound:.2g}"
         start = f"{label:<8}{name:<{NAME_WIDTH}}" if i == 0 else " " * (8 + NAME_WIDTH)
         told = _short(outcome, width - indent) if i == 0 else ""
-        rows.append(f"{start}{v.check or v.quantity:<{CHECK_WIDTH}}{value:>9}{bound:>9}{v.samples or '':>9}  {told}".rstrip())
+        rows.append(
+            f"{start}{v.check or v.quantity:<{CHECK_WIDTH}}{value:>9}{bound:>9}{v.samples or '':>9}  {told}".rstrip()
+        )
     return rows
 
 
@@ -110,7 +112,9 @@ def as_record(of: Survey) -> dict[str, Any]:
     return plain(
         {
             "target": of.target,
-            "parameters": {name: getattr(value, "tolist", lambda value=value: value)() for name, value in of.parameters.items()},
+            "parameters": {
+                name: getattr(value, "tolist", lambda value=value: value)() for name, value in of.parameters.items()
+            },
             "level": of.level,
             "seed": of.seed,
             "seen": len(of.of(SEEN)),
