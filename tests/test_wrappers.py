@@ -78,7 +78,7 @@ def test_bugs_are_seen_by_the_checks_that_are_said_to(home):
     for k, (bug, checks) in enumerate(AT_HOME[home].items()):
         subject = judging.made(BY_NAME[bug])
         trial = judging.trial(subject)
-        for check in checks:
+        for check in checks.split():
             if not BY_ID[check].statistical or k % 5 == 0:
                 verdict = judge(BY_ID[check], subject, 1, trial)
                 alive += [] if verdict.status == FAIL else [(bug, check, verdict.status, verdict.detail)]

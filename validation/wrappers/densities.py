@@ -241,7 +241,7 @@ FLOWS: tuple[Bug, ...] = (
     _second(
         "LogdetOfOtherSign",
         "the logdet has the wrong sign, forward and backward, so that the two agree",
-        {name: np.negative for name in ("flow_forward", "flow_inverse")},
+        dict.fromkeys(("flow_forward", "flow_inverse"), np.negative),
     ),
     _second(
         "LogdetOfInverseNotNegated",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import Field, Subject, TargetFault
-from ..evidence import Noise, momenta, noise, sampler
+from ..evidence import Noise, noise, sampler
 from ..measure_dirac import random_spinors
 
 CHAINS, UPDATES, SEEDS = 64, 4, 4

@@ -99,7 +99,7 @@ def _told(advice: Advice | None, level: str) -> str:
     if advice.kind == "skipped":
         return f"{advice.check} would, but says nothing here: {advice.what}"
     if advice.what == level:
-        return f"{advice.check} sees it on the built-in target at this level, with its parameters (refimpl mutants builtin:NAME); try others, or a higher --level"
+        return f"{advice.check} sees it on a built-in target at this level: try other parameters, or a higher --level"
     return f"{advice.check} sees it on the built-in target with --level {advice.what}"
 
 
