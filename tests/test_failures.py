@@ -31,7 +31,11 @@ def evidence(folder, target, check):
     [
         ("DoubledForce", "static.force", "2x2, beta = 1, all links 0 but theta_0(0, 0) = pi/2"),
         ("DroppedPlaquette", "static.action", "2x2, beta = 1, all links 0 but theta_0(1, 0) = pi/2"),
-        ("ForwardLogdet", "maps.logdet_antisymmetry", "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0"),
+        (
+            "ForwardLogdet",
+            "maps.logdet_antisymmetry",
+            "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0",
+        ),
         ("ConsistentLogdet", "maps.jacobian", "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0"),
     ],
 )
@@ -48,7 +52,12 @@ def test_it_is_small_and_repeats(tmp_path, mutant, check, words):
 
 @pytest.mark.parametrize(
     ("theory", "check"),
-    [("phi4", "static.force"), ("su2", "static.action"), ("schwinger", "fermions.dense"), ("phi4", "transcript.energy")],
+    [
+        ("phi4", "static.force"),
+        ("su2", "static.action"),
+        ("schwinger", "fermions.dense"),
+        ("phi4", "transcript.energy"),
+    ],
 )
 def test_other_theories_have_small_ones_too(tmp_path, theory, check):
     mutant = next(m for m in BY_NAME.values() if m.theory == theory and check in m.killed_by)

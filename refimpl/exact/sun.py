@@ -40,7 +40,9 @@ def log_partition(beta: float, shape: Shape, n: int) -> float:
     with decimal.localcontext(u1._context(u1._DIGITS)):
         trivial = _coefficient((0,) * n, float(beta), n)
         total = sum((w for _, w in _powers(float(beta), volume, n)), Decimal(0))
-        scaled = n * Decimal(float(beta) / n)  # as in the coefficients: beta/n is rounded, and must not be cancelled by beta
+        scaled = n * Decimal(
+            float(beta) / n
+        )  # as in the coefficients: beta/n is rounded, and must not be cancelled by beta
         return float(volume * (scaled + trivial.ln()) + total.ln())
 
 
