@@ -57,7 +57,7 @@ class Battery:
     ) -> None:
         effort = checked_level(level)
         self.level, self.alpha, self.seed = level, checked_alpha(alpha), checked_seed(seed)
-        added = known_failures(expected_failures or {}, "expected_failures")
+        added = known_failures({} if expected_failures is None else expected_failures, "expected_failures")
         self.subject = subject = Subject(target, deadline=deadline, parameters=parameters)
         self.known = {**known_failures(subject.expected_failures, f"expected_failures of {subject.name}"), **added}
         self.applicable = [check for check in CHECKS if check.applies(subject)]

@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="TARGET",
-        help="what to judge: package.module:object, builtin:NAME, mutant:NAME, model:DIR; may be given again",
+        help="what to judge, as of refimpl validate: package.module:object, cmd:COMMAND, builtin:NAME ...; may be repeated",
     )
     group.addoption("--refimpl-level", choices=list(EFFORTS), default="smoke", help="sample sizes (default smoke)")
     group.addoption(
