@@ -133,9 +133,12 @@ def test_noise_is_that_of_the_seed_and_of_the_chain_alone(dialogue, fields):
     for name, array in part.items():
         np.testing.assert_array_equal(array, whole[name][:2])
     np.testing.assert_array_equal(dialogue.run("step", ["step"], {"seed": 2**62 + 3}, x=x)["step"], whole["x_next"])
-    other = dialogue.run("transcript", ["v", "u"], {"seed": 3}, x=x)
-    assert np.unique([*whole["u"], *other["u"]]).size == 10
-    assert np.unique([*whole["v"].ravel(), *other["v"].ravel()]).size == 2 * x.size
+    others = [
+        dialogue.run("transcript", ["v", "u"], {"seed": seed}, x=x) for seed in (0, 1, 3, 5, 2**32 + 3, 2**61 + 3)
+    ]
+    for name in ("v", "u"):
+        drawn = [record[name].ravel() for record in (whole, *others)]
+        assert np.unique(drawn).size == np.size(drawn)
 
 
 def test_one_chain_and_many_in_the_smallest_box(command, tmp_path):

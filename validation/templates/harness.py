@@ -111,7 +111,8 @@ class Target:
         return {**end, "delta_h": delta_h, "accept": accept, "x_next": x_next}
 
     def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        streams = [np.random.default_rng([seed, chain]) for chain in range(len(x))]  # one for every chain
+        words = np.random.SeedSequence(seed).spawn(len(x))  # a stream for every chain
+        streams = [np.random.default_rng(word) for word in words]
         v = np.stack([stream.standard_normal(x.shape[1:]) for stream in streams])
         u = np.array([stream.random() for stream in streams])
         return {**self.transition(x, v, u), "v": v, "u": u}
