@@ -210,6 +210,26 @@ def test_paths_that_are_not_in_the_run_folder_are_refused(path):
         protocol.inside("/run/f", path)
 
 
+def test_arguments_have_the_order_of_the_contract():
+    """Both sides here go by one table: an exchange in it is seen by programs in other languages only."""
+    orders = {
+        "forward": ((("x", "v"),), (("x_proposed", "v_proposed"), "logdet")),
+        "inverse": ((("x", "v"),), (("x_proposed", "v_proposed"), "logdet")),
+        "map_with_weights": (("params", "architecture", ("x", "v"), "d"), (("x_proposed", "v_proposed"), "logdet")),
+        "flow_with_weights": (("params", "architecture", "z", "d"), ("image", "logdet")),
+        "conditional_with_weights": (("params", "architecture", "x", "chi", "d"), ("image", "logdet")),
+        "wilson_loop": (("x", "extent_t", "extent_x"), "wilson_loop"),
+        "transition": (("x", "v", "u"), None),
+        "run": (("x", "n", "seed"), ("configurations", "state_next")),
+        "resume": (("state", "n"), ("configurations", "state_next")),
+        "determinant_estimate": (("x", "n", "seed"), "determinant_estimate"),
+        "pseudomarginal": (("x", "log_w", "seed"), None),
+        "joint_sample": (("n", "seed"), ("x", "phi", "log_prob")),
+    }
+    for name, (takes, gives) in orders.items():
+        assert (OPERATIONS[name].takes, OPERATIONS[name].gives) == (takes, gives), name
+
+
 # --- malformed input ------------------------------------------------------------------------------------------------------------
 TOKENS = [
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1", b"9" * 5000, b"0", b"1.5", b"null", b"true", b'""', b"[]", b"{}",
