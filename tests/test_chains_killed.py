@@ -16,7 +16,10 @@ from refimpl import chains
 from tests.runs import by_hand
 from tests.test_chains import same
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes in /proc"),
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 600  # most of a second, more than the start of the processes takes

@@ -29,6 +29,8 @@ from refimpl.training import (
 from .flow_layers import Diagonal, Knobs
 from .test_training_flow import FREE, same, scalar_flow
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = Chain(())
 
 

@@ -21,6 +21,8 @@ from refimpl.validation.strategies import u1_fields, u1_flux_fields, u1_hot_fiel
 
 from .targets import topology
 
+pytestmark = pytest.mark.slow
+
 QUICK = settings(max_examples=30, deadline=None)
 FIELDS = st.one_of(u1_fields(), u1_flux_fields(), u1_hot_fields())
 SIGMA = 5  # seeds are fixed, so this is about where the limits lie, not about false alarms

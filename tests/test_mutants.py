@@ -9,6 +9,8 @@ from refimpl.validation.evidence import EFFORTS
 from refimpl.validation.mutants import BY_NAME, MUTANTS, run_mutants, table
 from refimpl.validation.verdict import FAIL
 
+pytestmark = pytest.mark.slow
+
 STANDARD = EFFORTS["standard"]
 QUARTER, HALF = (replace(STANDARD, name=f"1/{part}", chains=STANDARD.chains // part) for part in (4, 2))
 

@@ -290,7 +290,7 @@ def test_a_pass_without_a_sensitivity_cannot_be_made():
 def test_json_report_is_complete_and_strict():
     report = check_target(BY_NAME["EnergiesExchanged"], seed=9, level="smoke")
     content = json.loads(report.as_json())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["exit_code"] == 1
     assert content["seed"] == 9
     assert len(content["verdicts"]) == content["summary"]["applicable"] == content["summary"]["selected"]

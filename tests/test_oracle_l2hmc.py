@@ -8,6 +8,8 @@ from refimpl.validation import TargetError, check_target
 from refimpl.validation.contract import Subject
 from refimpl.validation.reference_l2hmc import NETS, REGIMES, ReferenceL2HMC, ReferenceL2HMCMixture
 
+pytestmark = pytest.mark.slow
+
 CASES = [(net, merged, regime) for net in NETS for merged in (False, True) for regime in REGIMES]
 SMALL = {"shape": (2, 4), "n_layers": 2}  # the least that shows the order of layers
 

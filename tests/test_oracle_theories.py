@@ -189,3 +189,23 @@ def test_one_degree_of_freedom_is_judged(target):
     report = check_target(target, level="smoke", seed=1)
     assert [(v.check, v.detail) for v in report.failures] == []
     assert {v.check: v.status for v in report.verdicts}["transcript.momenta"] == PASS
+
+
+def test_a_slow_target_is_judged_by_fewer_samples_and_says_what_they_see():
+    reports = [check_target(ReferenceGaussian(), level="smoke", seed=1, select="exact_start.observables")]
+
+    class Slow(ReferenceGaussian):
+        thrift = 8
+
+    reports.append(check_target(Slow(), level="smoke", seed=1, select="exact_start.observables"))
+    (quick, *_), (slow, *_) = (report.verdicts for report in reports)
+    assert (quick.samples, slow.samples) == (4096, 512)
+    assert quick.sensitivity != slow.sensitivity
+
+
+@pytest.mark.parametrize("thrift", [0, 1.5, True, "4", 10**6])
+def test_a_thrift_that_is_no_small_integer_is_refused(thrift):
+    target = ReferenceGaussian()
+    object.__setattr__(target, "thrift", thrift)
+    with pytest.raises(TargetError, match="thrift: got"):
+        check_target(target, level="smoke", select="static.action")

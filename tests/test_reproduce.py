@@ -21,6 +21,8 @@ from refimpl.reproduce.table import Table
 from refimpl.theories import u1
 from refimpl.training import recipes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs():

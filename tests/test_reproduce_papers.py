@@ -7,6 +7,8 @@ from refimpl import reproduce
 from refimpl.cli import main, training
 from refimpl.reproduce import variate_histories
 
+pytestmark = pytest.mark.slow
+
 # Mass of phi^4 on 40 x 10 at m2 = 0.01, lambda = 0.1: this package's own two-stage variate from 1000 configurations, slices from
 # t = 10 on, other seeds than here: 0.194148(11). The paper: 0.1940(4), 0.1938(2).
 MASS, MASS_ERROR = 0.194148, 1.1e-5

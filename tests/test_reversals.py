@@ -13,6 +13,8 @@ from refimpl.validation.reference import ReferenceU1
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.affine import Affine
 
+pytestmark = pytest.mark.slow
+
 
 def statuses(report):
     return {verdict.check: verdict.status for verdict in report.verdicts}

@@ -1,31 +1,103 @@
-"""Running the checks on a target: `check_target` for a report, `parametrize_with_checks` for pytest."""
+"""Running the checks on a target."""
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import math
+import platform
 import re
 import secrets
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .checks import BY_ID, CHECKS, Check
+from refimpl import __version__
+
+from .checks import CHECKS, Check
 from .checks.maps import Inconclusive
-from .contract import DEADLINE, Subject, TargetError, TargetFault
+from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conversion import Declined, Misdeclared
 from .evidence import EFFORTS, Effort, Evidence, Trial
+from .known import known_failures
 from .report import Report
 from .theories import Unsampled
 from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
+SILENCE = 60.0  # seconds, after which a run that is watched by a log says where it is
+
+
+class Battery:
+    """The checks that apply to one target, each with its share of the false-alarm level and its random stream.
+
+    A check gives the same verdict whichever others run, and whenever: it is judged once and remembered. Arguments and errors
+    are those of `check_target`.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        level: str = "standard",
+        alpha: float = ALPHA,
+        seed: int | None = None,
+        expected_failures: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        effort = checked_level(level)
+        self.level, self.alpha, self.seed = level, checked_alpha(alpha), checked_seed(seed)
+        added = known_failures(expected_failures or {}, "expected_failures")
+        self.subject = subject = Subject(target, deadline=deadline, parameters=parameters)
+        self.known = {**known_failures(subject.expected_failures, f"expected_failures of {subject.name}"), **added}
+        self.applicable = [check for check in CHECKS if check.applies(subject)]
+        share = self.alpha / max(1, sum(check.statistical and not check.missing(subject) for check in self.applicable))
+        evidence = Evidence(subject, stream(self.seed, "evidence"))
+        self.trial = Trial(share, effort.shared_out(subject.thrift), evidence)
+        self._verdicts: dict[str, Verdict] = {}
+
+    def verdict(self, check: Check) -> Verdict:
+        """What the check says of the target, and whether that was expected."""
+        if check.id not in self._verdicts:
+            found = judge(check, self.subject, self.seed, self.trial)
+            self._verdicts[check.id] = replace(found, expected_failure=self.known.get(check.id))
+        return self._verdicts[check.id]
+
+    def report(self, verdicts: Iterable[Verdict], seconds: float) -> Report:
+        """These verdicts with what they were made of."""
+        theory = self.subject.theory
+        steps = {name: self.subject.parameter(name) for name in ("step_size", "n_steps")}
+        return Report(
+            target=self.subject.name,
+            parameters={
+                "theory": theory.name,
+                **{name: np.asarray(value).tolist() for name, value in theory.declared().items()},
+                **{name: value for name, value in steps.items() if value is not None},
+            },
+            level=self.level,
+            seed=self.seed,
+            alpha=self.alpha,
+            verdicts=tuple(verdicts),
+            applicable=len(self.applicable),
+            total=len(CHECKS),
+            seconds=seconds,
+            versions={"refimpl": __version__, "Python": platform.python_version(), "NumPy": np.__version__},
+            implementation=_implementation(self.subject),
+            offered=self.subject.capabilities,
+            lacking=_lacking(self.subject, self.applicable),
+            belonging=tuple(check.id for check in self.applicable),
+            elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
+        )
 
 
 def check_target(
@@ -39,6 +111,8 @@ def check_target(
     parameters: Mapping[str, Any] | None = None,
     deadline: float = DEADLINE,
     progress: bool = False,
+    failures: Path | None = None,
+    command: str = "",
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -52,51 +126,48 @@ def check_target(
     expected_failures : check id -> reason, added to the target's own; an unexpected pass counts as a failure.
     parameters : those of the theory (``beta``, ``shape``), ``step_size``, ``n_steps`` and the like, for a factory.
     deadline : seconds one call of the target may take.
+    failures : folder for vector files with the smallest configurations that fail, made where any is found; None does not search.
+    command : what was typed, for those files.
 
     Raises
     ------
     TargetError : the target could not be made or declares nothing the oracle can judge.
     ValueError : an argument, or the id of an expected failure, is not known.
     """
-    effort = _effort(level)
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha: got {alpha!r}, expected a probability between 0 and 1")
-    seed = secrets.randbelow(2**31) if seed is None else int(seed)
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, expected an integer >= 0")
-    subject = Subject(target, deadline=deadline, parameters=parameters)
-    known = {**subject.expected_failures, **(expected_failures or {})}
-    if unknown := sorted(set(known) - set(BY_ID)):
-        raise ValueError(f"expected_failures: got {', '.join(unknown)}, expected ids of checks")
-    applicable = [check for check in CHECKS if check.applies(subject)]
-    chosen = [check for check in applicable if _matches(check.id, select)]
-    share = alpha / max(1, sum(check.statistical and not check.missing(subject) for check in applicable))
-    trial = Trial(share, effort.shared_out(subject.theory.thrift), Evidence(subject, stream(seed, "evidence")))
-    verdicts = []
-    start = time.perf_counter()
+    battery = Battery(
+        target,
+        level=level,
+        alpha=alpha,
+        seed=seed,
+        expected_failures=expected_failures,
+        parameters=parameters,
+        deadline=deadline,
+    )
+    chosen = [check for check in battery.applicable if _matches(check.id, select)]
+    verdicts: list[Verdict] = []
+    date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
     bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
+    silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
     for check in bar:
         bar.set_description(check.id)
-        verdicts.append(replace(judge(check, subject, seed, trial), expected_failure=known.get(check.id)))
-    return Report(
-        target=subject.name,
-        parameters={
-            "theory": subject.theory.name,
-            **{name: _shown(value) for name, value in subject.theory.declared().items()},
-            **{
-                name: subject.parameter(name)
-                for name in ("step_size", "n_steps")
-                if subject.parameter(name) is not None
-            },
-        },
-        level=level,
-        seed=seed,
-        alpha=alpha,
-        verdicts=tuple(verdicts),
-        applicable=len(applicable),
-        total=len(CHECKS),
-        seconds=time.perf_counter() - start,
-    )
+        if (now := time.perf_counter()) > silent + SILENCE:
+            silent = now
+            print(
+                f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
+            )
+        verdicts.append(battery.verdict(check))
+    told = _with_evidence(battery, verdicts, failures, command)
+    return replace(battery.report(told, time.perf_counter() - start), date=date)
+
+
+def _with_evidence(battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str) -> Iterable[Verdict]:
+    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
+    if all(verdict.good for verdict in verdicts):
+        return verdicts
+    from .failures import explained, with_evidence
+
+    told = explained(battery.subject, verdicts)
+    return told if folder is None else with_evidence(battery.subject, told, folder, battery.seed, command)
 
 
 def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
@@ -125,60 +196,44 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
     return replace(verdict, check=check.id, seconds=time.perf_counter() - start)
 
 
-def parametrize_with_checks(
-    targets: Iterable[Any], *, level: str = "smoke", alpha: float = ALPHA, seed: int = 0
-) -> Callable[[Any], Any]:
-    """A pytest decorator: the test runs once per target and check, as ``def test(target, check): check(target)``.
-
-    ``check(target)`` raises `AssertionError` on a failure (or an unexpected pass), and skips with the reason where the
-    target does not offer what the check needs.
-    """
-    import pytest
-
-    effort = _effort(level)
-    share = alpha / sum(check.statistical for check in CHECKS)
-    subjects: dict[int, tuple[Subject, Trial]] = {}
-
-    def runner(check: Check) -> Callable[[Any], None]:
-        def run(target: Any) -> None:
-            if id(target) not in subjects:
-                subject = Subject(target)
-                evidence = Evidence(subject, stream(seed, "evidence"))
-                subjects[id(target)] = subject, Trial(share, effort.shared_out(subject.theory.thrift), evidence)
-            subject, trial = subjects[id(target)]
-            if not check.applies(subject):
-                pytest.skip(f"does not apply to theory {subject.theory.name}, reversal {subject.reversal}")
-            verdict = replace(
-                judge(check, subject, seed, trial), expected_failure=subject.expected_failures.get(check.id)
-            )
-            if verdict.expected_failure is not None and not verdict.good:
-                raise AssertionError(f"{check.id}: passed, but is declared to fail: {verdict.expected_failure}")
-            if verdict.status == FAIL and verdict.expected_failure is not None:
-                pytest.xfail(verdict.expected_failure)
-            if verdict.status == FAIL:
-                raise AssertionError(f"{check.id}: {verdict.quantity} = {verdict.value}: {verdict.detail}")
-            if verdict.status == "skip":
-                pytest.skip(verdict.detail)
-
-        run.__name__ = check.id
-        return run
-
-    pairs = [
-        pytest.param(target, runner(check), id=f"{getattr(target, '__name__', type(target).__name__)}-{check.id}")
-        for target in targets
-        for check in CHECKS
-    ]
-    return pytest.mark.parametrize(("target", "check"), pairs)
+def _implementation(subject: Subject) -> dict[str, str]:
+    """Language and version, where the target says so."""
+    told = {}
+    for name in ("language", "version"):
+        with contextlib.suppress(Misdeclared):
+            if isinstance(value := subject.declared(name, None), str):
+                told[name] = value
+    return told
 
 
-def _shown(value: Any) -> Any:
-    return np.asarray(value).tolist()
+def _lacking(subject: Subject, applicable: Iterable[Check]) -> tuple[str, ...]:
+    """Capabilities, not on offer, that checks which belong to the target ask for."""
+    needs = [any_of for check in applicable for any_of in check.needs]
+    wanted = {name for any_of in needs if not any(map(subject.has, any_of)) for name in any_of}
+    return tuple(name for name in CAPABILITIES if name in wanted)
 
 
-def _effort(level: str) -> Effort:
-    if level not in EFFORTS:
+def checked_level(level: str) -> Effort:
+    """The sample sizes of that name."""
+    if not isinstance(level, str) or level not in EFFORTS:
         raise ValueError(f"level: got {level!r}, expected one of {', '.join(EFFORTS)}")
     return EFFORTS[level]
+
+
+def checked_alpha(alpha: float) -> float:
+    """The false-alarm level of a run."""
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha < 1:
+        raise ValueError(f"alpha: got {alpha!r}, expected a probability between 0 and 1")
+    return float(alpha)
+
+
+def checked_seed(seed: int | None) -> int:
+    """The seed of a run, drawn where none is given."""
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed: got {seed!r}, expected an integer >= 0")
+    return int(seed)
 
 
 def _matches(check_id: str, select: str | None) -> bool:

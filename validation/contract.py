@@ -148,7 +148,8 @@ update that is stationary but does not obey detailed balance, such as a cycle; `
 many outcomes, such as a winding move; ``equivariant``, False for a map that does not commute with the symmetries of the action,
 such as one with a dense net; ``expected_failures``, a mapping from check ids to reasons; ``replace(**parameters)``, returning the
 same implementation at other parameters of the theory, ``step_size`` or ``n_steps`` (or raising ValueError). Better still, let the
-target be a *factory*: a callable that takes these as keyword arguments and returns the object.
+target be a *factory*: a callable that takes these as keyword arguments and returns the object. ``thrift`` (1) divides the sizes of
+statistical samples, for slow updates; what is then still seen is told by every check.
 """
 
 from __future__ import annotations
@@ -285,8 +286,15 @@ class Subject(Calls):
         self.reversible = bool(getattr(target, "reversible", True))
         self.discrete = bool(getattr(target, "discrete", False))
         self.pseudofermions = self._has_pseudofermions()
+        self.thrift = self.theory.thrift * self._own_thrift()
         self._phi: Field | None = None
-        self.expected_failures: dict[str, str] = dict(getattr(target, "expected_failures", {}))
+        self.expected_failures: Any = getattr(target, "expected_failures", {})  # checked where it is used
+
+    def _own_thrift(self) -> int:
+        given = getattr(self.target, "thrift", 1)
+        if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 1 <= given <= 4096:
+            raise TargetError(f"thrift: got {given!r}, expected an integer from 1 to 4096")
+        return int(given)
 
     def _has_pseudofermions(self) -> bool:
         given = getattr(self.target, "pseudofermions", False)

@@ -44,7 +44,7 @@ class Effort:
         if thrift == 1:
             return self
         sizes = [-(-size // thrift) for size in (self.chains, self.driver_chains, self.decisions)]
-        return Effort(self.name, sizes[0], max(64, sizes[1]), self.driver_steps, sizes[2])
+        return Effort(self.name, max(256, sizes[0]), max(64, sizes[1]), self.driver_steps, sizes[2])
 
 
 EFFORTS = {

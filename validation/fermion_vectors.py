@@ -55,14 +55,14 @@ def vectors() -> tuple[tuple[str, dict[str, Any], dict[str, NDArray[Any]]], ...]
 def _vectors() -> Iterator[tuple[str, dict[str, Any], dict[str, NDArray[Any]]]]:
     for k, (name, colours, shape, kappa) in enumerate(FIELDS):
         rng = np.random.default_rng([SEED, k])
-        x = np.stack([_links(rng, colours, shape, size) for size in (3.0, 0.5)])
+        x = np.stack([random_links(rng, colours, shape, size) for size in (3.0, 0.5)])
         kinds = {
             key: kind for key, kind in PSEUDOFERMIONS.items() if not (kind["even_odd"] and any(e % 2 for e in shape))
         }
         spinors = (2, *shape, 2, *((colours,) if colours > 1 else ()))
-        arrays: dict[str, NDArray[Any]] = {"x": x, "psi": _normal(rng, spinors)}
+        arrays: dict[str, NDArray[Any]] = {"x": x, "psi": normal(rng, spinors)}
         for key, kind in kinds.items():
-            phi = _normal(rng, (2, len(kind["mus"]) + 1, *spinors[1:]))
+            phi = normal(rng, (2, len(kind["mus"]) + 1, *spinors[1:]))
             if kind["even_odd"]:
                 phi[:, :, np.indices(shape).sum(axis=0) % 2 == 1] = 0
             arrays[f"{key}/phi"] = phi
@@ -105,8 +105,8 @@ def _answers(
         "determinant_sign": 1 if det.re > 0 else -1,
         "periodic_log_determinant": log_absolute(periodic),
         "periodic_determinant_sign": 1 if periodic.re > 0 else -1,
-        "plaquette": _plaquette(links),
-        "determinant_force": _rounded(-2 * _response(links, inverse, kappa)),
+        "plaquette": mean_plaquette(links),
+        "determinant_force": _rounded(-2 * response(links, inverse, kappa)),
     }
     for key, kind in kinds.items():
         masses = [kind["mu_reg"], *kind["mus"]]
@@ -115,7 +115,7 @@ def _answers(
         for k, phi in enumerate(arrays[f"{key}/phi"]):
             column = Fixed.of(phi.reshape(-1, 1))
             inside = (_even_odd if kind["even_odd"] else _whole)(d, column, masses[k], even)
-            action, change = inside[0], -2 * _response(links, inside[1], kappa)
+            action, change = inside[0], -2 * response(links, inside[1], kappa)
             if k + 1 < len(masses):
                 ratio = int(Fixed.of(masses[k + 1] - masses[k]).re)
                 action = int((column.dagger @ column).re[0, 0]) + (ratio * action >> BITS)
@@ -131,7 +131,7 @@ def dirac(links: Fixed, kappa: float, *, antiperiodic: bool) -> Fixed:
     d = Fixed.eye(2 * n * n_t * n_x)
     for mu, t, s in np.ndindex(2, n_t, n_x):
         u = links[mu, t, s].times(Fixed.of(-kappa)).rotated(_boundary(mu, t, n_t, antiperiodic))
-        here, ahead = _rows(mu, t, s, n_t, n_x, n)
+        here, ahead = rows_of(mu, t, s, n_t, n_x, n)
         for a, b in np.ndindex(2, 2):
             one, sigma = complex(a == b), complex(_SIGMA[mu][a][b])
             # Added, not set: on two sites both hops connect the same pair.
@@ -141,7 +141,7 @@ def dirac(links: Fixed, kappa: float, *, antiperiodic: bool) -> Fixed:
     return d
 
 
-def _response(links: Fixed, density: Fixed, kappa: float) -> Integers:
+def response(links: Fixed, density: Fixed, kappa: float) -> Integers:
     """``Re tr(density dD)`` by every link and generator, ``(2, T, X)`` or ``(2, T, X, N^2 - 1)``; fermions antiperiodic.
 
     ``K`` collects what stands at T in ``tr(T K)``.
@@ -150,7 +150,7 @@ def _response(links: Fixed, density: Fixed, kappa: float) -> Integers:
     out = np.empty((2, n_t, n_x, max(1, n * n - 1)), dtype=object)
     for mu, t, s in np.ndindex(2, n_t, n_x):
         u = links[mu, t, s].times(Fixed.of(-kappa)).rotated(_boundary(mu, t, n_t, antiperiodic=True))
-        here, ahead = _rows(mu, t, s, n_t, n_x, n)
+        here, ahead = rows_of(mu, t, s, n_t, n_x, n)
         k = Fixed.zeros(n, n)
         for a, b in np.ndindex(2, 2):
             one, sigma = complex(a == b), complex(_SIGMA[mu][a][b])
@@ -158,11 +158,11 @@ def _response(links: Fixed, density: Fixed, kappa: float) -> Integers:
             backward = density[np.ix_(here[b], ahead[a])] @ u.dagger
             k += forward.rotated(1j * one) - forward.rotated(1j * sigma)
             k -= backward.rotated(1j * one) + backward.rotated(1j * sigma)
-        out[mu, t, s] = [k.re[0, 0]] if n == 1 else _components(k)
+        out[mu, t, s] = [k.re[0, 0]] if n == 1 else components(k)
     return out[..., 0] if n == 1 else out
 
 
-def _components(k: Fixed) -> list[int]:
+def components(k: Fixed) -> list[int]:
     """``Re tr(T_a K)``: for c = 1, 2, ... the pairs of (b, c) for b < c, symmetric and antisymmetric, and a diagonal one."""
     out: list[int] = []
     for c in range(1, len(k.re)):
@@ -200,13 +200,13 @@ def _boundary(mu: int, t: int, n_t: int, antiperiodic: bool) -> int:
     return -1 if antiperiodic and mu == 0 and t == n_t - 1 else 1
 
 
-def _rows(mu: int, t: int, s: int, n_t: int, n_x: int, n: int) -> list[list[NDArray[np.int64]]]:
+def rows_of(mu: int, t: int, s: int, n_t: int, n_x: int, n: int) -> list[list[NDArray[np.int64]]]:
     """The rows of D of a site and of the one ahead of it, by spin."""
     sites = (t * n_x + s, (t + 1) % n_t * n_x + s if mu == 0 else t * n_x + (s + 1) % n_x)
     return [[(2 * site + spin) * n + np.arange(n) for spin in range(2)] for site in sites]
 
 
-def _plaquette(links: Fixed) -> float:
+def mean_plaquette(links: Fixed) -> float:
     """Mean of ``Re Tr P/N`` over the lattice."""
     _, n_t, n_x, n, _ = links.re.shape
     total = 0
@@ -221,16 +221,16 @@ def _rounded(values: Integers) -> NDArray[np.float64]:
     return np.array([value / ONE for value in values.ravel()]).reshape(values.shape)
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex128]:
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex128]:
     return rng.standard_normal((*shape, 2)).view(np.complex128)[..., 0]
 
 
-def _links(rng: np.random.Generator, n: int, shape: tuple[int, int], size: float) -> NDArray[Any]:
+def random_links(rng: np.random.Generator, n: int, shape: tuple[int, int], size: float) -> NDArray[Any]:
     """Normal angles, or the unit plus a normal matrix made special unitary row by row; of ``size`` both."""
     if n == 1:
         angles = size * rng.standard_normal((2, *shape))
         return np.where(np.abs(angles) < 3, angles, 3 * rng.uniform(-1, 1, angles.shape))
-    near = np.eye(n) + size * _normal(rng, (2, *shape, n, n))
+    near = np.eye(n) + size * normal(rng, (2, *shape, n, n))
     flat = [_special_unitary(Fixed.of(m)).rounded() for m in near.reshape(-1, n, n)]
     return np.array(flat).reshape(near.shape)
 

@@ -50,6 +50,7 @@ class ReferenceFlow(Updates):
         for key, value in theory.parameters.items():
             setattr(self, key, tuple(value) if key == "shape" else value)
         self.flow_updates = True
+        self.thrift = 8 if theory.name == "su3" else 4
 
     @cached_property
     def flow(self) -> Flow:

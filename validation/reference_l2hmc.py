@@ -122,6 +122,11 @@ class ReferenceL2HMC(KernelTarget):
         )
 
     @property
+    def thrift(self) -> int:
+        """Nets that are evaluated at every site take many times longer."""
+        return {"scalars": 1, "dense": 4 if self.merged else 2}.get(self.net, 8)
+
+    @property
     def equivariant(self) -> bool:
         """Scalars are the same for every link; the nets see links, or have a mask that singles out some."""
         return self.net == "scalars" and not self.winding

@@ -59,12 +59,13 @@ class ReferenceFourierHMC(ReferencePhi4):
     n_steps: int = 4
     mass2: float = 0.5
     stiffness: float = 1.0
+    integrator: str = "fourier-leapfrog"  # of white momenta, which is another map than the leapfrog of vectors
     name: ClassVar[str] = "refimpl phi^4 Fourier HMC"
 
     @property
     def coloured(self) -> FourierHMC:
         """The kernel, whose momenta are ``v``."""
-        integrator = INTEGRATORS[self.integrator]
+        integrator = INTEGRATORS[self.integrator.removeprefix("fourier-")]
         return FourierHMC(self.sampled, self.step_size, self.n_steps, self.mass2, self.stiffness, integrator)
 
     @property

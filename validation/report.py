@@ -1,33 +1,45 @@
-"""The report of a run: ledger of false alarms, sensitivities, terminal table, JSON, exit code."""
+"""The report of a run: ledger of false alarms, sensitivities, terminal table, exit code; other forms are in `reports`."""
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import shutil
-import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .verdict import FAIL, PASS, SKIP, Verdict
+from .failure_text import failure_text
+from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
 
-SCHEMA = 1
+SCHEMA = 2
+LONGEST = 4000  # characters of a text of the target that are shown
+
+# What no terminal, no XML and no strict JSON parser should be given: other controls than white space, half of a pair of
+# surrogates, what is no character, and what turns the direction of a line.
+UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Verdicts of one run on one target.
+    """Verdicts of one run on one target; texts of the target are made printable, and long ones cut.
 
-    ``alpha`` is the false-alarm level of the whole run: a correct target fails anything with at most this probability.
-    ``total`` counts all checks of the oracle, ``applicable`` those that belong to the theory and the kind of proposal;
-    of these the selected ones are in ``verdicts``.
+    Attributes
+    ----------
+    alpha : the false-alarm level of the whole run: a correct target fails anything with at most this probability.
+    applicable, total : how many checks belong to the theory and the kind of proposal, and how many there are; of the former
+        the selected ones are in ``verdicts``.
+    date, versions : when the run began (UTC), and of which software, by name.
+    implementation : what the target says of itself (language, version).
+    offered, lacking : capabilities the target has, and others that checks of its theory ask for.
+    belonging, elsewhere : checks that belong to the theory and the kind of proposal, and those of others.
     """
 
     target: str
-    parameters: dict[str, Any]
+    parameters: Mapping[str, Any]
     level: str
     seed: int
     alpha: float
@@ -35,11 +47,28 @@ class Report:
     applicable: int
     total: int
     seconds: float
+    date: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    implementation: Mapping[str, str] = field(default_factory=dict)
+    offered: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    belonging: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            object.__setattr__(self, entry.name, printable(getattr(self, entry.name)))
 
     @property
     def failures(self) -> list[Verdict]:
         """Failed checks, and declared failures that passed."""
         return [verdict for verdict in self.verdicts if not verdict.good]
+
+    @property
+    def unselected(self) -> tuple[str, ...]:
+        """Checks that belong to the target but were not selected."""
+        selected = {v.check for v in self.verdicts}
+        return tuple(check for check in self.belonging if check not in selected)
 
     @property
     def exit_code(self) -> int:
@@ -54,20 +83,28 @@ class Report:
         return {"alpha": self.alpha, "spent": spent, "remaining": max(0.0, self.alpha - spent)}
 
     def as_json(self) -> str:
-        """The whole report, with ``schema`` as its version; infinities and NaN are written as strings."""
-        content = {
-            "schema": SCHEMA,
-            "target": self.target,
-            "parameters": self.parameters,
-            "level": self.level,
-            "seed": self.seed,
-            "ledger": self.ledger,
-            "summary": self.summary(),
-            "exit_code": self.exit_code,
-            "seconds": self.seconds,
-            "verdicts": [asdict(replace(v, exhibits=())) | {"good": v.good} for v in self.verdicts],
-        }
-        return json.dumps(plain(content), indent=1, allow_nan=False)
+        """The whole report, with ``schema`` as its version, as `refimpl/validation/report.schema.json` describes."""
+        from .reports import record
+
+        return record.as_json(self)
+
+    def as_junit(self) -> str:
+        """JUnit XML, for continuous integration."""
+        from .reports import junit
+
+        return junit.as_junit(self)
+
+    def as_markdown(self) -> str:
+        """For a README or a summary of a job."""
+        from .reports import markdown
+
+        return markdown.as_markdown(self)
+
+    def as_html(self) -> str:
+        """A page that needs nothing else, with pictures where matplotlib is installed."""
+        from .reports import page
+
+        return page.as_html(self)
 
     def summary(self) -> dict[str, int]:
         counts = Counter(v.status for v in self.verdicts)
@@ -91,7 +128,7 @@ class Report:
         for v in self.verdicts:
             lines.append(_row(v))
         for v in self.failures:
-            lines += ["", *_failure(v, width, self)]
+            lines += ["", *failure_text(v, width, self.seed)]
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
@@ -103,35 +140,44 @@ class Report:
         return "\n".join(lines)
 
 
-def _row(v: Verdict) -> str:
-    label = {PASS: "pass", FAIL: "FAIL", SKIP: "skip"}[v.status]
+def label(v: Verdict) -> str:
+    """The outcome in a word: pass, FAIL, skip, known (it failed, as declared) or XPASS (it passed, but was declared to fail)."""
     if v.expected_failure is not None and v.status != SKIP:
-        label = "known" if v.status == FAIL else "XPASS"
+        return "known" if v.status == FAIL else "XPASS"
+    return {PASS: "pass", FAIL: "FAIL", SKIP: "skip"}[v.status]
+
+
+def printable(value: Any) -> Any:
+    """The same with texts of one line that can be printed anywhere, cut where they are very long."""
+    if isinstance(value, str):
+        cut = value if len(value) <= LONGEST else f"{value[:LONGEST]} ... ({len(value)} characters)"
+        return UNPRINTABLE.sub("\ufffd", re.sub(r"[\t-\r\x85]", " ", cut))
+    if isinstance(value, Verdict | Exhibit):
+        return replace(value, **{entry.name: printable(getattr(value, entry.name)) for entry in fields(value)})
+    if isinstance(value, Mapping):
+        return {printable(name): printable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(printable, value))
+    return value
+
+
+def _row(v: Verdict) -> str:
     if v.status == SKIP:
-        return f"{label:<6}{v.check:<33}{v.detail}"
+        return f"{label(v):<6}{v.check:<33}{v.detail}"
     value = "" if v.value is None else f"{v.value:.2g}"
     bound = "" if v.bound is None else f"{v.bound:.2g}"
     tail = v.sensitivity if v.status == PASS else v.quantity
-    return f"{label:<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
-
-
-def _failure(v: Verdict, width: int, report: Report) -> list[str]:
-    if v.status != FAIL:
-        return [f"XPASS {v.check}: passed, but was declared to fail: {v.expected_failure}"]
-    text = [f"FAIL  {v.check}: {v.quantity}" + ("" if v.value is None else f" = {v.value:.6g}, bound {v.bound:.3g}")]
-    text += textwrap.wrap(v.detail, width, initial_indent="      ", subsequent_indent="      ")
-    text.append(f"      what it checks: refimpl explain {v.check}; again: --seed {report.seed} -k {v.check}")
-    return text
+    return f"{label(v):<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
 
 
 def plain(value: Any) -> Any:
-    """For JSON, which has no infinities or NaN: they become strings."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+    """What JSON can say: numbers that are not finite become strings, as does what it does not know."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value
+    return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -20,10 +20,26 @@ POWER, POWER_QUANTILE = 0.999, 3.09
 
 
 class Wealth(NamedTuple):
-    """Largest log10 wealth reached, number of values at which it first passed the alarm level (None: never)."""
+    """Largest log10 wealth reached, number of values at which it first passed the alarm level (None: never), and its path."""
 
     log10: float
     alarm_at: int | None
+    path: Array  # (2, step): numbers of values, and the log10 wealth after them, at a hundred of all steps
+
+
+DRAWN = 100  # steps of a path that are kept
+
+
+def _history(log_wealth: Array, alpha: float, per_step: int = 1) -> Wealth:
+    """The wealth after every step, each of ``per_step`` values."""
+    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
+    log10 = log_wealth / math.log(10)
+    some = np.append(np.linspace(0, len(log10) - 1, DRAWN).astype(int), np.argmax(log10))
+    some = np.unique(np.concatenate([some, alarms[:1]]))
+    return Wealth(
+        float(log10.max()), per_step * (int(alarms[0]) + 1) if alarms.size else None,
+        np.array([per_step * (some + 1), log10[some]]),
+    )  # fmt: skip
 
 
 def mean_zero_wealth(y: Array, alpha: float) -> Wealth:
@@ -39,8 +55,7 @@ def mean_zero_wealth(y: Array, alpha: float) -> Wealth:
     paths = np.cumsum(gains, axis=0)
     peak = paths.max(axis=1)
     log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
-    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+    return _history(log_wealth, alpha)
 
 
 def detectable_mean(y: Array, alpha: float) -> float:
@@ -86,18 +101,21 @@ def multinomial_wealth(counts_in_order: NDArray[np.int64], probabilities: Array,
     n_before = np.arange(len(counts_in_order))
     predicted = (prior[counts_in_order] + seen_before[n_before, counts_in_order]) / (prior.sum() + n_before)
     log_wealth = np.cumsum(np.log(predicted / probabilities[counts_in_order]))
-    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+    return _history(log_wealth, alpha)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Outcome of `sequential_p_values`: alarm or not, the last combined p-value, its bound, values used."""
+    """Outcome of `sequential_p_values`: alarm or not, the last combined p-value, its bound, values used.
+
+    ``rounds`` are the values used so far, the p-value and its bound of every round.
+    """
 
     alarm: bool
     p_value: float
     bound: float
     samples: int
+    rounds: tuple[tuple[int, float, float], ...] = ()
 
 
 def sequential_p_values(
@@ -111,18 +129,19 @@ def sequential_p_values(
     """
     beta = alpha / rounds
     gamma = beta ** (1 / rounds)
-    used = 0
+    used, history = 0, []
     for attempt in range(rounds):
         size = n if attempt == 0 else growth * n
         smallest, d = p_values(size)
         used += size
         q = min(1.0, d * smallest)
+        history.append((used, q, beta))
         if q <= beta:
-            return Decision(True, q, beta, used)
+            return Decision(True, q, beta, used, tuple(history))
         if q > gamma + beta:
             break
         beta /= gamma
-    return Decision(False, q, beta, used)
+    return Decision(False, q, beta, used, tuple(history))
 
 
 def detectable_sign_excess(n: int, alpha: float) -> float:
@@ -155,8 +174,7 @@ def positive_mean_wealth(r: Array, variance: Array, alpha: float) -> Wealth:
     paths = np.concatenate([together - math.log(together.shape[1]), alone - math.log(alone.shape[1])], axis=1)
     peak = paths.max(axis=1)
     log_wealth = peak + np.log(np.exp(paths - peak[:, None]).sum(axis=1) / 2)
-    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), d * (int(alarms[0]) + 1) if alarms.size else None)
+    return _history(log_wealth, alpha, d)
 
 
 def _ratio_gains(r: Array, variance: Array) -> Array:
@@ -190,8 +208,7 @@ def above_one_wealth(log_r: Array, alpha: float) -> Wealth:
     paths = np.cumsum(gains, axis=0)
     peak = paths.max(axis=1)
     log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
-    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+    return _history(log_wealth, alpha)
 
 
 def detectable_excess(log_r: Array, alpha: float) -> float:
@@ -231,8 +248,7 @@ def moment_wealth(y: Array, second_moment: float, alpha: float, *, above: bool =
     paths = np.cumsum(gains, axis=0)
     peak = paths.max(axis=1)
     log_wealth = peak + np.log(np.exp(paths - peak[:, None]).mean(axis=1))
-    alarms = np.flatnonzero(log_wealth >= -math.log(alpha))
-    return Wealth(float(log_wealth.max()) / math.log(10), int(alarms[0]) + 1 if alarms.size else None)
+    return _history(log_wealth, alpha)
 
 
 def detectable_moment(y: Array, second_moment: float, alpha: float, *, above: bool = False) -> float:

@@ -1,159 +1,205 @@
-"""Golden vectors: configurations with answers in 40-digit arithmetic, kept in ``data/vectors/v1/<suite>/``.
+"""Golden vectors: fields with answers found without the package, kept in ``data/vectors/v1/<suite>/``.
 
-One vector is a ``.json`` (what it is, how it was derived, flags, tolerance) and a ``.npz`` (``x`` and the expected arrays).
-The suite's ``manifest.json`` holds a sha256 per file; reading verifies it. Suites are append-only.
+One vector is a ``.json`` (what it is, how it was derived, flags, tolerance, calls) and a ``.npz`` (``x`` and the expected arrays).
+A suite's ``manifest.json`` holds a sha256 per file, the one of all suites a sha256 per manifest; reading verifies them. Suites are
+append-only: writing adds what is missing, and refuses to change what is there. Vectors of the first suites do not say what to
+call; their ``calls.json`` does.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
-from collections.abc import Iterator
-from decimal import Decimal, localcontext
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from refimpl.files import whole_file
 
-from . import fermion_vectors, flow_vectors, joint_vectors, measure, scalar_vectors, weight_vectors
-from .vector_files import ChecksumError, Vector, read_file, read_vector, write_vector
+from . import first_calls
+from .archives import NAME
+from .vector_files import (
+    ChecksumError,
+    Vector,
+    VectorError,
+    content_of,
+    read_file,
+    read_vector,
+    vector_of,
+    write_vector,
+)
+from .vector_format import FLAGS, json_object
 
-__all__ = ["SUITES", "VECTORS", "ChecksumError", "Vector", "read_suite", "read_vector", "write_suites", "write_vector"]
-
-Array = NDArray[np.float64]
+__all__ = [
+    "FLAGS",
+    "SUITES",
+    "VECTORS",
+    "ChecksumError",
+    "Vector",
+    "VectorError",
+    "read_suite",
+    "read_vector",
+    "regenerated",
+    "summary",
+    "write_suites",
+    "write_vector",
+]
 
 VECTORS = Path(__file__).resolve().parent.parent / "data" / "vectors" / "v1"
-SUITES = ("u1", "l2hmc", "fermions", "phi4", "flows", "conditionals")
-_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097")
+# Modules of this package whose ``vectors()`` makes the suite; imported only to make it.
+SUITES = {
+    "u1": "u1_vectors",
+    "l2hmc": "weight_vectors",
+    "fermions": "fermion_vectors",
+    "phi4": "scalar_vectors",
+    "flows": "flow_vectors",
+    "conditionals": "joint_vectors",
+    "o2": "field_vectors.o2",
+    "gaussian": "field_vectors.normal",
+    "gmm": "field_vectors.gmm",
+    "phi4_couplings": "field_vectors.phi4_couplings",
+    "u1_loops": "field_vectors.u1_loops",
+    "topology": "field_vectors.topology",
+    "sun": "field_vectors.sun",
+    "statistics": "field_vectors.series",
+    "leapfrog": "field_vectors.leapfrog",
+    "updates": "field_vectors.updates",
+    "schwinger": "field_vectors.schwinger",
+    "exact": "exact_vectors",
+    "maps": "map_vectors",
+    "estimators": "estimator_vectors",
+}
+_MANIFEST, _CALLS = "manifest.json", "calls.json"
 
 
-@lru_cache(maxsize=6)
+@cache
 def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
-    """The vectors of a suite, checksums verified; raises `ChecksumError`."""
-    folder = root / suite
+    """The vectors of a suite, all checksums verified; raises `ChecksumError`."""
+    path = root / suite / _MANIFEST
+    _verify(path, read_file(path), summary(root)["suites"].get(suite, {}).get("sha256"))
+    return _vectors(root / suite)
+
+
+def read(path: Path) -> Vector:
+    """The vector of a ``.json``: with the checksums and calls of its suite, where it stands in one; raises as `read_vector`."""
+    if (path.parent / _MANIFEST).is_file() and path.stem in _manifest(path.parent)[0]:
+        return next(vector for vector in _vectors(path.parent) if vector.name == path.stem)
+    return read_vector(path)
+
+
+def _vectors(folder: Path) -> tuple[Vector, ...]:
+    names, sums = _manifest(folder)
+    calls: dict[str, Any] = {}
+    if _CALLS in sums:
+        _verify(folder / _CALLS, read_file(folder / _CALLS), sums[_CALLS])
+        calls = _read_json(folder / _CALLS)
     try:
-        manifest = json.loads(read_file(folder / "manifest.json"))
-        names, sums = list(manifest["vectors"]), dict(manifest["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ChecksumError(f"{folder / 'manifest.json'}: not a manifest") from error
-    vectors = []
-    for name in names:
-        vectors.append(read_vector(folder / (name + ".json"), sums))
-    return tuple(vectors)
+        return tuple(read_vector(folder / (name + ".json"), sums, calls.get(name)) for name in names)
+    except VectorError as error:  # the file that the manifest describes, but no vector
+        raise ChecksumError(str(error)) from error
 
 
-def write_suites(root: Path = VECTORS) -> list[str]:
-    """Write every suite from scratch and return the ids of the vectors. The same seeds give the same bytes."""
-    ids = []
-    suites = (
-        ("u1", _u1_vectors()),
-        ("l2hmc", weight_vectors.vectors()),
-        ("fermions", fermion_vectors.vectors()),
-        ("phi4", scalar_vectors.vectors()),
-        ("flows", flow_vectors.vectors()),
-        ("conditionals", joint_vectors.vectors()),
-    )
-    for suite, vectors in suites:
-        folder = root / suite
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest: dict[str, Any] = {
-            "suite": suite,
-            "format": 1,
-            "generator": "refimpl vectors write",
-            "vectors": [],
-            "sha256": {},
+def summary(root: Path = VECTORS) -> dict[str, Any]:
+    """What the manifest of all suites says: ``suites``, each with ``vectors``, ``bytes`` and ``sha256``, and the totals."""
+    path = root / _MANIFEST
+    told = _read_json(path)
+    suites = told.get("suites")
+    if not isinstance(suites, dict) or not all(isinstance(entry, dict) for entry in suites.values()):
+        raise ChecksumError(f"{path}: not a manifest")
+    return told
+
+
+def _manifest(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Names of vectors, and checksums of files."""
+    path = folder / _MANIFEST
+    told = _read_json(path)
+    names, sums = told.get("vectors"), told.get("sha256")
+    if not isinstance(names, list) or not isinstance(sums, dict):
+        raise ChecksumError(f"{path}: not a manifest")
+    if not all(isinstance(name, str) and NAME.fullmatch(name) and "/" not in name for name in names):
+        raise ChecksumError(f"{path}: got {ascii(names)[:80]}, expected names of vectors")
+    return names, sums
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json_object(str(path), read_file(path))
+    except VectorError as error:
+        raise ChecksumError(f"{path}: not a manifest: {error}") from error
+
+
+def _verify(path: Path, content: bytes, checksum: Any) -> None:
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise ChecksumError(f"{path}: the checksum is not that of the manifest")
+
+
+def generated(suite: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name, description and arrays of every vector of a suite, computed anew."""
+    yield from importlib.import_module(f".{SUITES[suite]}", __package__).vectors()
+
+
+def regenerated(suite: str) -> Iterator[Vector]:
+    """The vectors of a suite, computed anew."""
+    for name, about, arrays in generated(suite):
+        yield _vector(suite, name, about, arrays, first_calls.of(suite, about, arrays))
+
+
+def _vector(
+    suite: str, name: str, about: dict[str, Any], arrays: dict[str, Any], calls: dict[str, Any] | None = None
+) -> Vector:
+    files = content_of(about, arrays)
+    return vector_of(f"{suite}/{name}", name, files[".json"], files[".npz"], calls)
+
+
+def write_suites(root: Path = VECTORS, suites: Iterable[str] = tuple(SUITES)) -> list[str]:
+    """Write what is missing of these suites, and the manifests; return the ids of the vectors that are new.
+
+    The same seeds give the same vectors. Raises `VectorError` where one that is there would be another.
+    """
+    new = [f"{suite}/{name}" for suite in suites for name in _written(root / suite, suite)]
+    _write_summary(root)
+    read_suite.cache_clear()
+    return new
+
+
+def _written(folder: Path, suite: str) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    old, sums = _manifest(folder) if (folder / _MANIFEST).exists() else ([], {})
+    sums.pop(_CALLS, None)  # it may change: a vector's own files may not
+    new, calls = [], {}
+    for name, about, arrays in generated(suite):
+        if more := first_calls.of(suite, about, arrays):
+            calls[name] = more
+        if name not in old:
+            sums |= write_vector(folder, name, about, arrays)
+            new.append(name)
+        elif not read_vector(folder / (name + ".json"), sums).regenerated_by(_vector(suite, name, about, arrays)):
+            raise VectorError(f"{folder / name}: got another vector of this name; suites are append-only")
+    if calls:
+        sums[_CALLS] = _write_json(folder / _CALLS, calls)
+    told = {"suite": suite, "format": 1, "generator": "refimpl vectors write", "vectors": [*old, *new], "sha256": sums}
+    _write_json(folder / _MANIFEST, told)
+    return new
+
+
+def _write_summary(root: Path) -> None:
+    suites = {}
+    for folder in sorted(path.parent for path in root.glob(f"*/{_MANIFEST}")):
+        manifest = _read_json(folder / _MANIFEST)
+        files = [folder / name for name in (_MANIFEST, *manifest["sha256"])]
+        suites[folder.name] = {
+            "vectors": len(manifest["vectors"]),
+            "bytes": sum(file.stat().st_size for file in files),
+            "sha256": hashlib.sha256(files[0].read_bytes()).hexdigest(),
         }
-        for name, about, arrays in vectors:
-            manifest["sha256"].update(write_vector(folder, name, about, arrays))
-            manifest["vectors"].append(name)
-            ids.append(f"{suite}/{name}")
-        with whole_file(folder / "manifest.json") as file:
-            file.write((json.dumps(manifest, indent=1) + "\n").encode())
-    return ids
+    totals = {key: sum(entry[key] for entry in suites.values()) for key in ("vectors", "bytes")}
+    _write_json(root / _MANIFEST, {"format": 1, **totals, "suites": suites})
 
 
-def _u1_vectors() -> Iterator[tuple[str, dict[str, Any], dict[str, Array]]]:
-    for name, shape, flags, comment, x in _u1_inputs():
-        about = {
-            "id": f"u1/{name}",
-            "theory": "u1",
-            "beta": 1.0,
-            "shape": shape,
-            "flags": flags,
-            "comment": comment,
-            "expected": "valid",
-            "derivation": "plaquette by plaquette in 40-digit decimal arithmetic from the float64 links, rounded once",
-            "tolerance": "rounding: 8e-15 per plaquette angle, times the terms of the sum",
-            "conventions": "axes (chain, mu, t, x), mu = 0 time; action = sum_P (1 - cos theta_P), force = + d action/d theta",
-        }
-        yield name, about, {"x": x, **_u1_expected(x)}
-
-
-def _u1_inputs() -> list[tuple[str, tuple[int, int], list[str], str, Array]]:
-    rng = np.random.default_rng(20260101)
-    inputs: list[tuple[str, tuple[int, int], list[str], str, Array]] = []
-    for shape in ((2, 2), (2, 3), (3, 2), (4, 4), (8, 8), (4, 6)):
-        label = f"{shape[0]}x{shape[1]}"
-        hot = rng.uniform(-np.pi, np.pi, (2, 2, *shape))
-        inputs.append((f"hot-{label}", shape, ["BASIC"], "uniform links", hot))
-        smooth = 0.1 * rng.standard_normal((1, 2, *shape))
-        flux = measure.angle_difference(measure.flux_configuration(shape, 1) + smooth, np.zeros(1))
-        inputs.append((f"flux-{label}", shape, ["SECTOR"], "charge 1 with small fluctuations", flux))
-    one = np.zeros((2, 2, 4, 4))
-    one[0, 0, 3, 3], one[1, 1, 3, 3] = 0.5, 0.25
-    inputs.append(
-        ("one-link-4x4", (4, 4), ["BASIC", "CONVENTION"], "one link on the boundary: orientation and axes", one)
-    )
-    cut = np.zeros((1, 2, 4, 4))
-    cut[0, 0, 1, 2], cut[0, 1, 0, 0] = 3.141592653589793 - 1e-9, -3.141592653589793 + 1e-9
-    inputs.append(("cut-4x4", (4, 4), ["EDGE_CASE", "BRANCH_CUT"], "plaquettes within 1e-9 of +-pi", cut))
-    return inputs
-
-
-def _u1_expected(x: Array) -> dict[str, Array]:
-    rows = [_u1_decimal(configuration) for configuration in x]
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def _u1_decimal(x: Array) -> dict[str, Any]:
-    """All observables of one configuration ``(2, T, X)`` at beta = 1, in decimal arithmetic."""
-    n_t, n_x = x.shape[1:]
-    with localcontext() as context:
-        context.prec = 40
-        d = [[[Decimal(float(x[mu, t, s])) for s in range(n_x)] for t in range(n_t)] for mu in (0, 1)]
-        angle = [
-            [d[0][t][s] + d[1][(t + 1) % n_t][s] - d[0][t][(s + 1) % n_x] - d[1][t][s] for s in range(n_x)]
-            for t in range(n_t)
-        ]
-        cosine, sine = ([[f(a) for a in row] for row in angle] for f in (_cos, lambda a: _cos(a - _PI / 2)))
-        force = np.array(
-            [
-                [[float(sine[t][s] - sine[t][s - 1]) for s in range(n_x)] for t in range(n_t)],
-                [[float(sine[t - 1][s] - sine[t][s]) for s in range(n_x)] for t in range(n_t)],
-            ]
-        )
-        flat = [a for row in angle for a in row]
-        total = sum((c for row in cosine for c in row), Decimal(0))
-        wrapped = sum(
-            (a - 2 * _PI * ((a + _PI) / (2 * _PI)).to_integral_value("ROUND_FLOOR") for a in flat), Decimal(0)
-        )
-        return {
-            "action": float(len(flat) - total),
-            "force": force,
-            "plaquette": float(total / len(flat)),
-            "charge": int((wrapped / (2 * _PI)).to_integral_value()),
-            "sine_charge": float(sum((s for row in sine for s in row), Decimal(0)) / (2 * _PI)),
-        }
-
-
-def _cos(a: Decimal) -> Decimal:
-    """Taylor series; arguments are at most 4 pi, so 40 digits lose five."""
-    term, total, k = Decimal(1), Decimal(1), 0
-    while abs(term) > Decimal(10) ** -38:
-        k += 2
-        term *= -a * a / (k * (k - 1))
-        total += term
-    return total
+def _write_json(path: Path, value: Any) -> str:
+    content = (json.dumps(value, indent=1) + "\n").encode()
+    with whole_file(path) as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()

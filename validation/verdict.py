@@ -14,16 +14,21 @@ PASS, FAIL, SKIP = "pass", "fail", "skip"
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """Arrays that a report can draw.
+    """Small arrays that a report can draw, made by `refimpl.validation.exhibits`.
 
-    ``kind`` is "map" (``error``, over the sites of one configuration, ``(..., T, X)``), "trace" (``value`` and ``bound`` against
-    ``samples``) or "histogram" (``value``, ``observed`` and ``expected`` counts or densities).
+    Attributes
+    ----------
+    kind : what is in ``arrays``. "map": ``error`` over the sites of one configuration, ``(component, T, X)``; "errors": ``value``
+        of each configuration, and its ``bound``; "trace": ``value`` against ``samples``, with any of ``bound``, ``exact``,
+        ``low`` and ``high``; "histogram": counts ``observed`` and ``expected`` at every ``value``.
+    labels : of the horizontal and the vertical axis; of a map, of its components.
     """
 
     kind: str
     title: str
     arrays: Mapping[str, NDArray[Any]]
     caption: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Verdict:
     check, seconds : filled in by the battery.
     expected_failure : the reason, where the target declares this failure as known.
     exhibits : what a report can draw of it.
-    reproduced_by : the vector file with the smallest configuration on which a failure was found again.
+    smallest : the smallest configuration on which a failure was found again, in words, or why there is none.
+    reproduced_by : the vector file with that configuration.
     causes : mutants that fail as this target does, the likeliest first, as ``name: what is wrong with it``.
     """
 
@@ -59,6 +65,7 @@ class Verdict:
     seconds: float = 0.0
     expected_failure: str | None = None
     exhibits: tuple[Exhibit, ...] = ()
+    smallest: str = ""
     reproduced_by: str = ""
     causes: tuple[str, ...] = ()
 
@@ -76,12 +83,20 @@ class Verdict:
         return self.status != FAIL
 
 
-def within(quantity: str, error: float, tolerance: float, sensitivity: str, samples: int, detail: str = "") -> Verdict:
+def within(
+    quantity: str,
+    error: float,
+    tolerance: float,
+    sensitivity: str,
+    samples: int,
+    detail: str = "",
+    exhibits: tuple[Exhibit, ...] = (),
+) -> Verdict:
     """A deterministic verdict: PASS where ``error <= tolerance`` (a NaN fails). ``detail`` is told on failure."""
     ok = error <= tolerance and not math.isnan(error)
-    return Verdict(
-        PASS if ok else FAIL, quantity, float(error), tolerance, sensitivity, samples, 0.0, "" if ok else detail
-    )
+    told = "" if ok else detail
+    status = PASS if ok else FAIL
+    return Verdict(status, quantity, float(error), tolerance, sensitivity, samples, 0.0, told, exhibits=exhibits)
 
 
 def skipped(reason: str) -> Verdict:

@@ -1,4 +1,7 @@
-"""The command line: ``validate | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``."""
+"""The command line.
+
+``validate | report | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, harness, mutants, oracle, sampling, training, variates, vectors
+from . import analysis, answers, harness, mutants, oracle, replay, reports, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 
@@ -61,9 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"refimpl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     oracle.add(commands)
+    reports.add(commands)
     mutants.add(commands)
     vectors.add(commands)
     harness.add(commands)
+    replay.add(commands)
     answers.add(commands)
     sampling.add(commands)
     analysis.add(commands)

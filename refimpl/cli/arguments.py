@@ -74,7 +74,10 @@ def in_one_thread() -> None:
 def emit(text: str, out: str | None) -> None:
     """To the terminal, or whole into a file."""
     if out is None:
-        print(text)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(
+            text.encode(encoding, "backslashreplace").decode(encoding)
+        )  # a name need not be in the terminal's alphabet
     else:
         write(Path(out), (text + "\n").encode())
 

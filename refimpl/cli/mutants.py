@@ -1,4 +1,4 @@
-"""The command ``mutants``: wrong implementations, and which check kills which."""
+"""The command ``mutants``: wrong implementations, those of the bank and those made of any target, and which check sees which."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import argparse
 import json
 from typing import Any
 
-from .arguments import command, emit, seed_and_output, writable
+from .arguments import command, count, emit, extent, non_negative, positive, seed_and_output, writable
+
+EPILOG = """exit codes: 0 every mutant is killed (with TARGET: every bug that could be in it is seen), 1 one lives, or TARGET itself
+fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is missed is no fault of the code: it says
+what the set-up (the functions on offer, the level, the parameters) is blind to."""
+# Options that go with TARGET alone, and the names of parameters among them.
+PARAMETERS = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
+OF_TARGET = (*PARAMETERS, "deadline")
+DEADLINE = 120.0
 
 
 def add(commands: Any) -> None:
@@ -15,28 +23,70 @@ def add(commands: Any) -> None:
         commands,
         "mutants",
         _mutants,
-        "judge wrong implementations, and show which check kills which",
-        "exit 1 if any lives",
+        "judge wrong implementations, and show which check kills which; with TARGET: break it in every way that applies, and say "
+        "which bugs would be missed",
+        EPILOG,
     )
-    mutants.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
-    mutants.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
+    mutants.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME | TARGET",
+        help="mutants of the bank, only these (default: all); or one target, as for validate (it has a colon)",
+    )
+    mutants.add_argument(
+        "--level",
+        choices=["smoke", "standard", "thorough"],
+        help="sample sizes (default: standard for the bank, smoke for TARGET)",
+    )
+    mutants.add_argument(
+        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern"
+    )
     mutants.add_argument(
         "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
     )
+    mutants.add_argument("--beta", type=positive, help="of TARGET, as for validate; likewise the following")
+    mutants.add_argument("--kappa", type=positive, help=argparse.SUPPRESS)
+    mutants.add_argument("--m2", type=float, help=argparse.SUPPRESS)
+    mutants.add_argument("--lam", type=non_negative, help=argparse.SUPPRESS)
+    mutants.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice")
+    mutants.add_argument("--length", type=extent, metavar="N", help=argparse.SUPPRESS)
+    mutants.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
+    mutants.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+    mutants.add_argument("--deadline", type=positive, help="seconds one call of TARGET may take (default 120)")
     seed_and_output(mutants)
 
 
 def _mutants(arguments: argparse.Namespace) -> int:
+    writable(arguments.out)
+    targets = [name for name in arguments.names if ":" in name]
+    if not targets:
+        return _bank(arguments)
+    if len(arguments.names) > 1:
+        raise ValueError(
+            f"NAME | TARGET: got {' '.join(arguments.names)}, expected names of the bank or one TARGET; to choose among the "
+            "mutants of a target: -k EXPR"
+        )
+    return _around(targets[0], arguments)
+
+
+def _bank(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from refimpl.validation import mutants, report
+    from refimpl.validation.wrappers import named_so
 
-    writable(arguments.out)
+    if given := [name for name in OF_TARGET if getattr(arguments, name) is not None]:
+        raise ValueError(f"--{given[0].replace('_', '-')}: got it without TARGET, whose parameters it is for")
     if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
-        raise ValueError(f"NAME: got {', '.join(unknown)}, expected one of {', '.join(mutants.BY_NAME)}")
+        raise ValueError(
+            f"NAME: got {', '.join(unknown)}, expected a TARGET (with a colon), or one of {', '.join(mutants.BY_NAME)}"
+        )
+    names = [name for name in arguments.names or mutants.BY_NAME if named_so(name, arguments.select)]
+    if not names:
+        raise ValueError(f"-k: got {arguments.select!r}, expected part of the name of a mutant, or a pattern")
     kills = mutants.run_mutants(
-        arguments.names,
-        level=arguments.level,
+        names,
+        level=arguments.level or "standard",
         seed=arguments.seed or 0,
         everything=arguments.everything,
         progress=True,
@@ -47,3 +97,29 @@ def _mutants(arguments: argparse.Namespace) -> int:
         text = mutants.table(kills)
     emit(text, arguments.out)
     return report.OK if all(kill.killed for kill in kills) else report.FAILED
+
+
+def _around(target: str, arguments: argparse.Namespace) -> int:
+    from refimpl.validation import report
+    from refimpl.validation.targets import target_named
+    from refimpl.validation.wrappers.survey import survey
+    from refimpl.validation.wrappers.told import as_record, table
+
+    parameters = {name: getattr(arguments, name) for name in PARAMETERS if getattr(arguments, name) is not None}
+    if "shape" in parameters:
+        parameters["shape"] = tuple(parameters["shape"])
+    found = survey(
+        target_named(target),
+        level=arguments.level or "smoke",
+        seed=arguments.seed,
+        select=arguments.select,
+        parameters=parameters,
+        deadline=arguments.deadline or DEADLINE,
+        everything=arguments.everything,
+        progress=True,
+    )
+    text = json.dumps(as_record(found), indent=1, allow_nan=False) if arguments.format == "json" else table(found)
+    emit(text, arguments.out)
+    if not found.outcomes:
+        return report.NOTHING_RAN
+    return report.FAILED if found.of("missed") or found.failing else report.OK

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import harness
-from .arguments import command, count, emit, extent, non_negative, positive, probability, seed_and_output, writable
+from . import harness, reports
+from .arguments import command, count, extent, non_negative, positive, probability, seed
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
+
+FAILURES = "refimpl-failures"
 
 THEORIES = (
     "u1",
@@ -59,7 +62,13 @@ def add(commands: Any) -> None:
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
     harness.add_options(validate)
-    seed_and_output(validate)
+    validate.add_argument(
+        "--failures",
+        metavar="DIR",
+        help=f"where the smallest failing configurations go, made only if there are any; none: nowhere (default {FAILURES})",
+    )
+    validate.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
     text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
@@ -69,23 +78,22 @@ def add(commands: Any) -> None:
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise OSError(f"--xfail: got {path!r}, expected a JSON file: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"--xfail: got {path!r}, expected a JSON file: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
+    from refimpl.validation.known import known_failures_in
 
-    writable(arguments.out)
-    known = None
-    if arguments.xfail is not None:
-        try:
-            known = json.loads(_text(arguments.xfail))
-        except ValueError as error:
-            raise ValueError(f"--xfail: {arguments.xfail} is not JSON: {error}") from error
-        if not isinstance(known, dict) or not all(isinstance(reason, str) for reason in known.values()):
-            raise ValueError(f"--xfail: got {arguments.xfail!r}, expected a JSON object of check ids and reasons")
+    reports.writable_files(arguments)
+    folder = _failures(arguments.failures)
+    known = (
+        None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
+    )
     names = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if "shape" in parameters:
@@ -105,8 +113,10 @@ def _validate(arguments: argparse.Namespace) -> int:
             parameters=parameters,
             deadline=arguments.deadline,
             progress=True,
+            failures=folder,
+            command=shlex.join(["refimpl", *sys.argv[1:]]),
         )
-    emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
+    reports.emit_all(report, arguments)
     if not report.verdicts:
         from refimpl.validation.battery import matching
 
@@ -117,10 +127,25 @@ def _validate(arguments: argparse.Namespace) -> int:
             )
         else:
             print(f"refimpl: no check matches {arguments.select!r}; refimpl explain lists them", file=sys.stderr)
+    if written := {verdict.reproduced_by for verdict in report.verdicts if verdict.reproduced_by}:
+        files = "file" if len(written) == 1 else "files"
+        print(f"refimpl: {len(written)} vector {files} in {folder}; --failures none writes none", file=sys.stderr)
     return report.exit_code
 
 
-def _declared(parameters: dict[str, Any]) -> str:
+def _failures(given: str | None) -> Path | None:
+    """The folder for failing configurations; refused before work is done for it if it cannot be one."""
+    path = Path(FAILURES if given is None else given)
+    if given == "none":
+        return None
+    if given == "" or (path.exists() and not path.is_dir()) or not path.resolve().parent.is_dir():
+        if given is None:  # nobody asked for it
+            return None
+        raise ValueError(f"--failures: got {given!r}, expected a folder, or a new one inside one that exists")
+    return path
+
+
+def _declared(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 

@@ -1,42 +1,135 @@
-"""The command ``vectors``: the golden vectors of the package."""
+"""The command ``vectors``: the golden vectors of the package, listed, shown, checked and written."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .arguments import command
+
+if TYPE_CHECKING:
+    from refimpl.validation.vectors import Vector
+
+FIRST = 4  # numbers of an array that are shown
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    vectors = command(commands, "vectors", _vectors, "the golden vectors shipped with the package")
-    vectors.add_argument(
-        "action", choices=["list", "check", "write"], help="list them, verify checksums and regenerate, write"
+    vectors = command(
+        commands,
+        "vectors",
+        _vectors,
+        "the golden vectors shipped with the package",
+        "list: the suites, or the vectors of SUITE. show: all about SUITE/NAME. check: verify checksums and compute anew, all or "
+        "SUITE; exit 4 where a file is not what it should be. write: add what is missing in the folder DIR (default: that of the "
+        "package); vectors that are there are never changed.",
     )
+    vectors.add_argument("action", choices=["list", "show", "check", "write"], help="see below")
+    vectors.add_argument("what", nargs="?", metavar="SUITE | SUITE/NAME | DIR", help="which; see below")
 
 
 def _vectors(arguments: argparse.Namespace) -> int:
-    import tempfile
+    actions = {"list": _list, "show": _show, "check": _check, "write": _write}
+    return actions[arguments.action](arguments.what)
 
+
+def _list(suite: str | None) -> int:
     from refimpl.validation import vectors
 
-    if arguments.action == "write":
-        print("\n".join(vectors.write_suites()))
+    if suite is not None:
+        _known(suite)
+        for vector in vectors.read_suite(suite):
+            shape, told = "x".join(map(str, vector.shape)), [*vector.flags]
+            if vector.about["expected"] != "valid":
+                told.append(vector.about["expected"])
+            print(f"{suite + '/' + vector.name:<32}{shape:<9}{' '.join(told):<34}{vector.comment}")
         return 0
-    suites = {suite: vectors.read_suite(suite) for suite in vectors.SUITES}
-    if arguments.action == "list":
-        for suite, entries in suites.items():
-            for vector in entries:
-                shape, flags = "x".join(map(str, vector.shape)), ", ".join(vector.flags)
-                print(f"{suite + '/' + vector.name:<20}{shape:<8}{flags:<26}{vector.comment}")
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        vectors.write_suites(Path(folder))
-        for suite, entries in suites.items():
-            for old, new in zip(entries, vectors.read_suite(suite, Path(folder)), strict=True):
-                if not old.regenerated_by(new):
-                    raise vectors.ChecksumError(f"{suite}/{old.name}: regenerating it gives another vector")
-    print(f"{sum(map(len, suites.values()))} vectors: checksums match, and they regenerate")
+    summary = vectors.summary()
+    for name in vectors.SUITES:
+        entries, size = vectors.read_suite(name), summary["suites"][name]["bytes"]
+        shapes = sorted({vector.shape for vector in entries})
+        some = " ".join("x".join(map(str, shape)) for shape in shapes[:5]) + (" ..." if len(shapes) > 5 else "")
+        flags = {flag: sum(flag in vector.flags for vector in entries) for flag in vectors.FLAGS}
+        counts = ", ".join(f"{flag} {count}" for flag, count in flags.items() if count)
+        print(f"{name:<16}{len(entries):>3} vectors {size / 1000:>5.0f} kB  {some:<28}{counts}")
+    print(f"{summary['vectors']} vectors, {summary['bytes'] / 1e6:.1f} MB in {vectors.VECTORS}")
     return 0
+
+
+def _show(name: str | None) -> int:
+    from refimpl.validation import vectors
+
+    suite, _, label = (name or "").partition("/")
+    if not label:
+        raise ValueError(
+            f"SUITE/NAME: got {name!r}, expected a vector such as u1/hot-4x4; refimpl vectors list has them"
+        )
+    _known(suite)
+    by_name = {vector.name: vector for vector in vectors.read_suite(suite)}
+    if label not in by_name:
+        raise ValueError(f"SUITE/NAME: got {name!r}, expected one of {', '.join(by_name)} in {suite}")
+    vector = by_name[label]
+    print(_text(vector))
+    print(f"files: {vectors.VECTORS / suite / label}.json, .npz")
+    return 0
+
+
+def _text(vector: Vector) -> str:
+    about = vector.about
+    rows = [f"{about['id']}: {vector.comment}"]
+    for key in ("theory", "parameters", "declares", "expected", "derivation", "conventions", "tolerance", "provenance"):
+        if key in about:
+            value = about[key]
+            rows.append(f"  {key}: {value if isinstance(value, str) else json.dumps(value)}")
+    rows.append(f"  flags: {', '.join(vector.flags)}")
+    rows.append("arrays:")
+    for name, array in {"x": vector.x, **vector.expected}.items():
+        first = ", ".join(f"{number:.17g}" for number in np.ravel(array)[:FIRST])
+        more = ", ..." if array.size > FIRST else ""
+        rows.append(f"  {name:<22}{array.dtype!s:<12}{'x'.join(map(str, array.shape)) or 'number':<14}{first}{more}")
+    rows.append("calls:" if about.get("calls") else "calls: none")
+    rows += [f"  {json.dumps(entry)[:400]}" for entry in about.get("calls", ())]
+    return "\n".join(rows)
+
+
+def _check(suite: str | None) -> int:
+    from refimpl.validation import vectors
+
+    if suite is not None:
+        _known(suite)
+    count = 0
+    for name in (suite,) if suite else vectors.SUITES:
+        entries = vectors.read_suite(name)
+        fresh = {vector.name: vector for vector in vectors.regenerated(name)}
+        if list(fresh) != [vector.name for vector in entries]:
+            raise vectors.ChecksumError(
+                f"{name}: got other vectors than those that are generated; see refimpl vectors write"
+            )
+        for vector in entries:
+            if not vector.regenerated_by(fresh[vector.name]):
+                raise vectors.ChecksumError(f"{name}/{vector.name}: regenerating it gives another vector")
+        count += len(entries)
+    print(f"{count} vectors: checksums match, and they regenerate")
+    return 0
+
+
+def _write(folder: str | None) -> int:
+    from refimpl.validation import vectors
+
+    if folder is not None and (not folder or (Path(folder).exists() and not Path(folder).is_dir())):
+        raise ValueError(f"DIR: got {folder!r}, expected a folder, or the name of a new one")
+    root = vectors.VECTORS if folder is None else Path(folder)
+    new = vectors.write_suites(root)
+    print("\n".join([*new, f"{len(new)} new vectors in {root}"]))
+    return 0
+
+
+def _known(suite: str) -> None:
+    from refimpl.validation import vectors
+
+    if suite not in vectors.SUITES:
+        raise ValueError(f"SUITE: got {suite!r}, expected one of {', '.join(vectors.SUITES)}")

@@ -40,7 +40,10 @@ def log_partition(beta: float, shape: Shape, n: int) -> float:
     with decimal.localcontext(u1._context(u1._DIGITS)):
         trivial = _coefficient((0,) * n, float(beta), n)
         total = sum((w for _, w in _powers(float(beta), volume, n)), Decimal(0))
-        return float(volume * (Decimal(float(beta)) + trivial.ln()) + total.ln())
+        scaled = n * Decimal(
+            float(beta) / n
+        )  # as in the coefficients: beta/n is rounded, and must not be cancelled by beta
+        return float(volume * (scaled + trivial.ln()) + total.ln())
 
 
 def plaquette(beta: float, shape: Shape, n: int) -> float:

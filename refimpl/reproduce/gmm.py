@@ -34,7 +34,7 @@ def run(seed: int = 0, out: Path | None = None, progress: bool = False, effort: 
     """Train with and without annealing, scan HMC, and compare: acceptance, hops, autocorrelation, moments, cost."""
     quick = check_effort(effort)
     theory = gmm()
-    n_chains, n_steps, training = (32, 60, 20) if quick else (128, 800, 1500)
+    n_chains, n_steps, training = (16, 40, 6) if quick else (128, 800, 1500)
     seeds = np.random.SeedSequence([seed, 9]).spawn(32)
     model, recipe = recipes.mixture(theory, steps=training)
     annealed, seconds = trained(theory, model, recipe, seed, progress)
@@ -110,7 +110,7 @@ def _tuned_hmc(theory: Theory, seed: int, quick: bool) -> HMC:
     first, second = np.random.SeedSequence([seed, 2014]).spawn(2)
     assert theory.sample is not None
     x = theory.sample(np.random.default_rng(first), 128)
-    tau = largest_tau({name: theory.observables[name] for name in WITHIN}, 100 if quick else 400)
+    tau = largest_tau({name: theory.observables[name] for name in WITHIN}, 40 if quick else 400)
     return tune_hmc(theory.action, x, second, tau, steps=(1, 2, 3, 5, 8)).kernel
 
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from refimpl.statistics import sign_test
 
+from .. import exhibits
 from ..contract import Subject, TargetFault
 from ..evidence import MOVED, Trial, batch_size, drivers, equilibrium, momenta, noise, sampler, seed_from, updates
 from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
 from ..verdict import FAIL, PASS, Verdict, skipped, within
-from .exact_start import NOT_REVERSIBLE, biases_seen, charge_verdict, e_verdict, shift_of, soft
+from .exact_start import NOT_REVERSIBLE, biases_seen, charge_verdict, e_verdict, shift_of, shown_too, soft
 
 Array = NDArray[np.float64]
 
@@ -60,10 +61,12 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
         error = per_chain.std() / np.sqrt(n)
         details.append(f"{observable.name} = {series.mean():.6f} +- {error:.1e}, {observable.told}")
     label = subject.theory.label if k == 1 else f"{k} observables"
-    return e_verdict(
+    verdict = e_verdict(
         f"{label} over {steps} updates", mean_zero_wealth(np.stack(columns, axis=1), trial.alpha), n, trial,
         biases_seen(subject, biases), "; ".join(details),
     )  # fmt: skip
+    first = subject.theory.observables[0]
+    return shown_too(verdict, exhibits.course(values[:, :, 0], first.mean if first.known else None, first.name))
 
 
 def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -284,6 +287,7 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
         result.samples,
         trial.alpha,
         f"p = {result.p_value:.2g}" if result.alarm else "",
+        exhibits=exhibits.rounds(result),
     )
 
 

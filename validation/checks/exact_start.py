@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.statistics import sign_test
 
+from .. import exhibits
 from ..contract import Subject
 from ..evidence import LATER, Trial, batch_size, directions, equilibrium, momenta
 from ..sequential import (
@@ -39,7 +42,13 @@ def e_verdict(quantity: str, wealth: Wealth, n: int, trial: Trial, sensitivity: 
         wealth.alarm_at if wealth.alarm_at is not None else n,
         trial.alpha,
         detail,
+        exhibits=exhibits.wealth(wealth, trial.alpha),
     )
+
+
+def shown_too(verdict: Verdict, more: exhibits.Exhibits) -> Verdict:
+    """The verdict with further exhibits before its own."""
+    return replace(verdict, exhibits=(*more, *verdict.exhibits))
 
 
 def soft(values: Array, centre: float, scale: float) -> Array:
@@ -81,7 +90,8 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     moved = [min(abs(bounded_creutz(d + e).mean() - y.mean()) for e in (-error, error)) for error in errors]
     logdet_error = next((float(e) for e, m in zip(errors, moved, strict=True) if m >= smallest), np.inf)
     detail = f"<Y> = {y.mean():.2e} +- {y.std() / np.sqrt(len(y)):.1e}"
-    return e_verdict(
+    weights = np.exp(-np.clip(np.nan_to_num(d, nan=np.inf), -700, 700))
+    verdict = e_verdict(
         "bounded Creutz <Y> = 0",
         mean_zero_wealth(y, trial.alpha),
         len(y),
@@ -89,6 +99,7 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         f"logdet error {logdet_error:.1e}",
         detail,
     )
+    return shown_too(verdict, exhibits.against_samples(d, -d, "D = H' - H - logdet", "detailed balance", weights))
 
 
 def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -138,12 +149,14 @@ def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdi
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
     position, non_zero = 0, 0
+    shown: exhibits.Exhibits = ()
 
     def p_values(n: int) -> tuple[float, int]:
-        nonlocal position, non_zero
+        nonlocal position, non_zero, shown
         features = trial.evidence.features(position, position + n)
         y = features.drift[0] if name == "drift" else features.charge[-1] - features.charge[0]
         position, non_zero = position + n, max(non_zero, int(np.count_nonzero(y)))
+        shown = exhibits.against_samples(y, -y, what, "their mirror image")
         return sign_test(y), 1
 
     result = sequential_p_values(p_values, trial.alpha, trial.effort.chains)
@@ -159,6 +172,7 @@ def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdi
         result.samples,
         trial.alpha,
         f"p = {result.p_value:.2g}" if result.alarm else "",
+        exhibits=(*shown, *exhibits.rounds(result)),
     )
 
 
@@ -200,11 +214,14 @@ def _stationary(subject: Subject, trial: Trial, updates: int) -> Verdict:
         beta_shift = biases[0] / (subject.theory.volume * subject.theory.observables[0].std ** 2)
         seen += f" (beta shift {beta_shift:.1e})"
     label = subject.theory.label if k == 1 else f"{k} observables"
-    return e_verdict(
+    verdict = e_verdict(
         f"{label} after {updates} update{'s' if updates > 1 else ''}",
         mean_zero_wealth(np.stack(columns, axis=1), trial.alpha), values.shape[1], trial, seen,
         "; ".join(details),
     )  # fmt: skip
+    before, after = values[0, :, 0], values[updates, :, 0]
+    law = "the exact starts"
+    return shown_too(verdict, exhibits.against_samples(after, before, subject.theory.observables[0].name, law))
 
 
 def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -277,7 +294,10 @@ def charge_verdict(subject: Subject, trial: Trial, history: NDArray[np.int64], w
     square = float((probabilities * sectors.astype(float) ** 2).sum())
     seen = detectable_tunnelling(p, len(charges), trial.alpha)
     detail = f"<Q^2> = {np.mean(charges.astype(float) ** 2):.4g}, exact {square:.4g}"
-    return e_verdict(f"p(Q) after {when}", wealth, len(charges), trial, f"weight of Q /= 0 off by {seen}", detail)
+    verdict = e_verdict(f"p(Q) after {when}", wealth, len(charges), trial, f"weight of Q /= 0 off by {seen}", detail)
+    inside = np.arange(-largest, largest + 1)
+    observed = np.bincount(np.clip(charges, -largest, largest) + largest, minlength=len(inside))
+    return shown_too(verdict, exhibits.counts(inside, observed, len(charges) * p, "charge", "the exact p(Q)"))
 
 
 def _same_charges(trial: Trial, first: NDArray[np.int64], last: NDArray[np.int64], when: str) -> Verdict:
@@ -295,7 +315,13 @@ def _same_charges(trial: Trial, first: NDArray[np.int64], last: NDArray[np.int64
         f"p({name}) {is_in(first).mean():.4f} -> {is_in(last).mean():.4f}" for name, is_in in sectors.items()
     )
     wealth = mean_zero_wealth(y, trial.alpha)
-    return e_verdict(f"p(Q) after {when} against before", wealth, len(y), trial, f"p(Q) off by {seen:.1e}", told)
+    verdict = e_verdict(f"p(Q) after {when} against before", wealth, len(y), trial, f"p(Q) off by {seen:.1e}", told)
+    largest = int(min(10, max(np.abs(first).max(), np.abs(last).max())))
+    before, after = (
+        np.bincount(np.clip(q, -largest, largest) + largest, minlength=2 * largest + 1) for q in (first, last)
+    )
+    inside = np.arange(-largest, largest + 1)
+    return shown_too(verdict, exhibits.counts(inside, after, before, "charge", "that of the exact starts"))
 
 
 def detectable_tunnelling(p: Array, n: int, alpha: float) -> str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from refimpl.exact import fermions as free
 
+from .. import exhibits, measure_matrices, vectors
 from .. import measure as measure_angles
 from .. import measure_dirac as measure
-from .. import measure_matrices, vectors
 from ..contract import Subject
 from ..theories import U1, Flavours, Matrices, Monomials, U
 from ..verdict import Verdict, skipped, within
@@ -78,13 +78,21 @@ def dense(subject: Subject, rng: np.random.Generator) -> Verdict:
     A boundary sign that is missing, an entry that is set where it should be added, a wrong gamma or a wrong dagger fails here.
     """
     largest, detail, n = 0.0, "", 0
+    shown: exhibits.Exhibits = ()
     for at, x in lattices(subject):
         expected, got = fermions_of(at).matrix(x), at.dirac_dense(x)
         error = float(np.abs(got - expected).max())
         n += len(x)
         if not error <= largest:
             largest, detail = error, f"{shape_of(x)}: {_suspect(at, x, got, expected)}{hint(error)}"
-    return within("max |D - hop by hop|", largest, ENTRY, f"an entry wrong by {ENTRY:.1e}", n, detail)
+            shown = by_site(at, x, got - expected, ENTRY, "rows of D")
+    return within("max |D - hop by hop|", largest, ENTRY, f"an entry wrong by {ENTRY:.1e}", n, detail, shown)
+
+
+def by_site(at: Subject, x: NDArray[Any], error: Complex, bound: float, what: str) -> exhibits.Exhibits:
+    """Of errors of spinors, or of matrices by their rows: the largest at every site."""
+    sites = (len(x), 1, *x.shape[2:4])
+    return exhibits.differences(at.theory, np.abs(error).reshape(*sites, -1).max(axis=-1), bound, what)
 
 
 def _suspect(at: Subject, x: NDArray[Any], got: Complex, expected: Complex) -> str:
@@ -133,15 +141,18 @@ def _with_phase(x: NDArray[Any], kappa: float, mu: int, where: int | slice, phas
 def apply(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``D psi`` of the matrix-free operator against the matrix built hop by hop, for random spinors."""
     largest, detail, n = 0.0, "", 0
+    shown: exhibits.Exhibits = ()
     for at, x in lattices(subject):
         psi = measure.random_spinors(rng, at.spinor_shape(x))
         expected = np.einsum("nij,nj->ni", fermions_of(at).matrix(x), psi.reshape(len(x), -1)).reshape(psi.shape)
-        error = float(np.abs(at.dirac_apply(x, psi) - expected).max() / np.abs(psi).max())
+        off = (at.dirac_apply(x, psi) - expected) / np.abs(psi).max()
+        error = float(np.abs(off).max())
         n += len(x)
         if not error <= largest:
             largest, detail = error, f"{shape_of(x)}: off by {error:.3g}{hint(error)}"
+            shown = by_site(at, x, off, 16 * ENTRY, "D psi")
     tolerance = 16 * ENTRY
-    return within("max |D psi - matrix psi|", largest, tolerance, f"an error of {tolerance:.1e}", n, detail)
+    return within("max |D psi - matrix psi|", largest, tolerance, f"an error of {tolerance:.1e}", n, detail, shown)
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import exhibits
 from ..contract import DIRECTION, FLIP, INVOLUTION, PhasePoint, Subject, TargetFault
 from ..evidence import directions, momenta, sampler
 from ..theories import U, energy
@@ -77,6 +78,13 @@ def difference(subject: Subject, a: PhasePoint, b: PhasePoint) -> Array:
     """``a - b`` as rows ``(chain, 2 x size)``, angles on the circle."""
     n = len(a[0])
     return np.concatenate([subject.theory.difference(a[0], b[0]).reshape(n, -1), (a[1] - b[1]).reshape(n, -1)], axis=1)
+
+
+def parts(subject: Subject, error: Array, bound: float) -> exhibits.Exhibits:
+    """Of rows as `difference` makes them: errors of the field, or of the momenta where these are larger."""
+    field, momenta = np.split(error, 2, axis=1)
+    what, larger = max((("x", field), ("v", momenta)), key=lambda part: np.abs(part[1]).max())
+    return exhibits.differences(subject.theory, larger.reshape(-1, *subject.theory.momentum_shape), bound, what)
 
 
 def repeated(z: PhasePoint) -> PhasePoint:
@@ -160,6 +168,7 @@ def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
         f"irreversibility of {tolerance:.1e}",
         2 * len(z[0]),
         f"{name} misses {part} of chain {chain} by {error[chain, entry]:.3g}",
+        parts(subject, error, tolerance),
     )
 
 
@@ -176,6 +185,7 @@ def logdet_antisymmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
         f"logdet mismatch {tolerance:.1e}",
         len(z[0]),
         f"sums: {np.array2string(error, precision=3)}",
+        exhibits.errors(error, tolerance, "sum of the logdets"),
     )
 
 
@@ -287,10 +297,11 @@ def batch_of_one(subject: Subject, rng: np.random.Generator) -> Verdict:
         for i in range(len(z[0]))
     ]
     x, v = (np.concatenate([one[0][k] for one in alone]) for k in (0, 1))
-    error = float(np.max(np.abs(difference(subject, together[0], (x, v)))))
+    error = difference(subject, together[0], (x, v))
     return within(
-        "max |batch - alone|", error, tolerance, f"coupling of chains {tolerance:.1e}", 7, worst(together[0][1], v)
-    )
+        "max |batch - alone|", float(np.max(np.abs(error))), tolerance, f"coupling of chains {tolerance:.1e}", 7,
+        worst(together[0][1], v), parts(subject, error, tolerance),
+    )  # fmt: skip
 
 
 def repeat_call(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -349,7 +360,8 @@ def reversal(subject: Subject, rng: np.random.Generator) -> Verdict:
         error, odd = difference(subject, (x, sign * v), z), logdet + back
     largest = max(float(np.max(np.abs(error))), float(np.max(np.abs(odd))) / z[1][0].size)
     detail = f"declared {subject.reversal}: the point is missed by {np.abs(error).max():.3g}, logdet by {np.abs(odd).max():.3g}"
-    return within("max |reversed - z|", largest, tolerance, f"irreversibility of {tolerance:.1e}", 8, detail)
+    told, shown = f"irreversibility of {tolerance:.1e}", parts(subject, error, tolerance)
+    return within("max |reversed - z|", largest, tolerance, told, 8, detail, shown)
 
 
 def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -370,7 +382,7 @@ def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
     name, error = max(errors.items(), key=lambda item: np.max(np.abs(item[1])))
     return within(
         "max |map(move z) - move map(z)|", float(np.max(np.abs(error))), tolerance, f"broken symmetry {tolerance:.1e}",
-        len(errors) * len(z[0]), f"{name}: off by {np.max(np.abs(error)):.3g}",
+        len(errors) * len(z[0]), f"{name}: off by {np.max(np.abs(error)):.3g}", parts(subject, error, tolerance),
     )  # fmt: skip
 
 
@@ -382,4 +394,11 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within(
         "components that never move", float(still), 0.0, "one component", len(z[0]),
         f"{still} of {moved.size} components of (x, v) are not moved, first at {int(np.argmin(moved))}",
+        _still(subject, moved),
     )  # fmt: skip
+
+
+def _still(subject: Subject, moved: Array) -> exhibits.Exhibits:
+    """Where on the lattice the field is left alone."""
+    still = (moved[: moved.size // 2] < 1e-9).reshape(1, *subject.theory.momentum_shape)
+    return exhibits.error_map(subject.theory, 1.0 * still, "x that never moves (1)")

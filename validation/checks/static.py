@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import measure, vectors
+from .. import exhibits, measure, vectors
 from ..contract import Subject
 from ..theories import ANGLE, U1, Matrices, Phi4, Theory, U
 from ..verdict import Verdict, skipped, within
@@ -84,7 +84,8 @@ def compared(
         got, expected, tolerance = answers(at, x)
         error = float(np.max(np.abs(got - expected)))
         told = worst(got, expected)
-        verdict = within(f"max |{what} - loop|", error, tolerance, f"{what} error {tolerance:.1e}", len(got), told)
+        seen, shown = f"{what} error {tolerance:.1e}", exhibits.differences(at.theory, got - expected, tolerance, what)
+        verdict = within(f"max |{what} - loop|", error, tolerance, seen, len(got), told, shown)
         verdicts.append((at, verdict))
     return worst_lattice(verdicts)
 
@@ -139,6 +140,7 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
         f"directional force error {tolerance:.1e}",
         len(x),
         worst(expected, slope),
+        exhibits.errors(slope - expected, tolerance, "force along one direction"),
     )
 
 
@@ -163,7 +165,8 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
         expected = np.rint([measure.loop_charge(c) for c in x])
         error = float(np.max(np.abs(got - expected)))
         told = worst(got, expected)
-        verdicts.append((at, within("max |charge - loop|", error, 1e-9, "any wrong integer", len(x), told)))
+        shown = exhibits.errors(got - expected, 1e-9, "charge")
+        verdicts.append((at, within("max |charge - loop|", error, 1e-9, "any wrong integer", len(x), told, shown)))
     return worst_lattice(verdicts)
 
 
@@ -235,6 +238,7 @@ def _symmetry(
 ) -> Verdict:
     """Scalars at ``moved`` equal those at ``x`` (up to their sign under conjugation); the force moves along."""
     largest, detail, looked_at = 0.0, "", []
+    shown: exhibits.Exhibits = ()
     for name, (function, rounding, parity) in _scalars(subject, x).items():
         before, after = function(x), function(moved)
         expected = parity * before if conjugate else before
@@ -243,12 +247,15 @@ def _symmetry(
         looked_at.append(name)
         if not ratio <= largest:
             largest, detail = ratio, f"{name}: {worst(after, expected)}"
+            shown = exhibits.errors(after - expected, 4 * rounding, name)
     if subject.has("force"):
         after, expected = subject.force(moved), move_force(subject.force(x))
-        ratio = float(np.max(np.abs(after - expected))) / (8 * subject.theory.force_rounding(x))
+        bound = 8 * subject.theory.force_rounding(x)
+        ratio = float(np.max(np.abs(after - expected))) / bound
         looked_at.append("force")
         if not ratio <= largest:
             largest, detail = ratio, f"force: {worst(after, expected)}"
+            shown = exhibits.differences(subject.theory, after - expected, bound, "force")
     if not looked_at:
         return skipped(NO_SCALAR)
     return within(
@@ -258,6 +265,7 @@ def _symmetry(
         "a change of 8 roundings",
         len(x),
         detail,
+        shown,
     )
 
 
@@ -310,6 +318,7 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Each configuration alone gives what it gives inside a batch."""
     x = subject.theory.configurations(rng)
     largest, detail = 0.0, ""
+    shown: exhibits.Exhibits = ()
     functions = {name: (function, rounding) for name, (function, rounding, _) in _scalars(subject, x).items()}
     if subject.has("force"):
         functions["force"] = (subject.force, subject.theory.force_rounding(x))
@@ -320,7 +329,8 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
         ratio = float(np.max(np.abs(together - alone))) / (4 * rounding)
         if not ratio <= largest:
             largest, detail = ratio, f"{name}: {worst(together, alone)}"
-    return within("largest change over its rounding", largest, 1.0, "a change of 4 roundings", len(x), detail)
+            shown = exhibits.differences(subject.theory, together - alone, 4 * rounding, name)
+    return within("largest change over its rounding", largest, 1.0, "a change of 4 roundings", len(x), detail, shown)
 
 
 # Two layers on 32 entries of size pi, forces of size 8, nets of 36 inputs: some 1e3 roundings, amplified at most tenfold.
@@ -333,6 +343,7 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     Vectors of other lattices are used where the target can be made at other shapes; action and force scale with beta.
     """
     largest, detail, used = 0.0, "", 0
+    shown: exhibits.Exhibits = ()
     for vector in vectors.read_suite("u1"):
         at = subject if vector.shape == subject.u1.shape else subject.replace(shape=vector.shape)
         if at is None or at.u1.shape != vector.shape:
@@ -351,9 +362,12 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
             ratio = float(np.max(np.abs(value - expected))) / rounding[name]
             if not ratio <= largest:
                 largest, detail = ratio, f"vector {vector.name}, {name}: {worst(value, expected)}"
+                shown = exhibits.differences(at.theory, value - expected, rounding[name], f"{name} of {vector.name}")
     if not used:
         return skipped(f"no vector has shape {subject.u1.shape}, and the target cannot be made at another")
-    return within("largest error over its rounding", largest, 1.0, "an error of one rounding bound", used, detail)
+    return within(
+        "largest error over its rounding", largest, 1.0, "an error of one rounding bound", used, detail, shown
+    )
 
 
 def weights(subject: Subject, rng: np.random.Generator) -> Verdict:

@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 
 from refimpl.statistics import sign_test
 
+from .. import exhibits
 from ..contract import Subject
 from ..evidence import Effort, Trial, noise, sampler, seed_from
 from ..hamiltonian import Hamiltonian
 from ..sequential import POWER_QUANTILE, detectable_sign_excess, sequential_p_values
 from ..theories import U
 from ..verdict import FAIL, PASS, Verdict, within
+from .exact_start import shown_too
 from .maps import against, along, difference, rounding
 from .static import worst
 
@@ -60,7 +62,7 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
     """
     theory, h = subject.theory, Hamiltonian(subject)
-    largest, detail, n, size, rounded = 0.0, "", 0, 0.0, 0.0
+    largest, detail, n, size, rounded, worst_one = 0.0, "", 0, 0.0, 0.0, np.zeros(1)
     for record in records(subject, rng, trial.effort):
         expected = true_delta_h(subject, record)
         phi = record.get("phi")
@@ -70,10 +72,11 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         error = np.abs(record["delta_h"] - expected)
         n += len(error)
         if not np.max(error) <= largest:
-            largest, detail = float(np.max(error)), worst(record["delta_h"], expected)
+            largest, detail, worst_one = float(np.max(error)), worst(record["delta_h"], expected), error
     # Two energies, each of an action and some squares of unit size, and the cancellation of their difference.
     tolerance = 4 * (rounded + 16 * theory.volume**1.5 * U) + 64 * U * size
-    return within("max |delta_h - recomputed|", largest, tolerance, f"energy error {tolerance:.1e}", n, detail)
+    told, shown = f"energy error {tolerance:.1e}", exhibits.errors(worst_one, tolerance, "delta_h")
+    return within("max |delta_h - recomputed|", largest, tolerance, told, n, detail, shown)
 
 
 def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -105,6 +108,7 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """The next field is the proposal where it was accepted, and the old field where not, component by component."""
     largest, detail, n, size = 0.0, "", 0, np.pi
+    shown: exhibits.Exhibits = ()
     for record in records(subject, rng, trial.effort):
         size = max(size, float(np.nanmax(np.abs(record["x_proposed"]))))
         accepted = (record["accept"] != 0).reshape(-1, *(1,) * (record["x"].ndim - 1))
@@ -114,8 +118,10 @@ def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
             largest = float(np.max(np.abs(error)))
             chain = int(np.unravel_index(np.argmax(np.abs(error)), error.shape)[0])
             detail = f"chain {chain}, accept = {bool(record['accept'][chain])}: a component is off by {largest:.3g}"
+            shown = exhibits.error_map(subject.theory, error, "next field")
     tolerance = 32 * size * U  # wrapping once more
-    return within("max |x_next - chosen field|", largest, tolerance, f"one component off by {tolerance:.1e}", n, detail)
+    told = f"one component off by {tolerance:.1e}"
+    return within("max |x_next - chosen field|", largest, tolerance, told, n, detail, shown)
 
 
 def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -178,7 +184,11 @@ def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     largest = float(np.max(np.abs(error)))
     tolerance = 8 * np.pi * U * 4
     detail = f"step and transcript differ by {largest:.3g} for seed {seed}"
-    return within("max |step - transcript|", largest, tolerance, f"a difference of {tolerance:.1e}", CHAINS, detail)
+    told, shown = (
+        f"a difference of {tolerance:.1e}",
+        exhibits.differences(subject.theory, error, tolerance, "next field"),
+    )
+    return within("max |step - transcript|", largest, tolerance, told, CHAINS, detail, shown)
 
 
 def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -187,17 +197,19 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
     chi^2 of all squares and of those of each component (of at most 128), their sum, Kolmogorov-Smirnov, the largest
     correlation of two components, or of one (or the kinetic energy) with ``u``, taken as the normal number of that quantile.
     """
-    from scipy.special import ndtri
+    from scipy.special import ndtr, ndtri
     from scipy.stats import chi2
 
-    size = subject.theory.size
+    size, drawn = subject.theory.size, np.empty(0)
 
     def normal(p: Array) -> Array:
         return np.asarray(ndtri(np.clip(p, U, 1 - U)))
 
     def p_values(n: int) -> tuple[float, int]:
+        nonlocal drawn
         v, u = (np.concatenate(parts) for parts in zip(*_own_noise(subject, rng, -(-n // size), "v", "u"), strict=True))
         rows, turned = v.reshape(-1, size), normal(u)
+        drawn = rows.ravel()
         kinetic = normal(chi2.cdf((rows * rows).sum(axis=1), size))
         p = [*normal_p_values(rows, turned), _p_correlation(np.column_stack([kinetic, turned]))]
         return float(min(p)), len(p)
@@ -205,7 +217,8 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
     # Small fields cost as much a chain as large ones.
     n = trial.effort.decisions * min(2**16, 2**13 * size)
     told = normal_sensitivity(n, size, trial.alpha, "the momenta")
-    return _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, told)
+    verdict = _noise_verdict("momenta ~ N(0, 1)", p_values, n, trial, told)
+    return shown_too(verdict, exhibits.against_law(drawn, ndtr, "momenta", "N(0, 1)"))
 
 
 def normal_p_values(rows: Array, *others: Array) -> list[float]:
@@ -267,17 +280,22 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     """
     from scipy.stats import kstest, poisson
 
+    drawn = np.empty(0)
+
     def p_values(n: int) -> tuple[float, int]:
+        nonlocal drawn
         calls = [u for (u,) in _own_noise(subject, rng, n, "u")]
         again = sum(len(u) - len(np.unique(u)) for u in calls)
         pairs = sum(len(u) * (len(u) - 1) / 2 for u in calls)
         p_again = poisson.sf(again - 1, pairs / 2**23)
-        return float(min(kstest(np.concatenate(calls), "uniform").pvalue, p_again)), 2
+        drawn = np.concatenate(calls)
+        return float(min(kstest(drawn, "uniform").pvalue, p_again)), 2
 
     n = trial.effort.decisions * 2 * CROWD
     # Kolmogorov's tail 2 exp(-2 n D^2), and the power quantile with the largest standard deviation 1/2 of the empirical law.
     seen = (np.sqrt(np.log(2 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
-    return _noise_verdict("u ~ U(0, 1)", p_values, n, trial, f"distribution of u off by {min(1.0, seen):.1e}")
+    verdict = _noise_verdict("u ~ U(0, 1)", p_values, n, trial, f"distribution of u off by {min(1.0, seen):.1e}")
+    return shown_too(verdict, exhibits.against_law(drawn, lambda u: np.clip(u, 0, 1), "u", "U(0, 1)"))
 
 
 def pseudofermions(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
@@ -392,4 +410,5 @@ def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: s
         result.samples,
         trial.alpha,
         f"p = {result.p_value:.2g}" if result.alarm else "",
+        exhibits=exhibits.rounds(result),
     )

@@ -100,7 +100,7 @@ def run_mutants(
         start = time.perf_counter()
         subject = Subject(mutant)
         share = ALPHA / sum(check.statistical for check in CHECKS)
-        effort = (EFFORTS[level] if isinstance(level, str) else level).shared_out(subject.theory.thrift)
+        effort = (EFFORTS[level] if isinstance(level, str) else level).shared_out(subject.thrift)
         trial = Trial(share, effort, Evidence(subject, stream(seed, "evidence")))
         checks = [BY_ID[check_id] for check_id in mutant.killed_by if check_id in only]
         verdicts = [judge(check, subject, seed, trial) for check in checks]

@@ -14,7 +14,13 @@ from .fermions_clay import ONE, SIGMA_Y, Complex, OrbitClay, PseudofermionClay, 
 class PeriodicFermions(SchwingerClay):
     """fermions are periodic in time: the boundary sign is missing, which no average over U(1) fields shows"""
 
-    killed_by = ("fermions.dense", "fermions.free_determinant", "fermions.determinant", "static.action")
+    killed_by = (
+        "fermions.dense",
+        "fermions.free_determinant",
+        "fermions.determinant",
+        "static.action",
+        "golden.vectors",
+    )
 
     def boundary(self) -> float:
         return 1.0
@@ -23,7 +29,7 @@ class PeriodicFermions(SchwingerClay):
 class PeriodicApply(SchwingerClay):
     """the matrix-free operator lacks the boundary sign that the matrix has"""
 
-    killed_by = ("fermions.apply",)
+    killed_by = ("fermions.apply", "golden.vectors")
 
     def apply_links(self, x: Array) -> Complex:
         return np.exp(1j * x)
@@ -32,7 +38,7 @@ class PeriodicApply(SchwingerClay):
 class OverwrittenHop(SchwingerClay):
     """entries of the matrix are set where they should be added: wrong on two sites in a direction"""
 
-    killed_by = ("fermions.dense", "fermions.determinant", "static.action")
+    killed_by = ("fermions.dense", "fermions.determinant", "static.action", "golden.vectors")
 
     def put(self, d: Complex, row: int, column: int, block: Complex) -> None:
         d[:, row, :, column] = block
@@ -41,7 +47,7 @@ class OverwrittenHop(SchwingerClay):
 class OneGamma(SchwingerClay):
     """sigma_y stands for sigma_x too"""
 
-    killed_by = ("fermions.dense", "fermions.apply", "fermions.free_determinant")
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.free_determinant", "golden.vectors")
 
     def gammas(self) -> tuple[Complex, Complex]:
         return SIGMA_Y, SIGMA_Y
@@ -50,7 +56,7 @@ class OneGamma(SchwingerClay):
 class ExchangedProjectors(SchwingerClay):
     """hops ahead have 1 + sigma: the adjoint operator, with the same determinant"""
 
-    killed_by = ("fermions.dense", "fermions.apply", "fermions.golden")
+    killed_by = ("fermions.dense", "fermions.apply", "fermions.golden", "golden.vectors")
 
     def ahead(self, mu: int) -> Complex:
         return ONE + self.gammas()[mu]
@@ -62,7 +68,7 @@ class ExchangedProjectors(SchwingerClay):
 class SameProjectors(SchwingerClay):
     """the hop back has the projector of the hop ahead"""
 
-    killed_by = ("fermions.dense", "fermions.gamma5_hermiticity")
+    killed_by = ("fermions.dense", "fermions.gamma5_hermiticity", "golden.vectors")
 
     def behind(self, mu: int) -> Complex:
         return ONE - self.gammas()[mu]
@@ -71,7 +77,13 @@ class SameProjectors(SchwingerClay):
 class NoDaggerBack(SchwingerClay):
     """the hop back goes through the link and not its conjugate"""
 
-    killed_by = ("fermions.dense", "fermions.apply", "fermions.gamma5_hermiticity", "fermions.gauge_covariance")
+    killed_by = (
+        "fermions.dense",
+        "fermions.apply",
+        "fermions.gamma5_hermiticity",
+        "fermions.gauge_covariance",
+        "golden.vectors",
+    )
 
     def back(self, u: Complex) -> Complex:
         return u
@@ -80,7 +92,7 @@ class NoDaggerBack(SchwingerClay):
 class TwiceKappa(SchwingerClay):
     """2 kappa before the hops, from another normalisation of the field"""
 
-    killed_by = ("fermions.dense", "fermions.determinant", "static.action")
+    killed_by = ("fermions.dense", "fermions.determinant", "static.action", "golden.vectors")
 
     def hopping(self) -> float:
         return 2 * self.kappa
@@ -89,7 +101,7 @@ class TwiceKappa(SchwingerClay):
 class MassOfThreeDimensions(SchwingerClay):
     """kappa is turned into a mass by 1/(2 m + 6) and back by 1/(2 m + 4)"""
 
-    killed_by = ("fermions.dense", "fermions.free_determinant")
+    killed_by = ("fermions.dense", "fermions.free_determinant", "golden.vectors")
 
     def hopping(self) -> float:
         mass = (1 / self.kappa - 6) / 2
@@ -99,7 +111,7 @@ class MassOfThreeDimensions(SchwingerClay):
 class ApplyOfOneChain(SchwingerClay):
     """the matrix-free operator of a single chain lacks the boundary sign, as a slice is dropped with the chain axis"""
 
-    killed_by = ("fermions.batch",)
+    killed_by = ("fermions.batch", "golden.vectors")
 
     def apply_links(self, x: Array) -> Complex:
         return np.exp(1j * x) if len(x) == 1 else super().apply_links(x)
@@ -119,7 +131,7 @@ class ForceOfOneChain(SchwingerClay):
 class OneFlavour(SchwingerClay):
     """the weight has the first power of the determinant"""
 
-    killed_by = ("static.action", "transcript.energy", "exact_start.observables_later")
+    killed_by = ("static.action", "transcript.energy", "exact_start.observables_later", "golden.vectors")
 
     def fermion_action(self, x: Array) -> Array:
         return -self.logdet_dirac(x)
@@ -128,7 +140,7 @@ class OneFlavour(SchwingerClay):
 class SquaredLogdet(SchwingerClay):
     """`logdet_dirac` is that of D D^dag; the action knows"""
 
-    killed_by = ("fermions.determinant", "fermions.free_determinant")
+    killed_by = ("fermions.determinant", "fermions.free_determinant", "golden.vectors")
 
     def logdet_dirac(self, x: Array) -> Array:
         return 2 * super().logdet_dirac(x)
@@ -149,7 +161,7 @@ class PositiveDeterminants(SchwingerClay):
 class ForceWithoutBoundary(SchwingerClay):
     """the force takes the links without the boundary sign: the sampler stays exact"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def force_links(self, x: Array) -> Complex:
         return np.exp(1j * x)
@@ -158,7 +170,7 @@ class ForceWithoutBoundary(SchwingerClay):
 class DoubledFermionForce(SchwingerClay):
     """the force of the determinant is twice too large"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def determinant_force(self, x: Array) -> Array:
         return 2 * super().determinant_force(x)
@@ -167,7 +179,7 @@ class DoubledFermionForce(SchwingerClay):
 class QuenchedForce(SchwingerClay):
     """the trajectory is driven by the gauge force alone: exact, and badly accepted"""
 
-    killed_by = ("static.force", "maps.energy_scaling")
+    killed_by = ("static.force", "maps.energy_scaling", "golden.vectors")
 
     def determinant_force(self, x: Array) -> Array:
         return np.zeros(x.shape)

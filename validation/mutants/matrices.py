@@ -15,7 +15,13 @@ from .matrices_clay import Complex, MatrixClay, T, at, h
 class ActionWithoutColours(MatrixClay):
     """the action is -beta sum Re tr P, without 1/N"""
 
-    killed_by = ("static.action", "static.force_gradient", "transcript.energy", "exact_start.observables_later")
+    killed_by = (
+        "static.action",
+        "static.force_gradient",
+        "transcript.energy",
+        "exact_start.observables_later",
+        "golden.vectors",
+    )
 
     def action(self, x: Complex) -> Array:
         return 2 * super().action(x)
@@ -26,7 +32,7 @@ class ExtentsInAQuotient(MatrixClay):
     """the action is T/X times too large, which is right on the square that is declared"""
 
     shape: tuple[int, int] = (4, 4)
-    killed_by = ("static.action", "static.force")
+    killed_by = ("static.action", "static.force", "golden.vectors")
 
     def action(self, x: Complex) -> Array:
         return super().action(x) * self.shape[0] / self.shape[1]
@@ -40,7 +46,7 @@ class LoopsTurned(MatrixClay):
     """plaquette and Wilson loops take space for time where the lattice is not a square"""
 
     shape: tuple[int, int] = (4, 4)
-    killed_by = ("static.plaquette", "static.wilson_loop")
+    killed_by = ("static.plaquette", "static.wilson_loop", "golden.vectors")
 
     def plaquette(self, x: Complex) -> Array:
         return super().plaquette(x) * self.shape[0] / self.shape[1]
@@ -53,7 +59,7 @@ class LoopsTurned(MatrixClay):
 class TraceWithoutColours(MatrixClay):
     """the plaquette is the real trace, without 1/N"""
 
-    killed_by = ("static.plaquette",)
+    killed_by = ("static.plaquette", "golden.vectors")
 
     def plaquette(self, x: Complex) -> Array:
         return 2 * super().plaquette(x)
@@ -62,7 +68,7 @@ class TraceWithoutColours(MatrixClay):
 class ColourTraceWithoutHalf(MatrixClay):
     """the force is taken along generators with tr T_a T_b = delta_ab: the 1/2 is missing"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def components(self, m: Complex) -> Array:
         return 2 * super().components(m)
@@ -71,7 +77,13 @@ class ColourTraceWithoutHalf(MatrixClay):
 class TransposedGenerators(MatrixClay):
     """the force is taken along the complex conjugate generators"""
 
-    killed_by = ("static.force", "static.force_gradient", "static.gauge_invariance", "maps.energy_scaling")
+    killed_by = (
+        "static.force",
+        "static.force_gradient",
+        "static.gauge_invariance",
+        "maps.energy_scaling",
+        "golden.vectors",
+    )
 
     def generators(self) -> Complex:
         return T.conj()
@@ -80,7 +92,7 @@ class TransposedGenerators(MatrixClay):
 class StapleWithoutDagger(MatrixClay):
     """one link of a staple lacks its dagger: the sampler stays exact"""
 
-    killed_by = ("static.force", "static.gauge_invariance", "maps.equivariance")
+    killed_by = ("static.force", "static.gauge_invariance", "maps.equivariance", "golden.vectors")
 
     def staples(self, x: Complex) -> Complex:
         u0, u1 = x[:, 0], x[:, 1]
@@ -92,7 +104,7 @@ class StapleWithoutDagger(MatrixClay):
 class OneStaple(MatrixClay):
     """a time link has the plaquette to its right only"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def staples(self, x: Complex) -> Complex:
         out = super().staples(x)

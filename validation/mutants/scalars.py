@@ -12,7 +12,7 @@ from .scalar_clay import Array, FourierClay, Rngs, ScalarClay
 class QuarticWithoutFactorial(ScalarClay):
     """the quartic term is lam phi^4, without the 1/24"""
 
-    killed_by = ("static.action", "static.force", "scalars.golden")
+    killed_by = ("static.action", "static.force", "scalars.golden", "golden.vectors")
 
     def potential(self, x: Array) -> Array:
         return (self.m2 / 2 + self.lam * x * x) * x * x
@@ -24,7 +24,7 @@ class QuarticWithoutFactorial(ScalarClay):
 class PotentialPerDirection(ScalarClay):
     """mass and quartic term are counted once per direction, as eq. (14) of Bedaque 2023 is printed"""
 
-    killed_by = ("static.action", "static.force", "scalars.golden", "exact_start.observables")
+    killed_by = ("static.action", "static.force", "scalars.golden", "exact_start.observables", "golden.vectors")
 
     def potential(self, x: Array) -> Array:
         return 2 * super().potential(x)
@@ -36,7 +36,7 @@ class PotentialPerDirection(ScalarClay):
 class SingleBonds(ScalarClay):
     """on an extent of 2 the two bonds between a pair of sites are counted once"""
 
-    killed_by = ("static.action", "static.force", "scalars.golden")
+    killed_by = ("static.action", "static.force", "scalars.golden", "golden.vectors")
 
     def bonds(self, x: Array) -> list[Array]:
         return [bond * (0.5**0.5 if bond.shape[axis] == 2 else 1.0) for axis, bond in enumerate(super().bonds(x), 1)]
@@ -50,7 +50,7 @@ class SingleBonds(ScalarClay):
 class OpenInTime(ScalarClay):
     """the bonds between the last and the first time slice are missing from the action"""
 
-    killed_by = ("static.action", "static.translation", "static.force_gradient")
+    killed_by = ("static.action", "static.translation", "static.force_gradient", "golden.vectors")
 
     def action(self, x: Array) -> Array:
         return super().action(x) - 0.5 * np.square(x[:, 0] - x[:, -1]).sum(axis=1)
@@ -59,7 +59,7 @@ class OpenInTime(ScalarClay):
 class OneSidedLaplacian(ScalarClay):
     """the force has twice the bond to the next site, in place of the bonds to either side"""
 
-    killed_by = ("static.force", "static.reflection", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.reflection", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def laplacian(self, x: Array) -> Array:
         in_time, in_space = self.bonds(x)
@@ -70,7 +70,7 @@ class OneSidedLaplacian(ScalarClay):
 class SpatialCorrelator(ScalarClay):
     """the correlator runs along space: the axes are exchanged"""
 
-    killed_by = ("scalars.correlator", "scalars.golden")
+    killed_by = ("scalars.correlator", "scalars.golden", "golden.vectors")
 
     def correlator(self, x: Array, t: int) -> Array:
         return super().correlator(x.swapaxes(1, 2), t)
@@ -79,7 +79,7 @@ class SpatialCorrelator(ScalarClay):
 class ConnectedCorrelator(ScalarClay):
     """the square of the mean field of the configuration is subtracted from the correlator"""
 
-    killed_by = ("scalars.correlator", "scalars.golden")
+    killed_by = ("scalars.correlator", "scalars.golden", "golden.vectors")
 
     def correlator(self, x: Array, t: int) -> Array:
         return super().correlator(x - x.mean(axis=(1, 2), keepdims=True), t)
@@ -88,7 +88,7 @@ class ConnectedCorrelator(ScalarClay):
 class OpenCorrelator(ScalarClay):
     """the correlator averages over pairs of slices that do not cross the boundary"""
 
-    killed_by = ("scalars.correlator", "static.translation")
+    killed_by = ("scalars.correlator", "static.translation", "golden.vectors")
 
     def correlator(self, x: Array, t: int) -> Array:
         means = x.mean(axis=2)
@@ -98,7 +98,7 @@ class OpenCorrelator(ScalarClay):
 class MomentOfTheMean(ScalarClay):
     """the moments are powers of the mean field"""
 
-    killed_by = ("scalars.field_moment", "scalars.golden")
+    killed_by = ("scalars.field_moment", "scalars.golden", "golden.vectors")
 
     def field_moment(self, x: Array, k: int) -> Array:
         return np.asarray(x.mean(axis=(1, 2)) ** k)
@@ -107,7 +107,7 @@ class MomentOfTheMean(ScalarClay):
 class AbsoluteMoment(ScalarClay):
     """the moments are those of |phi|"""
 
-    killed_by = ("scalars.field_moment", "static.conjugation")
+    killed_by = ("scalars.field_moment", "static.conjugation", "golden.vectors")
 
     def field_moment(self, x: Array, k: int) -> Array:
         return super().field_moment(np.abs(x), k)

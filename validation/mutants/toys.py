@@ -16,7 +16,7 @@ class OpenChain(Toy):
     """the action of the chain misses the bond that closes it"""
 
     theory: str = "o2"
-    killed_by = ("static.action", "static.translation", "exact_start.observables")
+    killed_by = ("static.action", "static.translation", "exact_start.observables", "golden.vectors")
 
     def chain_action(self, x: Array) -> Array:
         return self.beta * (1 - np.cos(self.bonds(x)[:, :-1])).sum(axis=1)
@@ -27,7 +27,7 @@ class VillainBond(Toy):
     """the action of the chain is the square of the wrapped bond angle, which is right for small angles"""
 
     theory: str = "o2"
-    killed_by = ("static.action", "exact_start.observables")
+    killed_by = ("static.action", "exact_start.observables", "golden.vectors")
 
     def chain_action(self, x: Array) -> Array:
         return 0.5 * self.beta * np.square(self.wrapped(self.bonds(x))).sum(axis=1)
@@ -38,7 +38,7 @@ class OneSidedForce(Toy):
     """the force of an angle has only the bond to its right"""
 
     theory: str = "o2"
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def chain_force(self, x: Array) -> Array:
         return -self.beta * np.sin(self.bonds(x))
@@ -64,7 +64,7 @@ class CovarianceForPrecision(Toy):
     """the covariance is taken for its inverse"""
 
     theory: str = "gaussian"
-    killed_by = ("static.action", "static.force", "exact_start.observables", "driver.observables")
+    killed_by = ("static.action", "static.force", "exact_start.observables", "driver.observables", "golden.vectors")
 
     def precision(self, covariance: Array) -> Array:
         return covariance
@@ -75,7 +75,7 @@ class DiagonalPrecision(Toy):
     """correlations are left out: the inverse of the diagonal of the covariance"""
 
     theory: str = "gaussian"
-    killed_by = ("static.action", "exact_start.observables_later")
+    killed_by = ("static.action", "exact_start.observables_later", "golden.vectors")
 
     def precision(self, covariance: Array) -> Array:
         return np.diag(1 / np.diag(covariance))
@@ -86,7 +86,7 @@ class MeanForgotten(Toy):
     """the Gaussian is centred at the origin"""
 
     theory: str = "gaussian"
-    killed_by = ("static.action", "static.force", "exact_start.observables")
+    killed_by = ("static.action", "static.force", "exact_start.observables", "golden.vectors")
 
     def components(self) -> list[tuple[float, Array, Array]]:
         return [(w, 0 * m, c) for w, m, c in super().components()]
@@ -119,7 +119,7 @@ class MassLeftOver(Toy):
 class WeightForgotten(Toy):
     """the weights of the components are left out of the action"""
 
-    killed_by = ("static.action", "transcript.energy", "exact_start.observables")
+    killed_by = ("static.action", "transcript.energy", "exact_start.observables", "golden.vectors")
 
     def log_weight(self, weight: float, covariance: Array) -> float:
         return super().log_weight(0.5, covariance)
@@ -128,7 +128,7 @@ class WeightForgotten(Toy):
 class DeterminantForgotten(Toy):
     """the components lack the determinants that normalise them"""
 
-    killed_by = ("static.action", "exact_start.observables_later")
+    killed_by = ("static.action", "exact_start.observables_later", "golden.vectors")
 
     def log_weight(self, weight: float, covariance: Array) -> float:
         return float(np.log(weight))
@@ -137,7 +137,7 @@ class DeterminantForgotten(Toy):
 class NearestComponent(Toy):
     """the log of the sum over components is replaced by its largest term"""
 
-    killed_by = ("static.action", "static.force_gradient")
+    killed_by = ("static.action", "static.force_gradient", "golden.vectors")
 
     def log_sum(self, terms: Array) -> Array:
         return np.asarray(terms.max(axis=0))
@@ -146,7 +146,7 @@ class NearestComponent(Toy):
 class HardForce(Toy):
     """the force is that of the most probable component: the sampler stays exact"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def shares(self, x: Array) -> Array:
         terms = self.log_joint(x)

@@ -14,7 +14,7 @@ from .clay import Array, Clay
 class RolledPlaquette(Clay):
     """the link theta_1 of the plaquette is taken at n - 0^ instead of n + 0^"""
 
-    killed_by = ("static.action", "static.gauge_invariance", "static.golden")
+    killed_by = ("static.action", "static.gauge_invariance", "static.golden", "golden.vectors")
 
     def angles(self, x: Array) -> Array:
         return x[:, 0] + np.roll(x[:, 1], 1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
@@ -23,7 +23,7 @@ class RolledPlaquette(Clay):
 class ExchangedAxes(Clay):
     """time and space are exchanged: the plaquette runs the other way round"""
 
-    killed_by = ("static.charge", "static.sine_charge", "static.golden")
+    killed_by = ("static.charge", "static.sine_charge", "static.golden", "golden.vectors")
 
     def charge(self, x: Array) -> Array:
         return -super().charge(x)
@@ -35,7 +35,7 @@ class ExchangedAxes(Clay):
 class DroppedPlaquette(Clay):
     """the action leaves out the last plaquette"""
 
-    killed_by = ("static.action", "static.translation", "static.force_gradient")
+    killed_by = ("static.action", "static.translation", "static.force_gradient", "golden.vectors")
 
     def action(self, x: Array) -> Array:
         return super().action(x) - self.beta * (1 - np.cos(self.angles(x)[:, -1, -1]))
@@ -44,7 +44,7 @@ class DroppedPlaquette(Clay):
 class NonCompactAction(Clay):
     """the action is the square of the plaquette angle"""
 
-    killed_by = ("static.action", "static.periodicity", "exact_start.wilson_loops")
+    killed_by = ("static.action", "static.periodicity", "exact_start.wilson_loops", "golden.vectors")
 
     def action(self, x: Array) -> Array:
         return 0.5 * self.beta * np.square(self.angles(x)).sum(axis=(1, 2))
@@ -53,7 +53,7 @@ class NonCompactAction(Clay):
 class TruncatedCharge(Clay):
     """the charge is truncated to an integer instead of rounded"""
 
-    killed_by = ("static.charge",)
+    killed_by = ("static.charge", "golden.vectors")
 
     def charge(self, x: Array) -> Array:
         return np.trunc(self.wrapped(self.angles(x)).sum(axis=(1, 2)) / (2 * np.pi))
@@ -62,7 +62,7 @@ class TruncatedCharge(Clay):
 class UnsignedWrap(Clay):
     """plaquettes are wrapped to [0, 2 pi) for the charge"""
 
-    killed_by = ("static.charge", "static.conjugation")
+    killed_by = ("static.charge", "static.conjugation", "golden.vectors")
 
     def charge(self, x: Array) -> Array:
         return np.rint(np.remainder(self.angles(x), 2 * np.pi).sum(axis=(1, 2)) / (2 * np.pi))
@@ -71,7 +71,7 @@ class UnsignedWrap(Clay):
 class UnwrappedCharge(Clay):
     """plaquettes are not wrapped for the charge, which is then always zero"""
 
-    killed_by = ("static.charge",)
+    killed_by = ("static.charge", "golden.vectors")
 
     def charge(self, x: Array) -> Array:
         return np.rint(self.angles(x).sum(axis=(1, 2)) / (2 * np.pi))
@@ -80,7 +80,7 @@ class UnwrappedCharge(Clay):
 class SineChargeNormalisation(Clay):
     """the sine charge lacks its 1/(2 pi)"""
 
-    killed_by = ("static.sine_charge",)
+    killed_by = ("static.sine_charge", "golden.vectors")
 
     def sine_charge(self, x: Array) -> Array:
         return np.sin(self.angles(x)).sum(axis=(1, 2))
@@ -89,7 +89,7 @@ class SineChargeNormalisation(Clay):
 class PlaquettePerLink(Clay):
     """the plaquette is averaged over links instead of plaquettes"""
 
-    killed_by = ("static.plaquette",)
+    killed_by = ("static.plaquette", "golden.vectors")
 
     def plaquette(self, x: Array) -> Array:
         return 0.5 * super().plaquette(x)
@@ -98,7 +98,7 @@ class PlaquettePerLink(Clay):
 class TransposedLoop(Clay):
     """the extents of a Wilson loop are exchanged"""
 
-    killed_by = ("static.wilson_loop",)
+    killed_by = ("static.wilson_loop", "golden.vectors")
 
     def wilson_loop(self, x: Array, extent_t: int, extent_x: int) -> Array:
         return super().wilson_loop(x, extent_x, extent_t)
@@ -125,7 +125,7 @@ class TauWithoutHalf(Clay):
 class SinglePrecision(Clay):
     """float32 inside"""
 
-    killed_by = ("static.action", "static.force", "maps.round_trip")
+    killed_by = ("static.action", "static.force", "maps.round_trip", "golden.vectors")
 
     def angles(self, x: Array) -> Array:
         return super().angles(x.astype(np.float32)).astype(np.float64)
@@ -135,7 +135,7 @@ class SinglePrecision(Clay):
 class DoubledForce(Clay):
     """the force is twice too large"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         return 2 * super().force(x)
@@ -144,7 +144,7 @@ class DoubledForce(Clay):
 class FlippedForce(Clay):
     """the force has the wrong sign"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         return -super().force(x)
@@ -153,7 +153,7 @@ class FlippedForce(Clay):
 class WrongStaple(Clay):
     """the second plaquette of a time link is taken at n + 1^ instead of n - 1^"""
 
-    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling")
+    killed_by = ("static.force", "static.force_gradient", "maps.energy_scaling", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         s = self.beta * np.sin(self.angles(x))
@@ -163,7 +163,7 @@ class WrongStaple(Clay):
 class OpenBoundaryForce(Clay):
     """the force misses the plaquettes that close the lattice in space"""
 
-    killed_by = ("static.force", "static.translation", "maps.energy_scaling", "maps.equivariance")
+    killed_by = ("static.force", "static.translation", "maps.energy_scaling", "maps.equivariance", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         s = self.beta * np.sin(self.angles(x))
@@ -231,7 +231,7 @@ class FrozenLink(Clay):
 class CoupledChains(Clay):
     """the force of a chain takes one link from the next chain of the batch"""
 
-    killed_by = ("maps.batch_of_one", "static.batch")
+    killed_by = ("maps.batch_of_one", "static.batch", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         mixed = x.copy()

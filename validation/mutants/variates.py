@@ -44,7 +44,7 @@ class ForceOfOtherSign(ScalarVariate):
 class ForceWithoutFactorial(ScalarVariate):
     """the force is that of lam phi^4, without the 1/24"""
 
-    killed_by = ("static.force", "variates.divergence")
+    killed_by = ("static.force", "variates.divergence", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         return super().force(x) + (4 - 1 / 6) * self.lam * x * x * x
@@ -53,7 +53,7 @@ class ForceWithoutFactorial(ScalarVariate):
 class MassOfBothDirections(ScalarVariate):
     """the force counts mass and quartic term once per direction, as eq. (14) is printed"""
 
-    killed_by = ("static.force", "variates.divergence", "variates.mean_zero")
+    killed_by = ("static.force", "variates.divergence", "variates.mean_zero", "golden.vectors")
 
     def force(self, x: Array) -> Array:
         return 2 * super().force(x) + self.laplacian(x)

@@ -36,6 +36,18 @@ using Arrays = std::map<std::string, Array>;
 std::string start(const std::string& parameters);  // both in part 2
 Arrays run(const std::string& op, const Arrays& in, const std::string& params);
 
+// Whether a line may be a JSON object: it begins and ends as one, and nothing in it was left open.
+bool whole(const std::string& line) {
+    int depth = 0;
+    bool quoted = false;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        if (line[i] == '"') quoted = !quoted;
+        if (quoted && line[i] == '\\') ++i;
+        if (!quoted) depth += (line[i] == '{') + (line[i] == '[') - (line[i] == '}') - (line[i] == ']');
+    }
+    return line.size() > 1 && line.front() == '{' && line.back() == '}' && depth == 0 && !quoted;
+}
+
 // What stands behind "key": in a JSON object, without quotes or brackets (flat ones); empty where there is no such key.
 std::string field(const std::string& json, const std::string& key) {
     const std::size_t at = json.find('"' + key + "\":");
@@ -144,12 +156,12 @@ std::string answer(const std::string& type, const std::string& line) {
 
 int main() {
     for (std::string line, type; type != "stop" && std::getline(std::cin, line);) {
-        const bool whole = line.size() > 1 && line.front() == '{' && line.back() == '}';
-        type = whole ? field(line, "type") : "";
-        std::string id = whole ? field(line, "id") : "";
+        const bool good = whole(line);
+        type = good ? field(line, "type") : "";
+        std::string id = good ? field(line, "id") : "";
         id = id.empty() || id.find_first_not_of("0123456789") != std::string::npos ? "" : ",\"id\":" + id;
         try {
-            if (!whole) throw Error("got no JSON object in one line");
+            if (!good) throw Error("got no JSON object in one line");
             std::cout << "{\"status\":\"ok\"" + id + answer(type, line) + "}" << std::endl;
         } catch (const std::exception& error) {
             std::string message = std::string(error.what()).substr(0, 400);
@@ -273,7 +285,9 @@ std::string start(const std::string& parameters) {
     auto next = now;  // kept only if all are good
     next.beta = number(parameters, "beta", now.beta, 1e-9, 1e9);
     next.step_size = number(parameters, "step_size", now.step_size, 1e-9, 1e9);
-    next.n_steps = int(number(parameters, "n_steps", now.n_steps, 1, 1e6));
+    const double n_steps = number(parameters, "n_steps", now.n_steps, 1, 1e6);
+    next.n_steps = int(n_steps);
+    if (next.n_steps != n_steps) throw Error("n_steps: got " + field(parameters, "n_steps") + ", expected an integer");
     std::istringstream shape(field(parameters, "shape"));
     char comma = 0;
     const bool two = shape.str().empty() || (shape >> next.n_t >> comma >> next.n_x && comma == ',' && shape.eof());

@@ -1,0 +1,169 @@
+"""The smallest failing configuration: as small as promised, red on the mutant and green on the reference, from any target."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from refimpl.cli import main
+from refimpl.validation.battery import check_target
+from refimpl.validation.contract import Subject
+from refimpl.validation.failures import NO_HYPOTHESIS
+from refimpl.validation.failures.cases import CASES
+from refimpl.validation.failures.search import choices, smallest
+from refimpl.validation.failures.words import described
+from refimpl.validation.mutants import BY_NAME
+from refimpl.validation.replay import checked_calls, made_for, repeated
+from refimpl.validation.signatures import Signature, agreement
+from refimpl.validation.targets import target_named
+from refimpl.validation.vector_files import read_vector
+
+
+def evidence(folder, target, check):
+    """The verdict of one check, with the vector of its smallest failing configuration."""
+    report = check_target(target, select=check, level="smoke", seed=1, failures=folder)
+    (verdict,) = [each for each in report.verdicts if each.check == check]
+    return verdict, read_vector(folder / verdict.reproduced_by.rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("mutant", "check", "words"),
+    [
+        ("DoubledForce", "static.force", "2x2, beta = 1, all links 0 but theta_0(0, 0) = pi/2"),
+        ("DroppedPlaquette", "static.action", "2x2, beta = 1, all links 0 but theta_0(1, 0) = pi/2"),
+        (
+            "ForwardLogdet",
+            "maps.logdet_antisymmetry",
+            "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0",
+        ),
+        ("ConsistentLogdet", "maps.jacobian", "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0"),
+    ],
+)
+def test_it_is_small_and_repeats(tmp_path, mutant, check, words):
+    verdict, vector = evidence(tmp_path, BY_NAME[mutant], check)
+    assert verdict.smallest == words
+    red, green = (
+        repeated(made_for(Subject(target), vector)[0], vector) for target in (BY_NAME[mutant], target_named(None))
+    )
+    assert not all(one.good for one in red)
+    assert green
+    assert all(one.good for one in green)
+
+
+@pytest.mark.parametrize(
+    ("theory", "check"),
+    [
+        ("phi4", "static.force"),
+        ("su2", "static.action"),
+        ("schwinger", "fermions.dense"),
+        ("phi4", "transcript.energy"),
+    ],
+)
+def test_other_theories_have_small_ones_too(tmp_path, theory, check):
+    mutant = next(m for m in BY_NAME.values() if m.theory == theory and check in m.killed_by)
+    verdict, vector = evidence(tmp_path, mutant, check)
+    assert vector.shape == (2, 2)
+    cold = np.eye(2) if vector.x.ndim == 6 else 0
+    assert np.count_nonzero(np.abs(vector.x - cold).reshape(1, -1) > 1e-12) <= 4
+    assert not all(one.good for one in repeated(made_for(Subject(mutant), vector)[0], vector))
+    at, told = made_for(Subject(target_named(None, theory)), vector)
+    assert told == ""
+    assert all(one.good for one in repeated(at, vector))
+
+
+class Stranger:
+    """Cannot be made at other parameters, and leaves out the force of one link."""
+
+    theory, beta, shape = "u1", 2.0, (4, 4)
+
+    def force(self, x):
+        angles = x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
+        s = self.beta * np.sin(angles)
+        force = np.stack([s - np.roll(s, 1, axis=2), np.roll(s, 1, axis=1) - s], axis=1)
+        force[:, 0, 3, 3] = 0
+        return force
+
+
+def test_of_a_stranger_on_its_own_lattice(tmp_path):
+    verdict, vector = evidence(tmp_path, Stranger(), "static.force")
+    assert verdict.smallest.startswith("4x4, beta = 2, all links 0 but ")
+    assert vector.about["parameters"] == {"beta": 2.0, "shape": [4, 4]}
+    assert np.count_nonzero(vector.x) == 1
+    (comparison,) = repeated(Subject(Stranger()), vector)
+    assert comparison.worst == (0, 0, 3, 3)
+    assert comparison.got == 0
+
+
+def test_without_hypothesis_a_failure_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "refimpl.validation.failures.search", None)
+    folder = tmp_path / "failures"
+    report = check_target(BY_NAME["DoubledForce"], select="static.force", level="smoke", seed=1, failures=folder)
+    assert report.verdicts[0].smallest == NO_HYPOTHESIS
+    assert "refimpl[test]" in report.as_table()
+    assert not folder.exists()
+
+
+def test_a_good_target_leaves_no_folder_and_hypothesis_leaves_none_either(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", "-k", "static.force", "--seed", "1"]) == 0
+    assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "none"]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["refimpl-failures"]
+    out, err = capsys.readouterr()
+    assert "refimpl replay refimpl-failures/DoubledForce-static-force.json" in " ".join(out.split())
+    assert "--failures none" in err
+
+
+def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"])
+    file = "refimpl-failures/DoubledForce-static-force.json"
+    capsys.readouterr()
+    assert main(["replay", file, "mutant:DoubledForce"]) == 1
+    assert "got 4, expected 2 at (0, 0, 0, 0)" in capsys.readouterr().out
+    assert main(["replay", file]) == 0
+    assert main(["replay", file, file, "-v"]) == 0
+    assert "force = [[[[" in capsys.readouterr().out
+    assert main(["replay", "mutant:DoubledForce", file]) == 2
+    assert main(["replay", "nothing.json"]) == 2
+    assert main(["replay", file, "mutant:Nobody"]) == 3
+
+
+def test_answers_that_change_are_said_to(tmp_path):
+    found = smallest(Subject(BY_NAME["NoisyMap"]), CASES["maps.repeat_call"])
+    assert found is not None
+    assert described(found.case).startswith("2x2, beta = 1")
+
+
+def test_choices_end_with_what_the_target_has():
+    options = choices(Subject(BY_NAME["DoubledForce"]))
+    assert options["shape"][0] == (2, 2)
+    assert options["shape"][-1] == (4, 4)
+    assert options["n_steps"] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        7,
+        [7],
+        [{"function": "__class__", "arguments": []}],
+        [{"operation": "eval", "arguments": ["x"]}],
+        [{"function": "force", "operation": "total", "arguments": ["x"]}],
+        [{"function": "force", "arguments": "x"}],
+        [{"function": "force", "arguments": ["x"], "returns": "force", "tolerance": float("nan")}],
+        [{"function": "force", "arguments": ["x"], "returns": "force"}],
+    ],
+)
+def test_calls_of_strangers_are_refused(calls):
+    with pytest.raises(ValueError, match="expected"):
+        checked_calls(calls)
+
+
+def test_agreement_counts_what_ran_on_both_and_factors():
+    one = Signature("u1", frozenset("ab"), frozenset("c"), {"a": 2.0})
+    assert agreement(one, one) == (1.0, 2, 2)
+    assert agreement(one, Signature("u1", frozenset("ab"), frozenset("c"), {"a": 3.0})) == (2 / 3, 2, 2)
+    assert agreement(one, Signature("u1", frozenset("ac"), frozenset("b"))) == (1 / 3, 1, 3)
+    assert agreement(one, Signature("u1", frozenset("ad"), frozenset())) == (1.0, 1, 1)

@@ -1,0 +1,58 @@
+"""Markdown: for a README, or the summary of a job."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from ..report import Report, label
+from ..verdict import PASS, SKIP, Verdict
+from .wording import again, counted, declared, headline, measured, number, parameters, promise, ran
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]!|~$]|^[#+\-=]|(?<=^\d)[.)])")
+
+
+def as_markdown(report: Report) -> str:
+    """Headline, failures that unfold, the ledger of false alarms, and a table of all checks that unfolds."""
+    told = [counted(report), f"alpha {report.alpha:.1g}", f"level {report.level}", f"seed {report.seed}"]
+    told += [f"{name} {version}" for name, version in report.versions.items() if name == "refimpl"]
+    told += [report.date[:10]] if report.date else []
+    lines = [f"**{headline(report)}: {escaped(report.target)}** ({escaped(declared(parameters(report)))})", ""]
+    lines += [escaped(" | ".join(told)), ""]
+    for v in report.failures:
+        lines += _failure(v, report)
+    lines += [escaped(promise(report)), ""]
+    lines += [ran(report), "", "<details><summary>All checks</summary>", "", *_table(report), "", "</details>"]
+    return "\n".join(lines)
+
+
+def _failure(v: Verdict, report: Report) -> list[str]:
+    lines = [f"<details><summary>{label(v)} {html.escape(v.check)}: {html.escape(measured(v))}</summary>", ""]
+    lines += [escaped(v.detail), ""] if v.detail else []
+    if v.smallest:
+        lines += [f"Smallest: {escaped(v.smallest)}", ""]
+    if v.causes:
+        lines += ["Looks like:", "", *(f"- {escaped(cause)}" for cause in v.causes), ""]
+    if v.reproduced_by:
+        lines += [f"Repeat it: {escaped(f'refimpl replay {v.reproduced_by} TARGET')}", ""]
+    told = f"What it checks: {escaped(f'refimpl explain {v.check}')}; again: {escaped(again(v, report))}"
+    return [*lines, told, "", "</details>", ""]
+
+
+def _table(report: Report) -> list[str]:
+    rows = [_row(v) for v in report.verdicts]
+    head = ["| | check | measured | bound | samples | would have seen |", "|---|---|---:|---:|---:|---|"]
+    return [*head, *(f"| {' | '.join(escaped(cell) for cell in row)} |" for row in rows)]
+
+
+def _row(v: Verdict) -> tuple[str, ...]:
+    if v.status == SKIP:
+        return label(v), v.check, "", "", "", v.detail
+    told = v.sensitivity if v.status == PASS else v.quantity
+    return label(v), v.check, number(v.value), number(v.bound), str(v.samples), told
+
+
+def escaped(text: str) -> str:
+    """Text that stands for itself in a paragraph or a cell: no markup, no links, no mentions."""
+    plain = SPECIAL.sub(r"\\\1", html.escape(text, quote=False))
+    return plain.replace("@", "&#64;").replace("://", ":&#47;/")

@@ -1,0 +1,42 @@
+"""What would see a bug that a set-up misses: from the checks that see it on a built-in target that offers everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..checks import BY_ID
+from ..contract import Subject
+from ..verdict import FAIL, PASS, Verdict
+from .killers import KILLERS
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, and which check would then see the bug.
+
+    ``kind`` is "offer" (``what``: the functions to offer, alternatives with "or"), "mend" (the target fails the check as it is),
+    "skipped" (``what``: why) or "level" (``what``: the level at which the check is strong enough on the built-in target).
+    """
+
+    kind: str
+    what: str
+    check: str
+
+
+def advice_for(bug: str, subject: Subject, own: Mapping[str, Verdict]) -> tuple[Advice, ...]:
+    """Computed from the needs of the checks that see the same bug on a built-in target."""
+    found = []
+    for check_id, level in KILLERS.get(bug, {}).items():
+        check = BY_ID[check_id]
+        if not check.applies(subject):
+            continue
+        if missing := check.missing(subject):
+            found.append(Advice("offer", " and ".join(missing), check_id))
+        elif own[check_id].status == FAIL:
+            found.append(Advice("mend", check_id, check_id))
+        elif own[check_id].status != PASS:
+            found.append(Advice("skipped", own[check_id].detail, check_id))
+        else:
+            found.append(Advice("level", level, check_id))
+    return tuple(found)
