@@ -66,11 +66,11 @@ def test_no_key_comes_twice_in_a_request():
             assert len(keys) == len(set(keys)), name
 
 
-@pytest.mark.parametrize("line", re.findall(r'^(\{"(?:type|status)".*\})$', TEXT, re.M))
+@pytest.mark.parametrize("line", re.findall(r'^(?:[<>] )?(\{"(?:type|status)".*\})$', TEXT, re.M))
 def test_the_examples_of_the_definition_are_messages(line):
     schema = pytest.importorskip("jsonschema", reason="in the extra 'dev'")
     message = json.loads(line)
-    kinds = ["request"] if "type" in message else ["answer_to_run", "answer_to_stop"]
+    kinds = ["request"] if "type" in message else ["answer_to_run", "answer_to_stop", "answer_to_start"]
     good = [schema.Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{kind}"}).is_valid(message) for kind in kinds]
     assert any(good), line
 
@@ -197,6 +197,37 @@ def test_arguments_and_results_come_back_as_they_were(name):
     assert arguments(op, params, arrays) == given
     results = {part: f"got {part}" for part in op.results}
     assert named_results(op, returned(op, results)) == results
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "x.npy", "/run/x.npy", "/run/f/../x.npy", "/run/f/a/x.npy", "/run/f/..", "/run/f/.", "/run/f/", "/run/f//etc/passwd",
+     "/run/f2/x.npy", "/run/f/x\n", "/run/f/\x00", "/run/f/" + "x" * 200, "/run/f/\ud800", "//run/f/x.npy"],
+)  # fmt: skip
+def test_paths_that_are_not_in_the_run_folder_are_refused(path):
+    assert protocol.inside("/run/f", "/run/f/1.x.npy") == "1.x.npy"
+    with pytest.raises(protocol.ProtocolError, match="expected a file in the run folder"):
+        protocol.inside("/run/f", path)
+
+
+def test_arguments_have_the_order_of_the_contract():
+    """Both sides here go by one table: an exchange in it is seen by programs in other languages only."""
+    orders = {
+        "forward": ((("x", "v"),), (("x_proposed", "v_proposed"), "logdet")),
+        "inverse": ((("x", "v"),), (("x_proposed", "v_proposed"), "logdet")),
+        "map_with_weights": (("params", "architecture", ("x", "v"), "d"), (("x_proposed", "v_proposed"), "logdet")),
+        "flow_with_weights": (("params", "architecture", "z", "d"), ("image", "logdet")),
+        "conditional_with_weights": (("params", "architecture", "x", "chi", "d"), ("image", "logdet")),
+        "wilson_loop": (("x", "extent_t", "extent_x"), "wilson_loop"),
+        "transition": (("x", "v", "u"), None),
+        "run": (("x", "n", "seed"), ("configurations", "state_next")),
+        "resume": (("state", "n"), ("configurations", "state_next")),
+        "determinant_estimate": (("x", "n", "seed"), "determinant_estimate"),
+        "pseudomarginal": (("x", "log_w", "seed"), None),
+        "joint_sample": (("n", "seed"), ("x", "phi", "log_prob")),
+    }
+    for name, (takes, gives) in orders.items():
+        assert (OPERATIONS[name].takes, OPERATIONS[name].gives) == (takes, gives), name
 
 
 # --- malformed input ------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -76,7 +75,8 @@ def test_processes_end_with_their_target(here):
 @pytest.mark.parametrize("mode", ["does-not-stop", "silent"])
 def test_what_does_not_stop_is_killed_with_all_that_it_started(mode, here):
     before = children()
-    at = subject(mode, deadline=0.5)
+    at = subject(mode)
+    at.target.deadline = 0.5  # of what follows: starting may take longer
     leader = children()[-1]
     if mode == "silent":
         with pytest.raises(TargetFault, match=r"action: the process did not answer within 0\.5 s \(--deadline\)"):
@@ -116,7 +116,9 @@ def running(leader):
     ],
 )  # fmt: skip
 def test_a_broken_protocol_or_process_is_a_fault_that_says_so(mode, message, here):
-    at = subject(mode, deadline=0.3 if mode == "hangs-in-line" else 20.0)
+    at = subject(mode)
+    if mode == "hangs-in-line":
+        at.target.deadline = 0.3  # of what follows: starting may take longer
     with pytest.raises(TargetFault) as fault:
         at.action(X)
     assert message in str(fault.value)
@@ -262,11 +264,9 @@ def test_declining_is_a_skip_in_process_too():
 
 
 def test_deadline_of_the_subject_is_the_one_in_force(here):
-    start = time.monotonic()
-    at = subject("silent", deadline=0.2)
-    with pytest.raises(TargetFault, match=r"0\.2 s"):
-        at.action(X)
-    assert time.monotonic() - start < 60
+    at = subject("honest", deadline=7.0)
+    assert at.target.deadline == 7.0
+    assert at.replace(beta=1.0).target.deadline == 7.0
     ended(at)
 
 
@@ -280,11 +280,11 @@ def test_a_transcript_is_judged_as_its_process(mode, here):
     path, settings = here / "transcript.zip", {"level": "smoke"}
     factory = remote_target(command(mode))
     with recorded(factory, path, settings) as writing:
-        first = check_target(writing, level="smoke", seed=5)
+        first = check_target(writing, level="smoke", seed=5, select="static.[abt]*")
     factory.source.close()
     again = played(path)
     assert again.source.settings == settings
-    assert verdicts(check_target(again, level="smoke", seed=5)) == verdicts(first)
+    assert verdicts(check_target(again, level="smoke", seed=5, select="static.[abt]*")) == verdicts(first)
     again.source.close()
     path.unlink()
 
@@ -307,11 +307,24 @@ def test_a_call_that_is_not_in_a_transcript_is_a_skip(here):
 def test_transcripts_on_the_command_line(here, capsys):
     path, target = here / "t.zip", f"cmd:{command('honest')}"
     assert (
-        main(["validate", target, "--level", "smoke", "-k", "static.a", "--transcript", str(path), "--beta", "1.5"])
-        == 1
+        main(
+            [
+                "validate",
+                target,
+                "--level",
+                "smoke",
+                "-k",
+                "static.translation",
+                "--transcript",
+                str(path),
+                "--beta",
+                "1.5",
+            ]
+        )
+        == 0
     )
     recording = capsys.readouterr().out
-    assert main(["validate", f"transcript:{path}"]) == 1
+    assert main(["validate", f"transcript:{path}"]) == 0
     said = capsys.readouterr().out
     assert "beta = 1.5" in said
     timeless = [[line for line in text.splitlines() if "in all;" not in line] for text in (recording, said)]
@@ -345,7 +358,7 @@ def test_a_damaged_array_of_a_transcript_is_found(here):
 def test_kept_folders_have_all_files(here):
     kept = here / "kept"
     kept.mkdir()
-    main(["validate", f"cmd:{command('honest')}", "--level", "smoke", "-k", "static.action", "--keep", str(kept)])
+    main(["validate", f"cmd:{command('honest')}", "--level", "smoke", "-k", "static.translation", "--keep", str(kept)])
     names = {path.name for path in kept.glob("run-*/*")}
     assert {"1.x.npy", "1.action.npy"} <= names
     assert main(["validate", f"cmd:{command('honest')}", "--keep", str(here / "none")]) == 2
