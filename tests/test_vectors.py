@@ -97,6 +97,13 @@ def test_a_damaged_file_is_refused_by_name(written, name):
         vectors.read_suite("u1", written)
 
 
+@pytest.mark.parametrize("name", ["u1/hot-4x4.json", "u1/manifest.json", "u1/calls.json"])
+def test_a_space_more_is_another_file(written, name):
+    (written / name).write_bytes((written / name).read_bytes() + b" ")
+    with pytest.raises(vectors.ChecksumError, match="the checksum is not that of"):
+        vectors.read_suite("u1", written)
+
+
 @pytest.mark.parametrize("name", ["u1/cut-4x4.npz", "u1/manifest.json", "manifest.json"])
 def test_a_missing_file_or_manifest_is_refused_by_name(written, name):
     (written / name).unlink()
