@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,8 @@ def check_target(
     parameters: Mapping[str, Any] | None = None,
     deadline: float = DEADLINE,
     progress: bool = False,
+    failures: Path | None = None,
+    command: str = "",
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -110,6 +113,8 @@ def check_target(
     expected_failures : check id -> reason, added to the target's own; an unexpected pass counts as a failure.
     parameters : those of the theory (``beta``, ``shape``), ``step_size``, ``n_steps`` and the like, for a factory.
     deadline : seconds one call of the target may take.
+    failures : folder for vector files with the smallest configurations that fail, made where any is found; None does not search.
+    command : what was typed, for those files.
 
     Raises
     ------
@@ -132,7 +137,17 @@ def check_target(
     for check in bar:
         bar.set_description(check.id)
         verdicts.append(battery.verdict(check))
-    return battery.report(verdicts, time.perf_counter() - start)
+    return battery.report(_with_evidence(battery, verdicts, failures, command), time.perf_counter() - start)
+
+
+def _with_evidence(battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str) -> Iterable[Verdict]:
+    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
+    if all(verdict.good for verdict in verdicts):
+        return verdicts
+    from .failures import explained, with_evidence
+
+    told = explained(battery.subject, verdicts)
+    return told if folder is None else with_evidence(battery.subject, told, folder, battery.seed, command)
 
 
 def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:

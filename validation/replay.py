@@ -80,6 +80,29 @@ def repeated(subject: Subject, vector: Vector) -> list[Comparison]:
     return list(comparisons(subject, callable_on(subject, vector), {"x": vector.x, **vector.expected}))
 
 
+def answers(subject: Subject, vector: Vector) -> tuple[Arrays, list[Comparison]]:
+    """As `repeated`, with everything that the target answered, by name."""
+    kept: Arrays = {}
+    if vector.about.get("expected") == "invalid":
+        return kept, repeated(subject, vector)
+    arrays = {"x": vector.x, **vector.expected}
+    return kept, list(comparisons(subject, callable_on(subject, vector), arrays, kept))
+
+
+def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
+    """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not."""
+    wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in vector.about.get("parameters", {}).items()}
+    if not wanted:
+        return subject, ""
+    at = subject.replace(**wanted)
+    if at is None:  # one that has no steps, say, at those of the theory
+        own = {name: value for name, value in wanted.items() if name in subject.theory.parameters}
+        at = subject.replace(**own) or subject
+    there = {name: getattr(at.target, name, None) for name in wanted} | at.theory.declared()
+    other = [f"{k} = {v}" for k, v in wanted.items() if k in there and not np.array_equal(there[k], v)]
+    return at, f"; the vector is for {', '.join(other)}" if other else ""
+
+
 def comparisons(
     subject: Subject, calls: list[Call], arrays: Mapping[str, NDArray[Any]], kept: Arrays | None = None
 ) -> Iterator[Comparison]:

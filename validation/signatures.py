@@ -155,8 +155,12 @@ def causes(seen: Signature) -> tuple[str, ...]:
     """What it looks like, one to three mistakes, in words; none where no known one does, or where too many do."""
     if not seen.failed:
         return ()
+    if not FILE.exists():
+        return ()
     bank = known()
     order = ranked(seen, bank)
+    if not order:
+        return ()
     best = [name for score, name in order if score >= max(LEAST, order[0][0] - CLOSE)]
     if not best or len(best) > SHOWN:
         return ()

@@ -82,6 +82,13 @@ def read_suite(suite: str, root: Path = VECTORS) -> tuple[Vector, ...]:
     return _vectors(root / suite)
 
 
+def read(path: Path) -> Vector:
+    """The vector of a ``.json``: with the checksums and calls of its suite, where it stands in one; raises as `read_vector`."""
+    if (path.parent / _MANIFEST).is_file() and path.stem in _manifest(path.parent)[0]:
+        return next(vector for vector in _vectors(path.parent) if vector.name == path.stem)
+    return read_vector(path)
+
+
 def _vectors(folder: Path) -> tuple[Vector, ...]:
     names, sums = _manifest(folder)
     calls: dict[str, Any] = {}

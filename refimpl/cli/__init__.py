@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, mutants, oracle, sampling, training, variates, vectors
+from . import analysis, answers, mutants, oracle, replay, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     oracle.add(commands)
     mutants.add(commands)
     vectors.add(commands)
+    replay.add(commands)
     answers.add(commands)
     sampling.add(commands)
     analysis.add(commands)

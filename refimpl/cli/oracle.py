@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from .arguments import command, count, emit, extent, non_negative, positive, pro
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
+
+FAILURES = "refimpl-failures"
 
 THEORIES = (
     "u1",
@@ -55,6 +58,11 @@ def add(commands: Any) -> None:
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    validate.add_argument(
+        "--failures",
+        metavar="DIR",
+        help=f"where the smallest failing configurations go, made only if there are any; none: nowhere (default {FAILURES})",
+    )
     seed_and_output(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
@@ -78,6 +86,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation.targets import target_named
 
     writable(arguments.out)
+    folder = _failures(arguments.failures)
     known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
@@ -100,6 +109,8 @@ def _validate(arguments: argparse.Namespace) -> int:
         parameters=parameters,
         deadline=arguments.deadline,
         progress=True,
+        failures=folder,
+        command=shlex.join(["refimpl", *sys.argv[1:]]),
     )
     emit(report.as_json() if arguments.format == "json" else report.as_table(), arguments.out)
     if not report.verdicts:
@@ -112,7 +123,22 @@ def _validate(arguments: argparse.Namespace) -> int:
             )
         else:
             print(f"refimpl: no check matches {arguments.select!r}; refimpl explain lists them", file=sys.stderr)
+    if written := {verdict.reproduced_by for verdict in report.verdicts if verdict.reproduced_by}:
+        files = "file" if len(written) == 1 else "files"
+        print(f"refimpl: {len(written)} vector {files} in {folder}; --failures none writes none", file=sys.stderr)
     return report.exit_code
+
+
+def _failures(given: str | None) -> Path | None:
+    """The folder for failing configurations; refused before work is done for it if it cannot be one."""
+    path = Path(FAILURES if given is None else given)
+    if given == "none":
+        return None
+    if given == "" or (path.exists() and not path.is_dir()) or not path.resolve().parent.is_dir():
+        if given is None:  # nobody asked for it
+            return None
+        raise ValueError(f"--failures: got {given!r}, expected a folder, or a new one inside one that exists")
+    return path
 
 
 def _declared(parameters: dict[str, Any]) -> str:

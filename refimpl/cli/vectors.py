@@ -54,8 +54,8 @@ def _list(suite: str | None) -> int:
         shapes = sorted({vector.shape for vector in entries})
         some = " ".join("x".join(map(str, shape)) for shape in shapes[:5]) + (" ..." if len(shapes) > 5 else "")
         flags = {flag: sum(flag in vector.flags for vector in entries) for flag in vectors.FLAGS}
-        told = ", ".join(f"{flag} {count}" for flag, count in flags.items() if count)
-        print(f"{name:<16}{len(entries):>3} vectors {size / 1000:>5.0f} kB  {some:<28}{told}")
+        counts = ", ".join(f"{flag} {count}" for flag, count in flags.items() if count)
+        print(f"{name:<16}{len(entries):>3} vectors {size / 1000:>5.0f} kB  {some:<28}{counts}")
     print(f"{summary['vectors']} vectors, {summary['bytes'] / 1e6:.1f} MB in {vectors.VECTORS}")
     return 0
 
@@ -65,7 +65,9 @@ def _show(name: str | None) -> int:
 
     suite, _, label = (name or "").partition("/")
     if not label:
-        raise ValueError(f"SUITE/NAME: got {name!r}, expected a vector such as u1/hot-4x4; refimpl vectors list has them")
+        raise ValueError(
+            f"SUITE/NAME: got {name!r}, expected a vector such as u1/hot-4x4; refimpl vectors list has them"
+        )
     _known(suite)
     by_name = {vector.name: vector for vector in vectors.read_suite(suite)}
     if label not in by_name:
@@ -104,7 +106,9 @@ def _check(suite: str | None) -> int:
         entries = vectors.read_suite(name)
         fresh = {vector.name: vector for vector in vectors.regenerated(name)}
         if list(fresh) != [vector.name for vector in entries]:
-            raise vectors.ChecksumError(f"{name}: got other vectors than those that are generated; see refimpl vectors write")
+            raise vectors.ChecksumError(
+                f"{name}: got other vectors than those that are generated; see refimpl vectors write"
+            )
         for vector in entries:
             if not vector.regenerated_by(fresh[vector.name]):
                 raise vectors.ChecksumError(f"{name}/{vector.name}: regenerating it gives another vector")
@@ -116,7 +120,7 @@ def _check(suite: str | None) -> int:
 def _write(folder: str | None) -> int:
     from refimpl.validation import vectors
 
-    if folder is not None and (not folder or Path(folder).exists() and not Path(folder).is_dir()):
+    if folder is not None and (not folder or (Path(folder).exists() and not Path(folder).is_dir())):
         raise ValueError(f"DIR: got {folder!r}, expected a folder, or the name of a new one")
     root = vectors.VECTORS if folder is None else Path(folder)
     new = vectors.write_suites(root)

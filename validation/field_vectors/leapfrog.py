@@ -41,6 +41,4 @@ def _answered(start: Start, step_size: float, n_steps: int) -> Entry:
         angles = {"angles": [f"x_{way}"]} if start.angular else {}
         calls.append(call(way, [["x", "v"]], [[f"x_{way}", f"v_{way}"], "logdet"], tolerance, **angles))
     reason = "1e-13 per step: rounding of the force, and its growth along the trajectory"
-    return vector(
-        SUITE, case, arrays, calls, reason, theory=start.theory, declares={"integrator": "leapfrog"}
-    )
+    return vector(SUITE, case, arrays, calls, reason, theory=start.theory, declares={"integrator": "leapfrog"})

@@ -17,7 +17,8 @@ SUITE = Suite(
     20261204,
     "site by site in 50-digit decimal arithmetic from the float64 fields, rounded once",
     "axes (chain, t, x); action = sum (phi(n + mu^) - phi(n))^2/2 + m2 phi^2/2 + lam phi^4/24, both bonds on an extent of 2; force "
-    "= + d action/d phi; correlator (chain, t) = (1/T) sum_y P(y + t) P(y) of slice means P; moments (chain, k - 1) = mean of phi^k",
+    "= + d action/d phi; correlator (chain, t) = (1/T) sum_y P(y + t) P(y) of slice means P; moments (chain, k - 1) = "
+    "mean of phi^k",
 )
 
 

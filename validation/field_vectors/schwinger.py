@@ -19,8 +19,10 @@ SUITE = Suite(
     __name__,
     20261211,
     "dense elimination and analytic forces in 51-digit fixed-point arithmetic, gauge part in 50-digit decimals, rounded once",
-    "axes (chain, mu, t, x), spinors (chain, t, x, spin); D as in refimpl.validation.contract, rows (t, x, spin); action = beta sum_P (1 - "
-    "cos theta_P) - 2 log |det D|; pion (chain, t) = sum_(x, x0) tr S S^dag from (t0, x0) to (t0 + t, x), averaged over t0, S = D^-1; "
+    "axes (chain, mu, t, x), spinors (chain, t, x, spin); D as in refimpl.validation.contract, rows (t, x, spin); "
+    "action = beta sum_P (1 - "
+    "cos theta_P) - 2 log |det D|; pion (chain, t) = sum_(x, x0) tr S S^dag from (t0, x0) to (t0 + t, x), averaged "
+    "over t0, S = D^-1; "
     "condensate = Re tr D^-1/(2 T X)",
 )
 TOLERANCE = 1e-11  # of the largest entry: condition numbers of D reach 1e2, its inverse is squared
@@ -35,10 +37,14 @@ def vectors() -> Iterator[Entry]:
         x = np.stack([fermions.random_links(rng, 1, shape, size) for size in (3.0, 0.5)])
         name = f"{shape[0]}x{shape[1]}" + ("" if antiperiodic else "-periodic")
         comment = "a rough field, and one near order" + ("" if antiperiodic else ", fermions periodic in time")
-        yield _answered(Case(name, parameters, ["BASIC", "CONVENTION"], comment, x), fermions.normal(rng, (2, *shape, 2)))
+        yield _answered(
+            Case(name, parameters, ["BASIC", "CONVENTION"], comment, x), fermions.normal(rng, (2, *shape, 2))
+        )
     free = np.zeros((1, 2, 2, 4))
     parameters = {"beta": 1.0, "kappa": 0.2, "shape": [2, 4], "antiperiodic": True}
-    yield _answered(Case("free-2x4", parameters, ["EDGE_CASE"], "no gauge field", free), fermions.normal(rng, (1, 2, 4, 2)))
+    yield _answered(
+        Case("free-2x4", parameters, ["EDGE_CASE"], "no gauge field", free), fermions.normal(rng, (1, 2, 4, 2))
+    )
     nan = np.where(np.arange(4) == 2, np.nan, free)
     case = Case("nan-2x4", parameters, ["EDGE_CASE"], "links that are NaN", nan)
     yield refused(SUITE, case, [("action", []), ("force", []), ("logdet_dirac", [])])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,12 @@ SUITE = Suite(
     __name__,
     20261208,
     "lag by lag with math.fsum from the float64 series",
-    "x (step,), one series; autocorrelation (lag,): rho(t) = G(t)/G(0), G(t) = sum_i (x_i - m)(x_{i+t} - m)/(n - t), m the mean; tau = 1/2 + "
-    "sum_{t=1}^{window} rho(t), times 1 + (2 window + 1)/n, with the window of Wolff 2004 (hep-lat/0306017, S = 1.5); tau_error = tau "
-    "sqrt(4 (window + 1/2 - tau)/n); naive_error = sqrt(var/n), error = sqrt(2 tau var (1 + 2 tau/n)/n), var = G(0); tau_exact of the process",
+    "x (step,), one series; autocorrelation (lag,): rho(t) = G(t)/G(0), G(t) = sum_i (x_i - m)(x_{i+t} - m)/(n - t), m "
+    "the mean; tau = 1/2 + "
+    "sum_{t=1}^{window} rho(t), times 1 + (2 window + 1)/n, with the window of Wolff 2004 (hep-lat/0306017, S = 1.5); "
+    "tau_error = tau "
+    "sqrt(4 (window + 1/2 - tau)/n); naive_error = sqrt(var/n), error = sqrt(2 tau var (1 + 2 tau/n)/n), var = G(0); "
+    "tau_exact of the process",
 )
 LAGS, STEPS = 32, 2048
 
@@ -45,7 +47,9 @@ def _cases() -> Iterator[tuple[Case, float]]:
         ("alternating", -0.5, ["EDGE_CASE"]),
     ):
         noise, c = rng.standard_normal(STEPS), math.sqrt(1 - rho * rho)
-        x = np.array(list(accumulate(noise.tolist(), lambda old, new, r=rho, c=c: r * old + c * new)))
+        x = np.empty(STEPS)
+        for i, new in enumerate(noise):
+            x[i] = rho * (x[i - 1] if i else 0.0) + (c if i else 1.0) * new
         comment = f"s_i = {rho} s_(i-1) + noise, of variance 1: tau = {0.5 + rho / (1 - rho):.4g}, not twice it"
         yield Case(name, {}, flags, comment, x), 0.5 + rho / (1 - rho)
     charge = np.repeat(rng.integers(-2, 3, STEPS // 16), 16).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Golden vectors of SU(2) and SU(3) links: action, force, plaquette, Wilson loops and staples in 51-digit fixed-point arithmetic."""
+"""Golden vectors of SU(2) and SU(3) links: action, force, plaquette, Wilson loops, staples, in 51-digit fixed-point arithmetic."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ SUITE = Suite(
     __name__,
     20261207,
     "link by link in 51-digit fixed-point arithmetic from the float64 numbers, whatever their unitarity, rounded once",
-    "axes (chain, mu, t, x, a, b), mu = 0 time; P = U_0(n) U_1(n + 0^) U_0(n + 1^)^dag U_1(n)^dag; action = -(beta/N) sum_P Re tr P; "
+    "axes (chain, mu, t, x, a, b), mu = 0 time; P = U_0(n) U_1(n + 0^) U_0(n + 1^)^dag U_1(n)^dag; action = -(beta/N) "
+    "sum_P Re tr P; "
     "force (chain, mu, t, x, a) = + d action/d eps under U -> exp(i eps T_a) U, half the Pauli or Gell-Mann matrices; staples: the "
-    "sum of both, such that -(beta/N) Re tr(U staple) is the part of the action that holds U; wilson_loop_AxB: mean of Re tr W/N over "
+    "sum of both, such that -(beta/N) Re tr(U staple) is the part of the action that holds U; wilson_loop_AxB: mean of "
+    "Re tr W/N over "
     "the loops of A links in time and B in space",
 )
 LOOPS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2))
@@ -49,7 +51,12 @@ def vectors() -> Iterator[Entry]:
         nan = np.tile(np.eye(n, dtype=np.complex128), (1, 2, 2, 2, 1, 1))
         nan[0, 1, 1, 0, 0, 1] = np.nan
         case = Case(f"su{n}-nan-2x2", {"beta": 1.0, "shape": [2, 2]}, ["EDGE_CASE"], "an entry that is NaN", nan)
-        functions: list[tuple[str, list[Any]]] = [("action", []), ("force", []), ("plaquette", []), ("wilson_loop", [1, 1])]
+        functions: list[tuple[str, list[Any]]] = [
+            ("action", []),
+            ("force", []),
+            ("plaquette", []),
+            ("wilson_loop", [1, 1]),
+        ]
         name, about, arrays = refused(SUITE, case, functions)
         yield name, {**about, "theory": f"su{n}"}, arrays
 
@@ -66,7 +73,9 @@ def _answered(n: int, case: Case) -> Entry:
     ]
     if len(case.x) > 1:
         calls.insert(0, call("action", ["x"], "action", allowance(8 * shape[0] * shape[1], beta), up_to_constant=True))
-    reason = "rounding: 16 units in the last place of a trace, times the factors of the product and the terms of the sum"
+    reason = (
+        "rounding: 16 units in the last place of a trace, times the factors of the product and the terms of the sum"
+    )
     return vector(SUITE, case, arrays, calls, reason, theory=f"su{n}")
 
 

@@ -53,7 +53,8 @@ def _cases() -> Iterator[Case]:
     bare = np.concatenate([flux_configuration(shape, q) for q in (-3, -1, 1, 3)])
     bare = gauge_transformed(bare, rng.uniform(-np.pi, np.pi, (len(bare), *shape)))
     comment = (
-        "sums that rounding leaves a little short of an integer: int() instead of rounding to the nearest gives the charge next to 0, "
+        "sums that rounding leaves a little short of an integer: int() instead of rounding to the nearest gives the "
+        "charge next to 0, "
         "as in published code"
     )
     yield Case("rounding-8x8", parameters, ["SECTOR", "KNOWN_BUG"], comment, bare)
@@ -65,5 +66,7 @@ def _cases() -> Iterator[Case]:
     jump = np.zeros((4, 2, 4, 4))
     jump[:, 0, 1, 2] = [np.pi - 1e-6, -np.pi + 1e-6, 3.0, -3.0]
     jump[:, 1, 2, 2] = [5e-7, -5e-7, 0.2, -0.2]
-    comment = "one link near pi, beside another that takes a plaquette over the cut in chains 2 and 3 and not in 0 and 1"
+    comment = (
+        "one link near pi, beside another that takes a plaquette over the cut in chains 2 and 3 and not in 0 and 1"
+    )
     yield Case("cut-4x4", {"beta": 1.0, "shape": [4, 4]}, ["BRANCH_CUT", "EDGE_CASE"], comment, jump)

@@ -18,10 +18,14 @@ from .gmm import SKEW
 
 GAUSSIAN: dict[str, Any] = {"covariance": [[1.0, 0.75], [0.75, 2.0]], "mean": [1.0, -2.0]}
 CONVENTIONS = (
-    "one step: v -= eps/2 dS/dx, x += eps v (links: U -> exp(i eps v_a T_a) U), v -= eps/2 dS/dx; n_steps of these with step_size eps; "
+    "one step: v -= eps/2 dS/dx, x += eps v (links: U -> exp(i eps v_a T_a) U), v -= eps/2 dS/dx; n_steps of these "
+    "with step_size eps; "
     "momenta like the force, H = S + sum v^2/2; angles compared on the circle, stored in [-pi, pi)"
 )
-DERIVATION = "step by step in decimal arithmetic of 50 digits (SU(2): 51, exponentials by their series) from the float64 numbers, rounded once"
+DERIVATION = (
+    "step by step in decimal arithmetic of 50 digits (SU(2): 51, exponentials by their series) from the float64 "
+    "numbers, rounded once"
+)
 
 
 class Start(NamedTuple):
@@ -118,8 +122,8 @@ def _of_links(x: Any, v: Any, beta: float, step_size: float, n_steps: int) -> Ar
 def _energy(x: Fixed, v: NDArray[np.object_], beta: float) -> Decimal:
     with digits():
         kinetic = Decimal(int((v * v).sum())) / (2 * Decimal(ONE) ** 2)
-        _, n_t, n_x, n, _ = x.re.shape
-        return kinetic - Decimal(beta) * Decimal(sun.total_trace(x, 1, 1)) / (n * Decimal(ONE))
+        colours = x.re.shape[-1]
+        return kinetic - Decimal(beta) * Decimal(sun.total_trace(x, 1, 1)) / (colours * Decimal(ONE))
 
 
 def _drifted(x: Fixed, w: NDArray[np.object_]) -> Fixed:

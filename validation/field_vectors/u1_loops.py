@@ -17,7 +17,8 @@ SUITE = Suite(
     __name__,
     20261205,
     "loop by loop in 50-digit decimal arithmetic from the float64 links, rounded once",
-    "axes (chain, mu, t, x), mu = 0 time; wilson_loop_AxB: mean cosine of the loops of A links in time and B in space; kinetic = sum "
+    "axes (chain, mu, t, x), mu = 0 time; wilson_loop_AxB: mean cosine of the loops of A links in time and B in space; "
+    "kinetic = sum "
     "v^2/2; action = beta sum_P (1 - cos theta_P); force = + d action/d theta",
 )
 LARGEST = 4  # sites along a loop
@@ -34,7 +35,9 @@ def vectors() -> Iterator[Entry]:
         yield _answered(case, rng.standard_normal(hot.shape))
     far = rng.uniform(-np.pi, np.pi, (2, 2, 4, 4)) + 2 * np.pi * rng.integers(-3, 4, (2, 2, 4, 4))
     comment = "angles beyond [-pi, pi): whoever wants them wrapped may refuse"
-    case = Case("unwrapped-4x4", {"beta": 2.0, "shape": [4, 4]}, ["EDGE_CASE", "BRANCH_CUT"], comment, far, "acceptable")
+    case = Case(
+        "unwrapped-4x4", {"beta": 2.0, "shape": [4, 4]}, ["EDGE_CASE", "BRANCH_CUT"], comment, far, "acceptable"
+    )
     yield _answered(case, rng.standard_normal(far.shape))
     smooth = 1e-7 * rng.standard_normal((2, 2, 4, 4))
     comment = "nearly ordered: 1 - cos of 1e-7 has no digit left when taken as it stands"
@@ -77,7 +80,9 @@ def _answered(case: Case, v: Any) -> Entry:
     ]
     for a, b in loops:
         calls.append(call("wilson_loop", ["x", a, b], f"wilson_loop_{a}x{b}", allowance(2 * (a + b), turns)))
-    reason = "rounding: 16 units in the last place of the largest angle, times the links of a loop, and the terms of a sum"
+    reason = (
+        "rounding: 16 units in the last place of the largest angle, times the links of a loop, and the terms of a sum"
+    )
     return vector(SUITE, case, arrays, calls, reason)
 
 
