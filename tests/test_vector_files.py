@@ -213,6 +213,7 @@ OBJECTS = header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"\
         (header("{'descr': '<f8', 'fortran_order': False, 'shape': (9" + "9" * 40 + ",), }"), "bytes of data"),
         (header("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1," * 40 + "), }", b"\0" * 8), "40 axes"),
         (header("{'descr': '<f8', 'fortran_order': False, 'shape': (True,), }", b"\0" * 8), "bytes of data"),
+        (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1L,), }", b"\0" * 8), "UserWarning"),
         (header("__import__('os').system('true')"), ".npy format"),
         (header("(" * 5000), ".npy format"),
         (header(b"\xff\xfe"), ".npy format"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -84,7 +85,9 @@ def test_writing_adds_what_is_missing_and_changes_nothing(tmp_path):
 
 @pytest.fixture
 def written(tmp_path):
-    vectors.write_suites(tmp_path, ["o2", "u1"])
+    for suite in ("o2", "u1"):
+        shutil.copytree(vectors.VECTORS / suite, tmp_path / suite)
+    vectors.write_suites(tmp_path, [])
     return tmp_path
 
 
@@ -94,6 +97,13 @@ def test_a_damaged_file_is_refused_by_name(written, name):
     content[len(content) // 2] ^= 1
     (written / name).write_bytes(content)
     with pytest.raises(vectors.ChecksumError, match=name.split("/")[1].replace(".", r"\.")):
+        vectors.read_suite("u1", written)
+
+
+@pytest.mark.parametrize("name", ["u1/hot-4x4.json", "u1/manifest.json", "u1/calls.json"])
+def test_a_space_more_is_another_file(written, name):
+    (written / name).write_bytes((written / name).read_bytes() + b" ")
+    with pytest.raises(vectors.ChecksumError, match="the checksum is not that of"):
         vectors.read_suite("u1", written)
 
 

@@ -41,7 +41,14 @@ def _fields(answers: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(answers, name) for name in names}
 
 
-PHI4 = ("log_partition", "two_point", "phi_squared", "phi_fourth", "magnetisation_fourth", "correlator")
+PHI4: tuple[str, ...] = (
+    "log_partition",
+    "two_point",
+    "phi_squared",
+    "phi_fourth",
+    "magnetisation_fourth",
+    "correlator",
+)
 PHI4 += ("susceptibility", "binder", "gap")
 FREE = ("propagator", "correlator", "second_moment", "fourth_moment", "susceptibility", "absolute_magnetisation")
 

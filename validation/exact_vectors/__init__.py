@@ -122,7 +122,7 @@ def _u1() -> Entry:
     return _entry("u1", "u1", comment, arrays, pieces, _CIRCLE, _TWO_ULPS, ("BASIC", "EDGE_CASE"))
 
 
-CHARGED = [(1e-3, (2, 2)), (0.5, (2, 2)), (2.0, (2, 2)), (8.0, (2, 2)), (4.0, (4, 4)), (7.0, (8, 8))]
+CHARGED = [(1e-3, (2, 2)), (0.5, (2, 2)), (2.0, (2, 2)), (4.0, (4, 4)), (7.0, (8, 8))]
 
 
 def _u1_charges() -> Entry:
@@ -452,7 +452,7 @@ def _free_fermions() -> Entry:
     return _entry("free-fermions", "schwinger", "free Wilson fermions", arrays, pieces, derivation, reason)
 
 
-SCHWINGER = [(2.0, 0.25), (0.5, 0.265)]
+SCHWINGER = [(2.0, 0.265)]
 
 
 def _schwinger() -> Entry:

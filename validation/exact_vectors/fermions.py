@@ -27,7 +27,7 @@ Polynomial = dict[tuple[int, Frequencies], int]  # by the power of kappa too
 # Links (mu, t, x) outside the tree, and what they count in the plaquettes at (0, 0), (0, 1), (1, 0), (1, 1).
 TREE = ((0, 0, 0), (1, 0, 0), (1, 1, 0))
 SITES = ((0, 0), (0, 1), (1, 0), (1, 1))
-LINKS = tuple(link for link in itertools.product((0, 1), repeat=3) if link not in TREE)
+LINKS = tuple((mu, t, x) for mu, t, x in np.ndindex(2, 2, 2) if (mu, t, x) not in TREE)
 
 
 def free_log_determinant(
@@ -96,7 +96,7 @@ def _incidence() -> list[list[int]]:
 def _determinant() -> dict[tuple[int, tuple[int, ...]], int]:
     """Coefficients of ``det D`` by the power of kappa and the frequencies of the links."""
     h = _hopping()
-    traces, power = [], np.eye(8)
+    traces, power = [], np.eye(8, dtype=np.complex128)[None]
     for _ in range(8):
         power = power @ h
         traces.append(np.trace(power, axis1=1, axis2=2))

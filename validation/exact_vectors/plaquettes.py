@@ -3,8 +3,8 @@
 ``V`` von Mises angles with a sum of 0 modulo 2 pi. A function of one of them counts through its Fourier coefficients under the
 weight ``w(P) = exp(-beta (1 - cos P))``, here trapezoidal sums over the circle, which converge exponentially, and no Bessel
 functions: ``<f(P) g(P')> = sum_n f_n g_n a_n^(V - 2)/sum_n a_n^V``. The charge sums angles in [-pi, pi): its law is that of a
-sum of real numbers, a convolution on the line for 3 and 4 of them, and for more the transform of ``c(k)^V``, ``c(k) = int cos(k P) w
-dP/2 pi`` by Gauss and Legendre.
+sum of real numbers, a convolution on the line for 3 and 4 of them, and for more the transform of ``c(k)^V``, ``c(k) = int cos(k P)
+w dP/2 pi`` by Gauss and Legendre.
 """
 
 from __future__ import annotations
