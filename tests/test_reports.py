@@ -14,7 +14,7 @@ import pytest
 from refimpl.cli import main
 from refimpl.validation import Report, Verdict, battery, check_target, exhibits
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.reports import FORMS, pictures, read_report
+from refimpl.validation.reports import FORMS, pictures, read_report, wording
 from refimpl.validation.sequential import mean_zero_wealth
 from refimpl.validation.theories import THEORIES
 from refimpl.validation.verdict import FAIL, PASS, SKIP
@@ -339,6 +339,13 @@ def test_without_matplotlib_the_page_says_how_to_get_pictures(monkeypatch):
     assert "svg" not in page.tags
     assert "pip install 'refimpl[plot]'" in page.said
     assert "max |b| = 3, bound 1e-12" in page.said
+
+
+def test_coverage_counts_every_check_once():
+    found = wording.families(every_outcome())
+    assert {k: n for k, n in found["static"].items() if n} == {"pass": 1, "FAIL": 1, "skip": 1, "not selected": 1}
+    assert {k: n for k, n in found["maps"].items() if n} == {"XPASS": 1, "known": 1}
+    assert {k: n for k, n in found["scalars"].items() if n} == {"not for this target": 1}
 
 
 # --- exhibits ------------------------------------------------------------------------------------------------------------
