@@ -80,7 +80,7 @@ def test_bugs_of_the_same_name_are_described_as_in_the_bank():
 # --- what is seen at home -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("home", AT_HOME)
 def test_bugs_are_seen_by_the_checks_that_are_said_to(home):
-    """Deterministic checks; the statistical ones take their time."""
+    """Checks of functions, maps and records; those of runs and the statistical ones take their time."""
     name, parameters = HOMES[home]
     judging = _Judging(BUILT_IN[name], parameters, EFFORTS["smoke"], 1, 120.0)
     alive = []
@@ -88,7 +88,7 @@ def test_bugs_are_seen_by_the_checks_that_are_said_to(home):
         subject = judging.made(BY_NAME[bug])
         trial = judging.trial(subject)
         for check in checks.split():
-            if not BY_ID[check].statistical:
+            if not BY_ID[check].statistical and not check.startswith(("driver.", "maps.energy")):
                 verdict = judge(BY_ID[check], subject, 1, trial)
                 alive += [] if verdict.status == FAIL else [(bug, check, verdict.status, verdict.detail)]
     assert not alive
