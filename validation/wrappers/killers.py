@@ -33,7 +33,6 @@ AT_HOME: dict[str, dict[str, str]] = {
         "FlippedForce": "static.force_gradient static.force static.golden",
         "ForceMissingOnBoundary": "static.force_gradient static.force static.translation static.golden",
         "OneStaple": "static.force_gradient static.force static.golden",
-        "StaleForceCall": "static.gauge_invariance static.golden",
         "CoupledChains": "static.force_gradient static.force static.gauge_invariance static.golden",
         "ExchangedAxes": "static.charge static.golden",
         "TruncatedCharge": "static.charge static.gauge_invariance static.golden",
