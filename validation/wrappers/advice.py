@@ -29,7 +29,7 @@ def advice_for(bug: str, subject: Subject, own: Mapping[str, Verdict]) -> tuple[
     found = []
     for check_id, level in KILLERS.get(bug, {}).items():
         check = BY_ID[check_id]
-        if not check.applies(subject):
+        if not check.applies(subject) or not (check.missing(subject) or check_id in own):
             continue
         if missing := check.missing(subject):
             found.append(Advice("offer", " and ".join(missing), check_id))

@@ -99,21 +99,6 @@ def _neighbours(s: Subject, x: Field) -> Array:
     return s.force(mixed)
 
 
-def _stale_force(s: Subject) -> Functions:
-    kept: dict[tuple[int, ...], Array] = {}
-
-    def force(x: Field) -> Array:
-        now = s.force(x)
-        return kept.setdefault(x.shape, now) if x.shape not in kept else _exchanged(kept, x.shape, now)
-
-    return {"force": force}
-
-
-def _exchanged(kept: dict[tuple[int, ...], Array], key: tuple[int, ...], now: Array) -> Array:
-    before, kept[key] = kept[key], now
-    return before
-
-
 def _single(s: Subject) -> Functions:
     def of(name: str) -> Callable[..., Any]:
         return lambda x, *others: single(getattr(s, name)(single(x), *others))
@@ -147,7 +132,6 @@ BUGS: tuple[Bug, ...] = (
     _changed("FlippedForce", "the force has the wrong sign", "force", lambda f: -f),
     _new("ForceMissingOnBoundary", "the force misses what closes the lattice in space", "force", _open_boundary),
     _of(U1, _new("OneStaple", "a time link has the plaquette to its right only", "force", _one_staple)),
-    Bug("StaleForceCall", "the force is that of the call before", _stale_force),
     _new("CoupledChains", "the force of a chain takes one link from the next chain of the batch", "force", _neighbours),
     _changed(
         "ExchangedAxes", "time and space are exchanged: the plaquette runs the other way round", "charge", lambda q: -q
