@@ -23,6 +23,11 @@ def add(commands: Any) -> None:
     mutants.add_argument(
         "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
     )
+    mutants.add_argument(
+        "--signatures",
+        metavar="FILE",
+        help="instead: which checks fail on which (by cheap checks), the file that likely causes of failures are read from",
+    )
     seed_and_output(mutants)
 
 
@@ -34,6 +39,13 @@ def _mutants(arguments: argparse.Namespace) -> int:
     writable(arguments.out)
     if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
         raise ValueError(f"NAME: got {', '.join(unknown)}, expected one of {', '.join(mutants.BY_NAME)}")
+    if arguments.signatures is not None:
+        from refimpl.validation import signatures
+
+        writable(arguments.signatures, "--signatures")
+        found = signatures.measured_all(arguments.names, arguments.seed or 0, progress=True)
+        emit(signatures.as_json(found), arguments.signatures)
+        return report.OK
     kills = mutants.run_mutants(
         arguments.names,
         level=arguments.level,
