@@ -31,7 +31,11 @@ def evidence(folder, target, check):
     [
         ("DoubledForce", "static.force", "2x2, beta = 1, all links 0 but theta_0(0, 0) = pi/2"),
         ("DroppedPlaquette", "static.action", "2x2, beta = 1, all links 0 but theta_0(1, 0) = pi/2"),
-        ("ForwardLogdet", "maps.logdet_antisymmetry", "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0"),
+        (
+            "ForwardLogdet",
+            "maps.logdet_antisymmetry",
+            "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0",
+        ),
         ("ConsistentLogdet", "maps.jacobian", "2x2, beta = 1, step_size = 0.42, n_steps = 1, all links 0, v = 0"),
     ],
 )
@@ -57,7 +61,7 @@ def test_it_is_small_and_repeats(tmp_path, mutant, check, words):
 def test_other_theories_have_small_ones_too(tmp_path, theory, mutant, check):
     mutant = BY_NAME[mutant]
     verdict, vector = evidence(tmp_path, mutant, check)
-    assert vector.shape == (2, 2)
+    assert vector.shape in ((2, 2), (2, 3))  # a bond that is missing one way is there twice on an extent of 2
     cold = np.eye(2) if vector.x.ndim == 6 else 0
     assert np.count_nonzero(np.abs(vector.x - cold).reshape(1, -1) > 1e-12) <= 4
     assert not all(one.good for one in repeated(made_for(Subject(mutant), vector)[0], vector))

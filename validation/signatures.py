@@ -1,7 +1,7 @@
 """What a mistake looks like from outside: of every mutant, which checks fail on it, and by which simple factor.
 
-``data/mutants/signatures.json`` holds them, as ``refimpl mutants --signatures FILE`` writes them: ``checks``, a list of ids, and per
-mutant one letter for each (F failed, p passed, - did not run), with the ``factors`` of checks where everything was off by one number.
+``data/mutants/signatures.json`` holds them, as ``refimpl mutants --signatures FILE`` writes them: ``checks``, a list of ids, and
+per mutant one letter for each (F failed, p passed, - did not run), with the ``factors`` of checks where all was off by one number.
 A failure of a stranger is compared with all mutants of its theory.
 """
 

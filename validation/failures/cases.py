@@ -31,7 +31,13 @@ CASES: dict[str, tuple[Build, ...]] = {
     "scalars.correlator": (known.correlator,),
     "scalars.field_moment": (known.field_moment,),
     **dict.fromkeys(
-        ("static.gauge_invariance", "static.translation", "static.reflection", "static.periodicity", "static.conjugation"),
+        (
+            "static.gauge_invariance",
+            "static.translation",
+            "static.reflection",
+            "static.periodicity",
+            "static.conjugation",
+        ),
         _FUNCTIONS,
     ),
     "static.batch": (known.batch,),

@@ -66,7 +66,13 @@ class Draws:
 
     def turns(self, shape: Sequence[int]) -> Array:
         """Multiples of 2 pi, most of them none."""
-        return 2 * np.pi * self._draw(arrays(np.float64, tuple(shape), elements=st.sampled_from([0.0, 1.0, -1.0]), fill=st.just(0.0)))
+        return (
+            2
+            * np.pi
+            * self._draw(
+                arrays(np.float64, tuple(shape), elements=st.sampled_from([0.0, 1.0, -1.0]), fill=st.just(0.0))
+            )
+        )
 
     def spinors(self, shape: Sequence[int]) -> Array:
         """Complex numbers, most of them zero."""

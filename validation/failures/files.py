@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 from pathlib import Path
@@ -18,7 +19,9 @@ from ..vector_files import write_vector
 from ..verdict import Verdict
 from .search import Found
 
-CONVENTIONS = "those of refimpl.validation.contract: chain axis first, axes (chain, mu, t, x), mu = 0 time, force = + dS/dx"
+CONVENTIONS = (
+    "those of refimpl.validation.contract: chain axis first, axes (chain, mu, t, x), mu = 0 time, force = + dS/dx"
+)
 DERIVATION = (
     "expected numbers are the oracle's own, by explicit loops and dense algebra in float64, or what other answers of the "
     "target imply; the configuration was made small by Hypothesis"
@@ -28,10 +31,8 @@ DERIVATION = (
 def written(folder: Path, verdict: Verdict, found: Found, words: str, seed: int, command: str) -> Path:
     """Write it, as TARGET-CHECK.json and .npz, in place of an older one of the same name; the path of the former."""
     case, got = found.case, Arrays()
-    try:
+    with contextlib.suppress(TargetFault, ValueError):  # what it answered before it failed is in there
         case.comparisons(got)
-    except (TargetFault, ValueError):  # what it answered before it failed is in there
-        pass
     name = f"{_plain(case.at.name)}-{_plain(verdict.check)}"
     about: dict[str, Any] = {
         "format": 2,

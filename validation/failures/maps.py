@@ -227,5 +227,3 @@ def _moved(at: Subject, x: Array, v: Array, move: Move, image_moves: bool = True
     used = {name for entry in calls for name in entry["arguments"] if isinstance(name, str)}
     more = {name: array for name, array in move.arrays.items() if name in used}
     return _made(at, {"x": x, "v": v, **more}, calls)
-
-

@@ -43,7 +43,10 @@ def moves(at: Subject, draw: Draws, chains: int = 1) -> list[Move]:
         return [Move("rotation", _with("total", "turn"), _same, {"turn": turn}), *_shifts({1: "time"})]
     if isinstance(theory, Phi4):
         parity = Move("parity", _with("negative"), _with("negative"), {})
-        flips = [Move(f"reflection of {n}", _with("flipped", a), _with("flipped", a), {}) for a, n in ((1, "time"), (2, "space"))]
+        flips = [
+            Move(f"reflection of {n}", _with("flipped", a), _with("flipped", a), {})
+            for a, n in ((1, "time"), (2, "space"))
+        ]
         return [*_shifts({1: "time", 2: "space"}), *flips, parity]
     return []
 
@@ -63,7 +66,8 @@ def _same(source: str, target: str) -> Call:
 
 def _shifts(axes: dict[int, str]) -> list[Move]:
     return [
-        Move(f"translation in {name}", _with("rolled", axis, 1), _with("rolled", axis, 1), {}) for axis, name in axes.items()
+        Move(f"translation in {name}", _with("rolled", axis, 1), _with("rolled", axis, 1), {})
+        for axis, name in axes.items()
     ]
 
 

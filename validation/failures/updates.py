@@ -86,9 +86,7 @@ def energy(at: Subject, draw: Draws) -> Case | None:
     allowed = update.rounding()
     if not np.isfinite(allowed):
         return None
-    return update.case(
-        update.energy_change, expecting(operation("unchanged", "delta_h"), "energy_change", allowed)
-    )
+    return update.case(update.energy_change, expecting(operation("unchanged", "delta_h"), "energy_change", allowed))
 
 
 def decision(at: Subject, draw: Draws) -> Case | None:
@@ -172,9 +170,7 @@ def alone(at: Subject, draw: Draws) -> Case | None:
     list(comparisons(at, [{**together, "keeps": {"delta_h": "delta_h", "logdet": "logdet"}}], arrays, kept))
     with np.errstate(divide="ignore"):
         margin = kept["logdet"] - kept["delta_h"] - np.log(u)
-    own = expecting(
-        call("transition", *alone_in), {"delta_h": "delta_h_first", "accept": "accept_first"}, AMBIGUOUS
-    )
+    own = expecting(call("transition", *alone_in), {"delta_h": "delta_h_first", "accept": "accept_first"}, AMBIGUOUS)
     calls = [
         together,
         operation("chains", "delta_h", 0, keeps="delta_h_first"),
@@ -193,5 +189,3 @@ def same_step(at: Subject, draw: Draws) -> Case | None:
         expecting(call("step", "x", seed), "x_next", 32 * np.pi * U, angles),
     ]
     return Case(at, {"x": x}, calls)
-
-

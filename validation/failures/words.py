@@ -23,7 +23,9 @@ def described(case: Case) -> str:
     parts = [parameters(case.at.theory.declared() | _numbers(case))]
     parts += [_field(case)] if "x" in case.arrays else []
     parts += [_few(case.arrays[name], label) for name, label in _INPUTS.items() if name in case.arrays]
-    seeds = [entry["arguments"][-1] for entry in case.calls if entry.get("function") in ("transcript", "step", "sample")]
+    seeds = [
+        entry["arguments"][-1] for entry in case.calls if entry.get("function") in ("transcript", "step", "sample")
+    ]
     parts += [f"seed {seed}" for seed in seeds[:1] if isinstance(seed, int)]
     return ", ".join(part for part in parts if part)
 
