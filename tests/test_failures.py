@@ -164,5 +164,5 @@ def test_agreement_counts_what_ran_on_both_and_factors():
     one = Signature("u1", frozenset("ab"), frozenset("c"), {"a": 2.0})
     assert agreement(one, one) == (1.0, 2, 2)
     assert agreement(one, Signature("u1", frozenset("ab"), frozenset("c"), {"a": 3.0})) == (2 / 3, 2, 2)
-    assert agreement(one, Signature("u1", frozenset("ac"), frozenset("b"))) == (1 / 3, 1, 3)
-    assert agreement(one, Signature("u1", frozenset("ad"), frozenset())) == (1.0, 1, 1)
+    assert agreement(one, Signature("u1", frozenset("ac"), frozenset("b"))) == (1 / 4, 1, 3)
+    assert agreement(one, Signature("u1", frozenset("ad"), frozenset())) == (1 / 2, 1, 1)
