@@ -1,5 +1,6 @@
 """The check golden.vectors: right targets pass at once, wrong ones fail by name, others are told what would do."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,9 @@ def test_the_package_passes_at_the_parameters_of_the_vectors(name):
     found = verdict(BUILT_IN[name])
     assert found.status == "pass", found.detail
     assert found.samples >= 6
-    assert "errors above" in found.sensitivity
-    assert "of action" in found.sensitivity
-    assert ("of forward" in found.sensitivity) == (name in ("u1", "o2", "gaussian", "gmm", "su2", "phi4"))
+    told = re.fullmatch(r"action error [\d.e-]+; (\d+) functions", found.sensitivity)
+    assert told is not None
+    assert int(told[1]) >= (5 if name in ("u1", "o2", "gaussian", "gmm", "su2", "phi4") else 2)  # those have trajectories
 
 
 class Fixed:

@@ -57,8 +57,8 @@ def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:
             if wanted
             else f"no vector of theory {subject.theory.name} calls what the target offers"
         )
-    loosest = max(widest, key=lambda function: widest[function])
-    seen = f"errors above {widest[loosest]:.1e} ({loosest})"
+    told = "action" if "action" in widest else max(widest, key=lambda function: widest[function])
+    seen = f"{told} error {widest[told]:.1e}" + (f"; {len(widest)} functions" if len(widest) > 1 else "")
     return within("largest error over its tolerance", largest, 1.0, seen, used, detail)
 
 
