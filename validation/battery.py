@@ -192,7 +192,10 @@ def _assumed(battery: Battery, found: Discovery | None) -> Battery:
 
 def _discovery(battery: Battery, verdicts: Iterable[Verdict]) -> Discovery:
     failed = [v.check for v in verdicts if _unexpected(v) and v.check in BASIC]
-    return discovered(battery, failed) if failed else Discovery()
+    try:
+        return discovered(battery, failed) if failed else Discovery()
+    except (TargetFault, TargetError, Declined, ValueError):  # it fails in ways that the verdicts tell better
+        return Discovery()
 
 
 def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Check]:

@@ -207,7 +207,7 @@ class Converted(Timed):
             self._subject.target.deadline = seconds
 
     def _replaced(self, **changes: Any) -> Converted:
-        at = self._subject.target.replace(**_theirs(self.convention, changes))
+        at = self._subject._call("replace", **_theirs(self.convention, changes))
         return Converted(Subject(at, deadline=self.deadline), self.convention)
 
     def _translated(self, name: str, *arguments: Any) -> Any:

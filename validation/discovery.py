@@ -8,8 +8,8 @@ compared with explicit loops, up to the signs and normalisations that convention
 - every failed check passes under it, on its own fields and lattices, and at another coupling where the target can be made there;
 - with the other sign of the force the trajectories conserve the energy: else they are driven by that sign, which is an error.
 
-The simplest are taken, those with the fewest changes. Where they differ in what the target samples (a coupling, or only what its
-functions return) the energies of its updates decide, if they can.
+The simplest are taken, those with the fewest changes. Among as simple ones Wilson loops decide, if there are any, which tell time
+from space, and then the energies of updates: they tell a coupling from what functions return. What is still left is all told.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ Array = NDArray[np.float64]
 BASIC = ("static.action", "static.force", "static.plaquette", "static.charge", "static.sine_charge")
 # What says more of the contract than of the target: judged in its conventions too, whatever was found.
 CONTRACT = (*BASIC, "static.wilson_loop", "static.golden", "golden.vectors")
-ENERGY, RECORDED = "maps.energy_scaling", "transcript.energy"
+ENERGY, DECIDING = "maps.energy_scaling", ("static.wilson_loop", "transcript.energy")
 NOTHING = "no change of conventions explains it"
 LAYOUTS = (
     "",
@@ -85,12 +86,15 @@ def discovered(battery: Battery, failed: Sequence[str]) -> Discovery:
         if not _passes(battery.under(convention), failed):
             continue
         if convention.force < 0 < convention.action and _status(battery.under(convention), ENERGY) == FAIL:
-            told = f"{convention.told} would explain it, but trajectories go that way too: an error, not a convention"
+            if told == NOTHING:
+                told = (
+                    f"{convention.told} would explain it, but trajectories go that way too: an error, not a convention"
+                )
             continue
         found.append(convention)
     if not found:
         return Discovery(told=told)
-    first, *others = _by_energies(battery, found)
+    first, *others = _best(battery, found)
     also = f", and so after {' or '.join(other.told for other in others)}" if others else ""
     return Discovery(first, tuple(others), f"matches after {first.told}{also}")
 
@@ -101,18 +105,18 @@ def _passes(battery: Battery, checks: Sequence[str]) -> bool:
         return False
     beta = battery.subject.theory.declared().get("beta")
     other = battery.subject.replace(beta=1.25 * beta) if beta is not None else None
-    return other is None or all(convention.size == 0 for convention in _with_outputs(other, OURS))
+    return other is None or OURS in _with_outputs(other, OURS)
 
 
 def _status(battery: Battery, check: str) -> str:
     return battery.verdict(BY_ID[check]).status
 
 
-def _by_energies(battery: Battery, found: list[Convention]) -> list[Convention]:
-    """Those alone whose energies of updates are right, where there are any."""
-    if len(found) == 1:
-        return found
-    return [one for one in found if _status(battery.under(one), RECORDED) == PASS] or found
+def _best(battery: Battery, found: list[Convention]) -> list[Convention]:
+    """Those alone that make Wilson loops right too, then energies of updates, where any do."""
+    for check in DECIDING if len(found) > 1 else ():
+        found = [one for one in found if _status(battery.under(one), check) == PASS] or found
+    return found
 
 
 def _alike(subject: Subject) -> Iterator[Convention]:
@@ -153,31 +157,36 @@ def inputs(theory: Theory) -> Iterator[Convention]:
                         yield Convention(layout, shape, directions, angles, m2=m2, lam=lam)
 
 
+@lru_cache(maxsize=16)
+def _loops(theory: Theory) -> dict[str, Array]:
+    """What the basic functions are on the fields of the first checks, by explicit loops; of an action its differences."""
+    x = fields_of(theory)
+    loops: dict[str, Callable[[Any], Any]] = {"action": theory.loop_action, "force": theory.loop_force}
+    if isinstance(theory, U1 | Matrices):
+        loops["plaquette"] = theory.loop_mean_plaquette
+    if isinstance(theory, U1):
+        loops |= {"charge": lambda c: np.rint(measure.loop_charge(c)), "sine_charge": measure.loop_sine_charge}
+    values = {name: np.array([loop(c) for c in x], dtype=np.float64) for name, loop in loops.items()}
+    return values | {"action": _differences(values["action"])}
+
+
 def _with_outputs(at: Subject, convention: Convention) -> Iterator[Convention]:
     """The convention with the signs and normalisations that the answers have, where these are consistent."""
-    x, theory = np.array(fields_of(at.theory)), at.theory
-    action = force = charge = None
-    if at.has("action"):
-        action = _factor(_differences(at.action(x)), _differences(np.array([theory.loop_action(c) for c in x])))
-        if action is None:
+    x = np.array(fields_of(at.theory))
+    factors: dict[str, float] = {}
+    for name, expected in _loops(at.theory).items():
+        if not at.has(name):
+            continue
+        got = getattr(at, name)(x)
+        factor = _factor(_differences(got) if name == "action" else got, expected)
+        if factor is None or (name == "plaquette" and factor != 1):
             return
-    if at.has("force"):
-        force = _factor(at.force(x), np.array([theory.loop_force(c) for c in x]))
-        if force is None:
-            return
-    if at.has("plaquette") and isinstance(theory, U1 | Matrices):
-        if _factor(at.plaquette(x), np.array([theory.loop_mean_plaquette(c) for c in x])) != 1:
-            return
-    if isinstance(theory, U1):
-        loops = {"charge": lambda c: np.rint(measure.loop_charge(c)), "sine_charge": measure.loop_sine_charge}
-        for name, loop in loops.items():
-            if at.has(name):
-                sign = _factor(getattr(at, name)(x), np.array([loop(c) for c in x]))
-                if sign not in (1, -1) or (charge is not None and sign != charge):
-                    return
-                charge = sign
-    for normalised in _normalisations(theory, action, force):
-        yield replace(convention, orientation=int(charge or 1), **normalised)
+        factors[name] = factor
+    turns = {factors[name] for name in ("charge", "sine_charge") if name in factors}
+    if not turns <= {1.0} and turns != {-1.0}:
+        return
+    for normalised in _normalisations(at.theory, factors.get("action"), factors.get("force")):
+        yield replace(convention, orientation=int(min(turns, default=1)), **normalised)
 
 
 class Norm(NamedTuple):

@@ -151,7 +151,8 @@ def assumed(report: Report) -> str:
     marked = sum(bool(v.convention) for v in report.verdicts)
     if marked == len(report.verdicts):
         return f"{report.convention}: all is judged under that convention"
-    return f"{report.convention}: {marked} checks, marked *, are judged under that convention; the others show that the contract's is not met"
+    rest = "those of the contract itself are not, and count as failed"
+    return f"{report.convention}: {marked} checks, marked *, are judged under that convention; {rest}"
 
 
 def label(v: Verdict) -> str:
