@@ -272,13 +272,16 @@ def test_quartic_terms_have_their_conventions():
 def test_errors_are_not_explained_away():
     """Of the family of U(1) only the mutant that is a convention: its plaquettes run the other way round."""
     told = {}
-    for mutant in (mutant for mutant in MUTANTS if mutant.__module__.endswith(".u1")):
+    for mutant in (
+        mutant for mutant in MUTANTS if mutant.__module__.endswith(".u1") and set(mutant.killed_by) & set(BASIC)
+    ):
         found = found_for(mutant)[1]
         assert found.convention is None or mutant.__name__ == "ExchangedAxes", found
         told[mutant.__name__] = found.told
     assert told["ExchangedAxes"] == "matches after plaquettes the other way round (Q -> -Q)"
     assert told["FlippedForce"].startswith("F -> -F would explain it, but trajectories go that way too: an error")
-    assert set(told.values()) == {told["ExchangedAxes"], told["FlippedForce"], NOTHING, ""}
+    assert len(told) >= 14
+    assert set(told.values()) == {told["ExchangedAxes"], told["FlippedForce"], NOTHING}
 
 
 def test_nor_are_those_of_one_function():
@@ -313,7 +316,7 @@ def test_a_target_that_hangs_is_called_once_more_at_most():
 
 # --- reports -----------------------------------------------------------------------------------------------------------
 def test_what_failed_stays_failed_and_the_rest_is_marked(tmp_path):
-    report = check_target(Foreign(force=-1), level="smoke", seed=1, select="static.*")
+    report = check_target(Foreign(force=-1), level="smoke", seed=1, select="static.[afg]*")
     status = {verdict.check: (verdict.status, verdict.convention) for verdict in report.verdicts}
     assert (report.convention, report.exit_code) == ("matches after F -> -F", 1)
     assert status["static.force"] == ("fail", "")
@@ -322,7 +325,7 @@ def test_what_failed_stays_failed_and_the_rest_is_marked(tmp_path):
     force = next(verdict for verdict in report.verdicts if verdict.check == "static.force")
     assert force.causes == ("conventions: matches after F -> -F",)
     table = report.as_table(120)
-    assert "conventions: matches after F -> -F: 7 checks, marked *" in table.splitlines()[1]
+    assert "conventions: matches after F -> -F: 2 checks, marked *" in table.splitlines()[1]
     assert "static.force_gradient * " in table
     assert "static.force * " not in table
     file = tmp_path / "report.json"
@@ -350,7 +353,7 @@ def test_what_no_convention_explains_is_said_to_fail_there_too():
         def wilson_loop(self, y, a, b):
             return 1.01 * super().wilson_loop(y, a, b)
 
-    report = check_target(Loops(force=-1), level="smoke", seed=1, select="static.*")
+    report = check_target(Loops(force=-1), level="smoke", seed=1, select="static.[fw]*")
     causes = {verdict.check: verdict.causes for verdict in report.failures}
     assert causes["static.force"] == ("conventions: matches after F -> -F",)
     assert "but fails under that convention too: 1 x 1 loop" in causes["static.wilson_loop"][0]
