@@ -2,8 +2,9 @@
 
 from .battery import check_target
 from .contract import TargetError
+from .conventions import Convention, converted
 from .parametrize import parametrize_with_checks
 from .report import Report
 from .verdict import Verdict
 
-__all__ = ["Report", "TargetError", "Verdict", "check_target", "parametrize_with_checks"]
+__all__ = ["Convention", "Report", "TargetError", "Verdict", "check_target", "converted", "parametrize_with_checks"]

@@ -11,9 +11,10 @@ import secrets
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from tqdm import tqdm
 
 from refimpl import __version__
 
-from .checks import CHECKS, Check
+from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
+from .conventions import OURS, Convention, Converted, converted, named
 from .conversion import Declined, Misdeclared
+from .discovery import BASIC, CONTRACT, Discovery, discovered
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .known import known_failures
 from .report import Report
@@ -54,26 +57,44 @@ class Battery:
         expected_failures: Mapping[str, str] | None = None,
         parameters: Mapping[str, Any] | None = None,
         deadline: float = DEADLINE,
+        convention: Convention = OURS,
     ) -> None:
         effort = checked_level(level)
+        self.convention = convention
+        self._made = partial(
+            Battery, target, level=level, alpha=alpha, parameters=parameters, deadline=deadline
+        )  # once more, in other conventions
+        if convention.size:
+            target = converted(target, convention, deadline=deadline)
         self.level, self.alpha, self.seed = level, checked_alpha(alpha), checked_seed(seed)
         added = known_failures({} if expected_failures is None else expected_failures, "expected_failures")
         self.subject = subject = Subject(target, deadline=deadline, parameters=parameters)
+        self.told = subject.target.convention.told if isinstance(subject.target, Converted) else ""
         self.known = {**known_failures(subject.expected_failures, f"expected_failures of {subject.name}"), **added}
         self.applicable = [check for check in CHECKS if check.applies(subject)]
         share = self.alpha / max(1, sum(check.statistical and not check.missing(subject) for check in self.applicable))
         evidence = Evidence(subject, stream(self.seed, "evidence"))
         self.trial = Trial(share, effort.shared_out(subject.thrift), evidence)
         self._verdicts: dict[str, Verdict] = {}
+        self._others: dict[Convention, Battery] = {}
 
     def verdict(self, check: Check) -> Verdict:
         """What the check says of the target, and whether that was expected."""
         if check.id not in self._verdicts:
             found = judge(check, self.subject, self.seed, self.trial)
-            self._verdicts[check.id] = replace(found, expected_failure=self.known.get(check.id))
+            self._verdicts[check.id] = replace(found, expected_failure=self.known.get(check.id), convention=self.told)
         return self._verdicts[check.id]
 
-    def report(self, verdicts: Iterable[Verdict], seconds: float) -> Report:
+    def under(self, convention: Convention) -> Battery:
+        """The same checks of the same target, taken to have these conventions."""
+        if convention == self.convention:
+            return self
+        if convention not in self._others:
+            other = self._made(seed=self.seed, expected_failures=self.known, convention=convention)
+            self._others[convention] = other
+        return self._others[convention]
+
+    def report(self, verdicts: Iterable[Verdict], seconds: float, convention: str = "") -> Report:
         """These verdicts with what they were made of."""
         theory = self.subject.theory
         steps = {name: self.subject.parameter(name) for name in ("step_size", "n_steps")}
@@ -97,6 +118,7 @@ class Battery:
             lacking=_lacking(self.subject, self.applicable),
             belonging=tuple(check.id for check in self.applicable),
             elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
+            convention=convention or self.told,
         )
 
 
@@ -113,6 +135,7 @@ def check_target(
     progress: bool = False,
     failures: Path | None = None,
     command: str = "",
+    conventions: str | Convention = "auto",
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -128,6 +151,9 @@ def check_target(
     deadline : seconds one call of the target may take.
     failures : folder for vector files with the smallest configurations that fail, made where any is found; None does not search.
     command : what was typed, for those files.
+    conventions : those of the target: "auto" for the contract's, or where action, force, plaquette or charge do not have them,
+        others under which they are right, if there are any (these failures stay, and every other verdict says under which
+        conventions it is); "ours" for the contract's; a `Convention`, or the name of one, or names with ``+`` between.
 
     Raises
     ------
@@ -142,32 +168,81 @@ def check_target(
         expected_failures=expected_failures,
         parameters=parameters,
         deadline=deadline,
+        convention=checked_conventions(conventions),
     )
     chosen = [check for check in battery.applicable if _matches(check.id, select)]
-    verdicts: list[Verdict] = []
     date, start = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), time.perf_counter()
-    bar = tqdm(chosen, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
-    silent = start if progress and not sys.stderr.isatty() else math.inf  # a log gets a line now and then, not a bar
-    for check in bar:
+    basic = [check for check in chosen if check.id in CONTRACT]
+    found = None if conventions == "auto" else Discovery()
+    judged: dict[Check, Verdict] = {}
+    for check in _watched([*basic, *(check for check in chosen if check not in basic)], start, progress):
+        if check not in basic and found is None:
+            found = _discovery(battery, judged.values())
+        judged[check] = (battery if check in basic else _assumed(battery, found)).verdict(check)
+    found = found or _discovery(battery, judged.values())
+    told = _with_evidence(battery, [judged[check] for check in chosen], failures, command, found)
+    seconds = time.perf_counter() - start
+    return replace(battery.report(told, seconds, found.told if found.convention else ""), date=date)
+
+
+def _assumed(battery: Battery, found: Discovery | None) -> Battery:
+    """In the conventions that were found, where there are any."""
+    return battery.under(found.convention) if found is not None and found.convention is not None else battery
+
+
+def _discovery(battery: Battery, verdicts: Iterable[Verdict]) -> Discovery:
+    failed = [v.check for v in verdicts if _unexpected(v) and v.check in BASIC]
+    try:
+        return discovered(battery, failed) if failed else Discovery()
+    except (TargetFault, TargetError, Declined, ValueError):  # it fails in ways that the verdicts tell better
+        return Discovery()
+
+
+def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Check]:
+    """The checks, with a bar on a terminal that is watched; a log gets a line now and then."""
+    bar = tqdm(checks, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
+    silent = start if progress and not sys.stderr.isatty() else math.inf
+    for done, check in enumerate(bar):
         bar.set_description(check.id)
         if (now := time.perf_counter()) > silent + SILENCE:
             silent = now
-            print(
-                f"refimpl: {len(verdicts)} of {len(chosen)} checks done, {check.id} begins", file=sys.stderr, flush=True
-            )
-        verdicts.append(battery.verdict(check))
-    told = _with_evidence(battery, verdicts, failures, command)
-    return replace(battery.report(told, time.perf_counter() - start), date=date)
+            print(f"refimpl: {done} of {len(checks)} checks done, {check.id} begins", file=sys.stderr, flush=True)
+        yield check
 
 
-def _with_evidence(battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str) -> Iterable[Verdict]:
-    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
+def _with_evidence(
+    battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str, found: Discovery
+) -> Iterable[Verdict]:
+    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them.
+
+    Those of other conventions than the contract's have their cause in these; a vector file is in those of the target.
+    """
     if all(verdict.good for verdict in verdicts):
         return verdicts
     from .failures import explained, with_evidence
 
-    told = explained(battery.subject, verdicts)
-    return told if folder is None else with_evidence(battery.subject, told, folder, battery.seed, command)
+    own = [verdict for verdict in verdicts if verdict.convention == battery.told]
+    if found.convention is None:
+        own = list(explained(battery.subject, own))
+        others: Iterable[Verdict] = ()
+    else:
+        under = battery.under(found.convention)
+        own = [replace(v, causes=_told_of(under.verdict(BY_ID[v.check]), found)) if _unexpected(v) else v for v in own]
+        others = explained(under.subject, [v for v in verdicts if v.convention != battery.told])
+    if folder is not None:
+        own = list(with_evidence(battery.subject, own, folder, battery.seed, command))
+    told = {verdict.check: verdict for verdict in (*own, *others)}
+    return [told[verdict.check] for verdict in verdicts]
+
+
+def _told_of(under: Verdict, found: Discovery) -> tuple[str, ...]:
+    """What conventions explain of a failure, from the same check under those that were found."""
+    wrong = "" if under.status != FAIL else f"; but fails under that convention too: {under.detail}"
+    return (f"conventions: {found.told}{wrong}",)
+
+
+def _unexpected(verdict: Verdict) -> bool:
+    return verdict.status == FAIL and verdict.expected_failure is None
 
 
 def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
@@ -218,6 +293,15 @@ def checked_level(level: str) -> Effort:
     if not isinstance(level, str) or level not in EFFORTS:
         raise ValueError(f"level: got {level!r}, expected one of {', '.join(EFFORTS)}")
     return EFFORTS[level]
+
+
+def checked_conventions(conventions: str | Convention) -> Convention:
+    """Those to begin with."""
+    if isinstance(conventions, Convention):
+        return conventions
+    if not isinstance(conventions, str):
+        raise ValueError(f"conventions: got {conventions!r}, expected auto, a Convention or the name of one")
+    return OURS if conventions == "auto" else named(conventions)
 
 
 def checked_alpha(alpha: float) -> float:

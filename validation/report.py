@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -36,6 +37,8 @@ class Report:
     implementation : what the target says of itself (language, version).
     offered, lacking : capabilities the target has, and others that checks of its theory ask for.
     belonging, elsewhere : checks that belong to the theory and the kind of proposal, and those of others.
+    convention : how the conventions of the target differ from the contract's, where that was found or told; the verdicts that
+        take that into account say so.
     """
 
     target: str
@@ -54,6 +57,7 @@ class Report:
     lacking: tuple[str, ...] = ()
     belonging: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    convention: str = ""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -123,6 +127,8 @@ class Report:
         width = width or max(100, min(160, shutil.get_terminal_size((120, 24)).columns))
         parameters = ", ".join(f"{k} = {v}" for k, v in self.parameters.items())
         lines = [f"{self.target}: {parameters}; level {self.level}, seed {self.seed}", ""]
+        if self.convention:
+            lines[1:1] = textwrap.wrap(f"conventions: {assumed(self)}", width)
         head = f"{'':6}{'check':<33}{'measured':>9} {'bound':>9} {'samples':>9}  "
         lines.append(f"{head}{'would have seen'}")
         for v in self.verdicts:
@@ -138,6 +144,15 @@ class Report:
             f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
         ]
         return "\n".join(lines)
+
+
+def assumed(report: Report) -> str:
+    """What is said of conventions above the verdicts."""
+    marked = sum(bool(v.convention) for v in report.verdicts)
+    if marked == len(report.verdicts):
+        return f"{report.convention}: all is judged under that convention"
+    rest = "those of the contract itself are not, and count as failed"
+    return f"{report.convention}: {marked} checks, marked *, are judged under that convention; {rest}"
 
 
 def label(v: Verdict) -> str:
@@ -162,12 +177,13 @@ def printable(value: Any) -> Any:
 
 
 def _row(v: Verdict) -> str:
+    check = f"{v.check} *" if v.convention else v.check
     if v.status == SKIP:
-        return f"{label(v):<6}{v.check:<33}{v.detail}"
+        return f"{label(v):<6}{check:<33}{v.detail}"
     value = "" if v.value is None else f"{v.value:.2g}"
     bound = "" if v.bound is None else f"{v.bound:.2g}"
     tail = v.sensitivity if v.status == PASS else v.quantity
-    return f"{label(v):<6}{v.check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
+    return f"{label(v):<6}{check:<33}{value:>9} {bound:>9} {v.samples:>9}  {tail}"
 
 
 def plain(value: Any) -> Any:

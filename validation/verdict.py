@@ -51,6 +51,7 @@ class Verdict:
     smallest : the smallest configuration on which a failure was found again, in words, or why there is none.
     reproduced_by : the vector file with that configuration.
     causes : mutants that fail as this target does, the likeliest first, as ``name: what is wrong with it``.
+    convention : how those in which the target was judged differ from the contract's, in words; else nothing.
     """
 
     status: str
@@ -68,6 +69,7 @@ class Verdict:
     smallest: str = ""
     reproduced_by: str = ""
     causes: tuple[str, ...] = ()
+    convention: str = ""
 
     def __post_init__(self) -> None:
         if self.status == PASS and not self.sensitivity:

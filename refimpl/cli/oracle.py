@@ -60,6 +60,13 @@ def add(commands: Any) -> None:
     validate.add_argument("--alpha", type=probability, default=1e-6, help="false-alarm level of the run (default 1e-6)")
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
+    validate.add_argument(
+        "--conventions",
+        default="auto",
+        metavar="NAME",
+        help="of TARGET: ours; a name such as minus-force or column-major, or several with + between; auto (default): ours and, "
+        "where action, force, plaquette or charge do not have them, others under which they are right",
+    )
     validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
@@ -115,6 +122,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             progress=True,
             failures=folder,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
+            conventions=arguments.conventions,
         )
     reports.emit_all(report, arguments)
     if not report.verdicts:

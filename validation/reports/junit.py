@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from ..failure_text import failure_text
-from ..report import Report, label
+from ..report import Report, assumed, label
 from ..verdict import SKIP, Verdict
 from .wording import counted, declared, family, measured, parameters
 
@@ -42,6 +42,7 @@ def _properties(report: Report) -> dict[str, object]:
         **report.ledger,
         **{f"parameter {name}": value for name, value in parameters(report).items()},
         "outcome": counted(report),
+        **({"conventions": assumed(report)} if report.convention else {}),
     }
 
 
@@ -50,6 +51,9 @@ def _case(suite: ET.Element, v: Verdict, report: Report) -> None:
     case = ET.SubElement(
         suite, "testcase", _texts({"classname": family(v.check), "name": name, "time": f"{v.seconds:.3f}"})
     )
+    if v.convention:
+        properties = ET.SubElement(case, "properties")
+        ET.SubElement(properties, "property", name="convention", value=v.convention)
     if v.status == SKIP:
         ET.SubElement(case, "skipped", message=v.detail)
     elif label(v) == "known":

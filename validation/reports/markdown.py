@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from ..report import Report, label
+from ..report import Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
 from .wording import again, counted, declared, headline, measured, number, parameters, promise, ran
 
@@ -19,6 +19,8 @@ def as_markdown(report: Report) -> str:
     told += [report.date[:10]] if report.date else []
     lines = [f"**{headline(report)}: {escaped(report.target)}** ({escaped(declared(parameters(report)))})", ""]
     lines += [escaped(" | ".join(told)), ""]
+    if report.convention:
+        lines += [f"Conventions: {escaped(assumed(report))}", ""]
     for v in report.failures:
         lines += _failure(v, report)
     lines += [escaped(promise(report)), ""]
@@ -46,10 +48,11 @@ def _table(report: Report) -> list[str]:
 
 
 def _row(v: Verdict) -> tuple[str, ...]:
+    check = f"{v.check} *" if v.convention else v.check
     if v.status == SKIP:
-        return label(v), v.check, "", "", "", v.detail
+        return label(v), check, "", "", "", v.detail
     told = v.sensitivity if v.status == PASS else v.quantity
-    return label(v), v.check, number(v.value), number(v.bound), str(v.samples), told
+    return label(v), check, number(v.value), number(v.bound), str(v.samples), told
 
 
 def escaped(text: str) -> str:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from ..report import FAILED, OK, Report, label
+from ..report import FAILED, OK, Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
 from . import pictures
 from .style import STYLE
@@ -83,6 +83,7 @@ def _header(report: Report) -> str:
             f"<h1>{e(report.target)}</h1>",
             f'<p class="soft">{e(told)}</p>',
             f"<p>{e(counted(report))}. {e(promise(report))}</p>",
+            *([f"<p><b>Conventions:</b> {e(assumed(report))}</p>"] if report.convention else []),
             "</header>",
             '<div class="tiles">',
             *(f'<div class="tile {tone}"><b>{e(str(n))}</b><span>{name}</span></div>' for tone, n, name in tiles),
@@ -107,6 +108,8 @@ def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
         facts.append(("smallest", e(v.smallest)))
     if v.causes:
         facts.append(("looks like", "<br>".join(e(cause) for cause in v.causes)))
+    if v.convention:
+        facts.append(("conventions", e(v.convention)))
     if v.reproduced_by:
         facts.append(("repeat it", f"<code>refimpl replay {e(v.reproduced_by)} TARGET</code>"))
     facts += [("samples", f"{v.samples}"), ("once more", f"<code>refimpl validate {e(again(v, report))}</code>")]
@@ -215,7 +218,7 @@ def _check(v: Verdict, gallery: Gallery, anchor: str | None) -> str:
     told = v.detail if v.status == SKIP else v.sensitivity if v.status == PASS else v.quantity
     cells = [(number(v.value), "measured"), (number(v.bound), "bound"), (str(v.samples or ""), "samples")]
     summary = [
-        f"<span>{_pill(v)}</span><code>{e(v.check)}</code>",
+        f"<span>{_pill(v)}</span><code>{e(v.check)}{' *' if v.convention else ''}</code>",
         *(f'<span class="number" data-label="{name}">{e(cell)}</span>' for cell, name in cells),
         f'<span class="told">{e(told)}</span>',
     ]
@@ -226,6 +229,7 @@ def _check(v: Verdict, gallery: Gallery, anchor: str | None) -> str:
         facts = [("measured", e(v.quantity))] if v.quantity else []
         facts += [("seen", e(v.detail))] if v.detail and v.status != SKIP else []
         facts += [("known failure", e(v.expected_failure))] if v.expected_failure else []
+        facts += [("conventions", e(v.convention))] if v.convention else []
         facts += [("time", f"{v.seconds:.2g} s")]
         inside += [_facts(facts), gallery.shown(v)]
     folded = f'<summary class="line">{"".join(summary)}</summary><div class="inside">{"".join(inside)}</div>'

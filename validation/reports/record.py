@@ -81,7 +81,7 @@ def _report(content: Any) -> Report:
     if entry.get("schema") != SCHEMA:
         raise ValueError(f"schema: got {_kind(entry.get('schema'))}, expected {SCHEMA}")
     ledger, summary = _object(entry.get("ledger"), "ledger"), _object(entry.get("summary"), "summary")
-    own: dict[str, Any] = {name: _text(entry, name) for name in ("target", "level", "date")}
+    own: dict[str, Any] = {name: _text(entry, name) for name in ("target", "level", "date", "convention")}
     own |= {name: _tuple(entry, name) for name in ("offered", "lacking", "belonging", "elsewhere")}
     own |= {name: _object(entry.get(name), name) for name in ("parameters", "versions", "implementation")}
     own |= {name: _count(summary, name) for name in ("applicable", "total")}
@@ -103,7 +103,7 @@ def _verdict(content: Any) -> Verdict:
     entry = _object(content, "verdict")
     if entry.get("status") not in (PASS, FAIL, SKIP):
         raise ValueError(f"status: got {_kind(entry.get('status'))}, expected {PASS}, {FAIL} or {SKIP}")
-    texts = ("status", "quantity", "sensitivity", "detail", "check", "smallest", "reproduced_by")
+    texts = ("status", "quantity", "sensitivity", "detail", "check", "smallest", "reproduced_by", "convention")
     own: dict[str, Any] = {name: _text(entry, name) for name in texts}
     own |= {name: _number(entry, name) for name in ("alpha", "seconds")}
     own |= {name: _number(entry, name) for name in ("value", "bound") if entry.get(name) is not None}
