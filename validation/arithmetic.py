@@ -105,8 +105,8 @@ def chosen(subject: Subject, accept: Array, proposed: Array, before: Array) -> A
 def log_jacobian(subject: Subject, x: Array, v: Array, x_centre: Array, v_centre: Array, step: float) -> Array:
     """``log |det|`` of the map of phase space of which these are the images of a stencil, and of its centre
 
-    The stencil is that of fourth-order differences: the point moved by k times the step (times the theory's scale for x), k = -2, -1, 1
-    and 2, along every component of x and then of v.
+    The stencil is that of fourth-order differences: the point moved by k times the step (times the scale of the theory
+    for x), k = -2, -1, 1 and 2, along every component of x and then of v.
     """
     size, centre = v_centre.size, (np.broadcast_to(x_centre, x.shape), np.broadcast_to(v_centre, v.shape))
     rows = [subject.theory.difference(x, centre[0]).reshape(len(x), -1), (v - centre[1]).reshape(len(v), -1)]

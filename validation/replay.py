@@ -92,12 +92,14 @@ def answers(subject: Subject, vector: Vector) -> tuple[Arrays, list[Comparison]]
 def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
     """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not."""
     wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in vector.about.get("parameters", {}).items()}
-    if not wanted:
+    own = {name: getattr(subject.target, name, None) for name in wanted} | subject.theory.declared()
+    changes = {name: value for name, value in wanted.items() if not np.array_equal(own[name], value)}
+    if not changes:
         return subject, ""
-    at = subject.replace(**wanted)
+    at = subject.replace(**changes)
     if at is None:  # one that has no steps, say, at those of the theory
-        own = {name: value for name, value in wanted.items() if name in subject.theory.parameters}
-        at = subject.replace(**own) or subject
+        changes = {name: value for name, value in changes.items() if name in subject.theory.parameters}
+        at = subject.replace(**changes) or subject
     there = {name: getattr(at.target, name, None) for name in wanted} | at.theory.declared()
     other = [f"{k} = {v}" for k, v in wanted.items() if k in there and not np.array_equal(there[k], v)]
     return at, f"; the vector is for {', '.join(other)}" if other else ""

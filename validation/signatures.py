@@ -1,7 +1,7 @@
 """What a mistake looks like from outside: of every mutant, which checks fail on it, and by which simple factor.
 
-``data/mutants/signatures.json`` holds them, as ``refimpl mutants --signatures FILE`` writes them: ``checks``, a list of ids, and per
-mutant one letter for each (F failed, p passed, - did not run), with the ``factors`` of checks where everything was off by one number.
+``data/mutants/signatures.json`` holds them, as ``refimpl mutants --signatures FILE`` writes them: ``checks``, a list of ids, and
+per mutant one letter for each (F failed, p passed, - did not run), with the ``factors`` of checks where all was off by one number.
 A failure of a stranger is compared with all mutants of its theory.
 """
 
@@ -133,13 +133,15 @@ FAMILIES = (("u1", "schwinger", "su2", "su3"), ("phi4",), ("o2", "gaussian", "gm
 def agreement(seen: Signature, mutant: Signature) -> tuple[float, int, int]:
     """How alike they are, from 0 to 1, and how many of the failures they share, of all that either has.
 
-    Only checks that ran on both count. A factor that both have and share counts as another failure that agrees, one that they
-    have and do not share as one that does not.
+    Only checks that ran on both count. A factor that they share counts as another failure that agrees, one that only one of
+    them has, or another one, as one that does not.
     """
     both = (seen.failed | seen.passed) & (mutant.failed | mutant.passed)
     shared, either = len(seen.failed & mutant.failed), len((seen.failed | mutant.failed) & both)
-    factors = set(seen.factors) & set(mutant.factors)
-    same = sum(abs(seen.factors[c] - mutant.factors[c]) <= 1e-3 * abs(mutant.factors[c]) for c in factors)
+    factors = (set(seen.factors) | set(mutant.factors)) & seen.failed & mutant.failed
+    same = sum(
+        abs(seen.factors.get(c, 1) - mutant.factors.get(c, 1)) <= 1e-3 * abs(mutant.factors.get(c, 1)) for c in factors
+    )
     score = (shared + same) / (either + len(factors)) if either else 0.0
     return score, shared, either
 

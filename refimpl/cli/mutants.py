@@ -53,6 +53,11 @@ def add(commands: Any) -> None:
     mutants.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
     mutants.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
     mutants.add_argument("--deadline", type=positive, help="seconds one call of TARGET may take (default 120)")
+    mutants.add_argument(
+        "--signatures",
+        metavar="FILE",
+        help="instead: which checks fail on which (by cheap checks), the file that likely causes of failures are read from",
+    )
     seed_and_output(mutants)
 
 
@@ -84,6 +89,13 @@ def _bank(arguments: argparse.Namespace) -> int:
     names = [name for name in arguments.names or mutants.BY_NAME if named_so(name, arguments.select)]
     if not names:
         raise ValueError(f"-k: got {arguments.select!r}, expected part of the name of a mutant, or a pattern")
+    if arguments.signatures is not None:
+        from refimpl.validation import signatures
+
+        writable(arguments.signatures, "--signatures")
+        found = signatures.measured_all(names, arguments.seed or 0, progress=True)
+        emit(signatures.as_json(found), arguments.signatures)
+        return report.OK
     kills = mutants.run_mutants(
         names,
         level=arguments.level or "standard",

@@ -1,4 +1,4 @@
-"""A small experiment on a target: arrays, the calls to make with them, and what should come of it. A vector, before it is written."""
+"""A small experiment on a target: arrays, the calls to make with them, and what should come of it: a vector, not yet written."""
 
 from __future__ import annotations
 

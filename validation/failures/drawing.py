@@ -46,8 +46,8 @@ class Draws:
         if isinstance(theory, U1):
             fields = {"few": u1_fields, "flux": u1_flux_fields, "hot": u1_hot_fields}[self._kind]
             return self._draw(fields(st.just(theory.shape), st.just(chains)))
-        if isinstance(theory, Phi4):
-            largest = {"few": 1.0, "flux": 4.0, "hot": 16.0}[self._kind]
+        if isinstance(theory, Phi4) and self._kind != "few":
+            largest = {"flux": 4.0, "hot": 16.0}[self._kind]
             return self._draw(phi4_fields(st.just(theory.shape), st.just(chains), largest))
         w = self.numbers((chains, *theory.momentum_shape), _ANGLES if theory.angular else _NUMBERS)
         return np.asarray(theory.pushed(np.concatenate([self.cold] * chains), w))

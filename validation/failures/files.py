@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 from pathlib import Path
@@ -30,10 +31,8 @@ DERIVATION = (
 def written(folder: Path, verdict: Verdict, found: Found, words: str, seed: int, command: str) -> Path:
     """Write it, as TARGET-CHECK.json and .npz, in place of an older one of the same name; the path of the former."""
     case, got = found.case, Arrays()
-    try:
+    with contextlib.suppress(TargetFault, ValueError):  # what it answered before it failed is in there
         case.comparisons(got)
-    except (TargetFault, ValueError):  # what it answered before it failed is in there
-        pass
     name = f"{_plain(case.at.name)}-{_plain(verdict.check)}"
     about: dict[str, Any] = {
         "format": 2,
