@@ -8,6 +8,7 @@ import shlex
 import textwrap
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 
 from refimpl import exact
 from refimpl.actions import WilsonU1
@@ -28,11 +29,11 @@ def vector(about, x, **arrays):
     return Vector("example", x.shape, (), "", {"parameters": {}, **about}, x, arrays)
 
 
-def test_calls_of_a_vector(rng):
+def test_calls_of_a_vector():
     (force, trip), there = blocks(replay), re.search(r"``(\{\"operation.*?\})``", replay.__doc__)
-    target = BUILT_IN["u1"]
+    rng, target = np.random.default_rng(0), BUILT_IN["u1"]
     subject = Subject(target)
-    x = exact.u1.sample(2.0, (4, 4), 2, rng)
+    x = exact.u1.sample(rng, 2, 2.0, (4, 4))
     arrays = {"force": subject.force(x), "v": rng.standard_normal(x.shape)}
     arrays["minus_logdet"] = np.zeros(2)
     forward, inverse = trip.strip().splitlines()
@@ -68,8 +69,10 @@ def test_strategies(tmp_path):
     spec.loader.exec_module(module)
     seen = []
     module.action = lambda x, beta: seen.append(x) or WilsonU1(beta).action(x)
-    module.test_action_is_even()
-    assert len(seen) >= 20
+    settings(max_examples=20, database=None, deadline=None, suppress_health_check=list(HealthCheck))(
+        module.test_action_is_even
+    )()
+    assert len(seen) >= 2 * 20
 
 
 def test_a_target_of_another_environment():

@@ -10,7 +10,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, harness, mutants, oracle, papers, replay, reports, sampling, training, variates, vectors
+from . import (
+    analysis,
+    answers,
+    harness,
+    mutants,
+    oracle,
+    papers,
+    replay,
+    reports,
+    sampling,
+    training,
+    variates,
+    vectors,
+)
 from .arguments import in_one_thread
 
 

@@ -49,4 +49,6 @@ def _papers(arguments: argparse.Namespace) -> int:
         if arguments.name == name or number in title:
             print(found[name], end="")
             return 0
-    raise ValueError(f"NAME: got {arguments.name!r}, expected one of {', '.join(found)}, or the arXiv number of one of these")
+    raise ValueError(
+        f"NAME: got {arguments.name!r}, expected one of {', '.join(found)}, or the arXiv number of one of these"
+    )

@@ -393,8 +393,8 @@ def reversal(subject: Subject, rng: np.random.Generator) -> Verdict:
 def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
     """A symmetry of the action (gauge transformation, rotation, translation) before the map is the same as after it.
 
-    If it fails: a net with a bias or mask that depends on the place may break it by right: declare ``equivariant = False``. A leapfrog that
-    breaks it has a wrong force.
+    If it fails: a net with a bias or mask that depends on the place may break it by right: declare ``equivariant =
+    False``. A leapfrog that breaks it has a wrong force.
     """
     if not subject.equivariant:
         return skipped("declared not equivariant: a valid sampler need not be")
