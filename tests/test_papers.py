@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from refimpl.cli import main
 from refimpl.cli.papers import pages
 from refimpl.reproduce import EXPERIMENTS, PAPERS
 from refimpl.validation.checks import BY_ID, CHECKS
@@ -207,3 +208,21 @@ def test_docstrings_have_no_examples_that_nothing_runs():
         assert ">>>" not in text, path
         if re.search(r"\w::$", text, re.M):
             assert str(path).endswith(tuple(run_by_test_examples)), path
+
+
+def test_the_command_prints_pages(capsys):
+    assert main(["papers"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == sorted(PAGES)
+    for name in ("joint", "2207.08945", "arXiv:2207.08945"):
+        assert main(["papers", name]) == 0
+        assert capsys.readouterr().out == PAGES["joint"]
+    assert main(["papers", "2207.0894"]) == 2
+    assert f"expected one of {', '.join(PAGES)}" in capsys.readouterr().err
+
+
+def test_explanations_name_the_equations_that_they_prove(capsys):
+    assert main(["explain", "maps.jacobian"]) == 0
+    assert "\nproves: l2hmc: (13), (14), (18), (19); (25), (26)\n" in capsys.readouterr().out
+    assert main(["explain", "driver.seeds"]) == 0
+    assert "proves:" not in capsys.readouterr().out
