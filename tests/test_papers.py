@@ -224,5 +224,7 @@ def test_the_command_prints_pages(capsys):
 def test_explanations_name_the_equations_that_they_prove(capsys):
     assert main(["explain", "maps.jacobian"]) == 0
     assert "\nproves: l2hmc: (13), (14), (18), (19); (25), (26)\n" in capsys.readouterr().out
+    assert main(["explain", "fermions.determinant"]) == 0  # the end of pseudofermions.determinant
+    assert "\nproves: joint: (7)-(9); (9)\n" in capsys.readouterr().out
     assert main(["explain", "driver.seeds"]) == 0
     assert "proves:" not in capsys.readouterr().out
