@@ -343,6 +343,7 @@ def test_check_ids_are_unique_and_named_by_file():
             "fermions",
             "pseudofermions",
             "estimates",
+            "golden",
             "maps",
             "transcript",
             "flows",

@@ -43,13 +43,12 @@ def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:
     can read it without Python.
     """
     largest, detail, used, wanted = 0.0, "", 0, ""
-    flags, widest = set[str](), dict[str, float]()
+    widest: dict[str, float] = {}
     for vector in _of(subject):
         if (at := _at(subject, vector)) is None:
             wanted = wanted or ", ".join(f"{name} = {value}" for name, value in vector.about["parameters"].items())
             continue
         used += 1
-        flags |= set(vector.flags)
         for comparison in _comparisons(at, vector):
             widest[comparison.function] = max(widest.get(comparison.function, 0.0), comparison.tolerance)
             ratio = _ratio(comparison)
@@ -61,8 +60,8 @@ def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:
             if wanted
             else f"no vector of theory {subject.theory.name} calls what the target offers"
         )
-    bounds = ", ".join(f"{tolerance:.0e} of {function}" for function, tolerance in widest.items() if tolerance)
-    seen = f"errors above the tolerance of each vector, at most {bounds}; {', '.join(sorted(flags))}"
+    loosest = max(widest, key=lambda function: widest[function])
+    seen = f"errors above {widest[loosest]:.1e} ({loosest})"
     return within("largest error over its tolerance", largest, 1.0, seen, used, detail)
 
 
