@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import harness, reports
+from . import harness, papers, reports
 from .arguments import command, count, extent, non_negative, positive, probability, seed
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
@@ -180,6 +180,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     )
     reversals = "" if check.offering else f"; reversals: {', '.join(check.reversals)}"  # densities have none
     print(f"theories: {', '.join(check.theories)}{reversals}")
+    for line in papers.equations_of(check.id):
+        print(f"proves: {line}")
     for mutant in MUTANTS:
         if check.id in mutant.killed_by:
             print(f"kills: {mutant.__name__}: {(mutant.__doc__ or '').strip()}")

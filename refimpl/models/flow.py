@@ -1,4 +1,4 @@
-"""A normalizing flow: a prior and a map of it (Albergo 2019, eqs. 4, 5; Abbott 2022, eqs. 14, 15)."""
+"""A normalizing flow: a prior and a map of it (Albergo 2019, eqs. 4, 5; Abbott 2022, eqs. 13, 14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of a normalizing flow by the reverse Kullback-Leibler divergence (Albergo 2019, eq. 16; Abbott 2022, eq. 18).
+"""Training of a normalizing flow by the reverse Kullback-Leibler divergence (Albergo 2019, eq. 16; Abbott 2022, eq. B1).
 
 The loss of a batch ``z`` of the prior is ``mean (log q(x) + S(x))``, ``x = f(z)``: an estimate of ``KL(q|p) - log Z``, and so never
 below ``-log Z`` but for its noise. Its gradient goes through the samples: ``dS/dx`` is the force, and ``log q(x) = log r(z) -

@@ -25,22 +25,22 @@ def euclidean(x: Box, y: Box) -> Box:
 
 
 def circular(x: Box, y: Box) -> Box:
-    """``sum_links 1 - cos(x' - x)`` (eq. 50)."""
+    """``sum_links 1 - cos(x' - x)`` (Foreman 2020, eq. 50)."""
     return total(1 - np.cos(y - x))
 
 
 def plaquette(x: Box, y: Box) -> Box:
-    """``sum_P 1 - cos(x'_P - x_P)`` (eq. 74)."""
+    """``sum_P 1 - cos(x'_P - x_P)`` (Foreman 2020, eq. 74)."""
     return total(1 - np.cos(angles(y) - angles(x)))
 
 
 def charge(x: Box, y: Box) -> Box:
-    """``(Q'_sin - Q_sin)^2``, ``Q_sin = sum_P sin(x_P)/2 pi`` (eq. 76; Foreman 2021, eq. 15)."""
+    """``(Q'_sin - Q_sin)^2``, ``Q_sin = sum_P sin(x_P)/2 pi`` (Foreman 2020, eq. 76; Foreman 2021, eq. 15)."""
     return (sine_charge(y) - sine_charge(x)) ** 2
 
 
 def charge_change(x: Box, y: Box) -> Box:
-    """``|Q'_sin - Q_sin|`` (eq. 83)."""
+    """``|Q'_sin - Q_sin|`` (Foreman 2020, eq. 83)."""
     return np.abs(sine_charge(y) - sine_charge(x))
 
 
@@ -54,8 +54,9 @@ ON_LINKS = ("plaquette", "charge", "charge_change")
 class Term:
     """``weight E_p[l] + auxiliary E_q[l]`` over the target p and the initialisation distribution q.
 
-    ``form``: ``mixed``, ``l = scale^2/(A delta) - A delta/scale^2`` (eqs. 36, 77, 78), where ``floor`` keeps ``A delta`` from
-    zero; or ``plain``, ``l = -A delta/scale^2`` (eqs. 80, 81; Foreman 2021, eq. 15, with the sign that is minimised).
+    ``form``: ``mixed``, ``l = scale^2/(A delta) - A delta/scale^2`` (Foreman 2020, eqs. 36, 77, 78), where ``floor`` keeps
+    ``A delta`` from zero; or ``plain``, ``l = -A delta/scale^2`` (Foreman 2020, eqs. 80, 81; Foreman 2021, eq. 15), with the
+    sign that is minimised.
     """
 
     metric: str
@@ -84,7 +85,7 @@ class Term:
         return self.scale**2 / moved - moved / self.scale**2
 
 
-# The losses of the papers. `topological` is eq. 86: the mixed circular loss and the topological term (85).
+# The losses of the papers. `topological` is eq. 86 of Foreman 2020: the mixed circular loss and the topological term, eq. 85.
 LOSSES: dict[str, tuple[Term, ...]] = {
     "esjd": (Term("euclidean", "mixed", auxiliary=1.0),),
     "esjd-plain": (Term("euclidean", "plain"),),

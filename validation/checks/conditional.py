@@ -82,6 +82,9 @@ def linear(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     The same for fields of other sizes, for chains in another order, for one alone and again: noise, a nonlinearity, a complex
     conjugate, a place in the batch are seen.
+
+    If it fails: the field enters a net or an activation, its conjugate is taken, or noise is added; only the links may
+    enter the nets.
     """
     found = Worst()
     x = links(subject, rng, CHAINS)
@@ -109,7 +112,10 @@ def linear(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Inverse after forward and forward after inverse return to the start, and the two logdets add up to nothing."""
+    """Inverse after forward and forward after inverse return to the start, and the two logdets add up to nothing.
+
+    If it fails: frozen and active components overlap, or a layer's output is not projected on the active ones.
+    """
     found = Worst()
     x = links(subject, rng, CHAINS)
     both = list(ways(subject, rng, x))
@@ -128,6 +134,8 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Every monomial for itself: what one field says about another is seen too. Colours that are not counted, complex numbers that are
     counted as one number, an inflation without its logarithm, a factor of a layer that is not there.
+
+    If it fails: count every complex number twice and every colour once; with spin partition A is one number a site.
     """
     at = small(subject, LARGEST_ROWS)
     if at is None:
@@ -182,7 +190,10 @@ def _mixing(at: Subject, x: NDArray[Any], name: str, rng: np.random.Generator) -
 
 
 def even_sites(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Fields that live on even sites are zero on the others, behind the map, its inverse, and as they are sampled."""
+    """Fields that live on even sites are zero on the others, behind the map, its inverse, and as they are sampled.
+
+    If it fails: project after each layer: transports through odd sites may fill them, but must leave nothing there.
+    """
     if not subject.monomials.even_odd:
         return skipped("declares no even_odd: the fields live on all sites")
     x = links(subject, rng, CHAINS)
@@ -215,6 +226,9 @@ def gauge_equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Where ``conditional_symmetries`` declares it. A field that is added to one at another site without the link between, or with its
     conjugate, a net that sees links instead of loops, is seen.
+
+    If it fails: add no field of another site without its link; take only traces of closed loops into the nets. Else
+    declare the symmetries there are.
     """
     if "gauge" not in declared_symmetries(subject)[0]:
         return skipped('declares no "gauge" in conditional_symmetries: with it errors of some 1e-10 would be seen')
@@ -231,6 +245,9 @@ def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
     Where ``conditional_symmetries`` declares it. Fermions change sign across the last time slice: fields that are moved beyond
     it do, so that a transport without that sign, in one direction or both, is seen; gauge transformations do not see it. It
     takes an extent in time that is longer than the period, for which a target that can be made on another lattice is.
+
+    If it fails: look at the sign of hops across the last time slice first, then at the period of the masks and of the
+    position channels.
     """
     names, periods = declared_symmetries(subject)
     if "translation" not in names:
@@ -320,6 +337,9 @@ def density(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     log q is that of `conditional_log_prob`, else what `conditional_sample` says of its fields. Constants for every real number
     instead of every complex one, a base of another width, all sites counted where half of them live.
+
+    If it fails: the constant is ``N log pi`` for N complex numbers, with ``chi^dag chi`` and not half of it; then the
+    sign of logdet.
     """
     found = Worst()
     x = links(subject, rng, CHAINS)
@@ -341,6 +361,9 @@ def normalised(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     A is read off entry by entry, from fields with one or two components; c is log q of the field that is zero. At random fields the
     form is asked for again. Nothing but `conditional_log_prob` is called.
+
+    If it fails: either no normal density (a term beyond the quadratic one), or a logdet that does not match the form:
+    see conditional.jacobian.
     """
     at = small(subject, LARGEST_PROBED)
     if at is None:
@@ -367,7 +390,10 @@ def normalised(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def sample_log_prob(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """What `conditional_sample` says of its fields is what `conditional_log_prob` says of them."""
+    """What `conditional_sample` says of its fields is what `conditional_log_prob` says of them.
+
+    If it fails: the two use different links, weights or inflations, or one adds a constant.
+    """
     found = Worst()
     x = links(subject, rng, CHAINS)
     for _ in range(2):
@@ -383,6 +409,9 @@ def exact(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     The actions are the oracle's, of the monomials declared, without a regulator. So are all eigenvalues of ``F^dag P F`` equal
     to 1, which is asked of the map or of the log density where there are no samples.
+
+    If it fails: the heat bath is not of the action declared: masses, ``D`` for ``D_sc``, a dagger. Take the declaration
+    away if it was not meant.
     """
     declared = subject.declared("conditional_is_exact", False)
     if not isinstance(declared, bool | np.bool_):
@@ -427,6 +456,9 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     Parallel transport convolutions of U(1), SU(2) and SU(3), on all and on even sites, by both partitions. Every bias is
     different from zero, every tap of a kernel has a weight of its own: an order of the transports, outputs or indices that is
     another is seen.
+
+    If it fails: compare order of transports (self, ahead and behind in time, then in space), of outputs (real,
+    imaginary) and of projectors with the file's description.
     """
     largest_error, detail, used = -1.0, "", 0
     for vector in vectors.read_suite("conditionals"):

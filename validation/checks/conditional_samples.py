@@ -38,6 +38,9 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     (Kolmogorov-Smirnov), of every monomial and in total; sign tests of the products of neighbouring chains, and of one chain in
     two calls. Another width of the noise, samples of other weights than those of the density, are seen. A seed repeats itself,
     and no noise comes twice: not for another chain, monomial or seed, and not with its sign turned.
+
+    If it fails: the width of the noise (real and imaginary part of variance 1/2) and a generator shared by monomials or
+    chains are the usual causes.
     """
     at = readable(subject)
     if isinstance(at, str):
@@ -122,6 +125,9 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     1) - 1``. It is finite only where they are all above 1/2: gauge fields where it is, and at most 4, are taken, of 16 those
     with the least, on a small lattice where there are none; the share of them is told. The monomials and gauge fields are bet on
     one by one, too.
+
+    If it fails: a constant, the wrong monomial, or an action with the training regulator in it. An untrained model has
+    a large variance, but does not fail.
     """
     at = readable(subject)
     if isinstance(at, str):

@@ -45,6 +45,9 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     """The observables of the theory over a run from equilibrium, one value per chain, against independent exact samples.
 
     Each is bounded by a tanh about its exact mean; their wealths average.
+
+    If it fails: if the exact_start checks pass, an error that builds up over many updates, or outputs that are
+    selected; else mend those first.
     """
     values, _ = _runs(subject, rng, trial)
     steps, n, k = values.shape
@@ -70,12 +73,20 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
 
 
 def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The mean plaquette over a run from equilibrium, one value per chain, against independent exact configurations."""
+    """The mean plaquette over a run from equilibrium, one value per chain, against independent exact configurations.
+
+    If it fails: if exact_start.plaquette passes, look at how the run records: dropped rejections and reused states show
+    here first.
+    """
     return observables(subject, rng, trial)
 
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The integer charge (winding number) at the end of a run from equilibrium follows the exact p(Q)."""
+    """The integer charge (winding number) at the end of a run from equilibrium follows the exact p(Q).
+
+    If it fails: as exact_start.charge_distribution, after a longer run; a chain that hardly tunnels keeps its exact
+    start and passes.
+    """
     return charge_verdict(subject, trial, _runs(subject, rng, trial)[1], f"{trial.effort.driver_steps} updates")
 
 
@@ -99,6 +110,9 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     A kernel that stands still, or keeps a part of the field for ever, leaves any density invariant. Where too few updates were
     accepted to say so, see `_moves_needed`, up to a hundred are made, and then it is inconclusive; nothing at all that moved
     counts only where `transcript` or `transition` says that updates are accepted.
+
+    If it fails: a mask that leaves something out, a total that is conserved (no Polyakov loop moves), or a step so
+    large that nothing is accepted.
     """
     x = sampler(subject, rng, 64)
     detail, few, still, n, made = "", "", 0, 0, 0
@@ -133,6 +147,9 @@ def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
     """After twenty updates the links are in the group: ``U^dag U = 1`` and ``det U = 1``.
 
     A drift by ``U + i eps v U`` instead of the exponential leaves it at once, and sums that measure components do not see it.
+
+    If it fails: use the exponential of the algebra and project now and then; then compare the distance from the group
+    before and after one update.
     """
     x = sampler(subject, rng, 16)
     largest, detail = 0.0, ""
@@ -179,6 +196,9 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     256 chains by three neighbouring seeds. They may meet in the field they started from, by rejecting; any other field that
     comes back is a stream used twice (as in ``seed + chain``). A cycle (``reversible = False``) may reach a few fields by
     right, from any seed: see `_shared`.
+
+    If it fails: spawn streams (`numpy.random.SeedSequence.spawn`), do not add numbers to seeds: equal streams make
+    errors look smaller than they are.
     """
     if subject.discrete:
         return skipped(DISCRETE)
@@ -222,7 +242,10 @@ def _shared(subject: Subject, rng: np.random.Generator, x: Array, driver: str) -
 
 
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """One seed gives one result, bit for bit; 64 seeds give 64."""
+    """One seed gives one result, bit for bit; 64 seeds give 64.
+
+    If it fails: a global generator, the clock or the order of threads is part of the result: pass the generator along.
+    """
     x = np.repeat(sampler(subject, rng, 1), 2 if subject.reversible else 64, axis=0)
     faults = []
     for driver in drivers(subject):
@@ -263,6 +286,8 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
     """The moves of neighbouring chains are uncorrelated: signs of ``sum sin(dx_i) sin(dx_j)`` (angles) are balanced.
 
     A reversible chain in equilibrium moves up and down alike, so the product of two independent moves is symmetric.
+
+    If it fails: chains share momenta or uniform numbers: averages are right, their errors are not. See driver.streams.
     """
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
@@ -298,6 +323,8 @@ def others(subject: Subject, rng: np.random.Generator) -> Verdict:
     noise in an amount that depends on the fields, from one stream for all chains; then the updates differ as a whole, which is
     not held against it: counted are chains that differ by more than 1e-6 but by less than a tenth of their own move, and they
     must be half of those that moved. By chance, at most some ten per cent of the chains of one component are that close.
+
+    If it fails: find what is averaged or tuned over the batch while sampling, and freeze it.
     """
     x = sampler(subject, rng, 64)
     pushed, theory = x.copy(), subject.theory
@@ -322,7 +349,10 @@ def others(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def outputs(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """A run of n updates gives n configurations: rejected updates repeat the old one and are not dropped."""
+    """A run of n updates gives n configurations: rejected updates repeat the old one and are not dropped.
+
+    If it fails: append after every update, accepted or not. Dropping rejections weighs improbable fields too much.
+    """
     x = sampler(subject, rng, 4)
     counts = {n: len(subject.run(x, n, seed_from(rng))[0]) for n in (1, 7, 20)}
     wrong = {n: got for n, got in counts.items() if n != got}
@@ -331,7 +361,11 @@ def outputs(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def resume(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """A run interrupted twice and resumed is, bit for bit, the run that was not."""
+    """A run interrupted twice and resumed is, bit for bit, the run that was not.
+
+    If it fails: store the state of the generator, and what the kernel carries along (force, step size, estimate), with
+    the field.
+    """
     x, seed = sampler(subject, rng, 8), seed_from(rng)
     whole, _ = subject.run(x, 9, seed)
     first, state = subject.run(x, 4, seed)

@@ -56,6 +56,9 @@ def determinant(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
 
     Half the false-alarm level goes to exact p-values that the estimates are independent (see `dependence`), without which
     bets mean nothing. A seed that is given again has to repeat its estimates.
+
+    If it fails: an average of logarithms, a factor ``pi^N`` or ``2 pi`` left in, or a variance that is larger than the
+    one declared. It tells bias from noise: variance alone does not fail it.
     """
     place = _best(subject, rng)
     if place is None and subject.determinant_variance is not None:

@@ -73,6 +73,9 @@ def creutz(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     For any involution with the right logdet, from exact equilibrium with fresh momenta; for any bijection where a direction
     bit applies it or its inverse by half. The usual ``<exp(-dH)> = 1`` is not
     used: it is heavy-tailed, and blind to momenta drawn anew. H is the oracle's, momenta are the oracle's.
+
+    If it fails: run maps.jacobian and maps.round_trip: one of them usually fails with it. If not, the action of the map
+    is not that of the theory.
     """
     parts, theory = [], subject.theory
     size = batch_size(theory.volume)
@@ -106,6 +109,9 @@ def energy_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) ->
     """Detailed balance in the energy: ``tanh((E' - E)/sd)``, averaged over three reversible updates, has mean zero.
 
     A path and the reversed path have one law, so every function that is odd under reversal averages to nothing.
+
+    If it fails: accept/reject is wrong or missing; transcript.decision says where. A correct sampler passes however
+    slow or badly tuned it is.
     """
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
@@ -131,6 +137,8 @@ def moves(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     In equilibrium every update is as good as the first. Something stale that is carried along, such as the force of a
     rejected proposal, lowers the later acceptance long before it shows in an average.
+
+    If it fails: after a rejection restore everything that the next update reads, or compute it anew.
     """
     if not subject.reversible:
         return skipped(NOT_REVERSIBLE)
@@ -177,7 +185,11 @@ def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdi
 
 
 def charge_exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Detailed balance in the charge (winding number): three updates raise and lower it equally often."""
+    """Detailed balance in the charge (winding number): three updates raise and lower it equally often.
+
+    If it fails: a topological move with the wrong acceptance, or one direction chosen more often. A frozen sampler does
+    not fail, it is only not tested.
+    """
     return _sign_verdict(subject, "changes of charge", trial, "charge")
 
 
@@ -186,6 +198,9 @@ def drift(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     The direction is the mean drift of chains that are not tested; on the real line the move itself counts. Gauge-invariant
     observables are blind to such a drift.
+
+    If it fails: a direction bit that never flips, a sign of T, or a translation that is not undone: look at
+    maps.reversal and transcript.direction.
     """
     return _sign_verdict(subject, "drift along the learned direction", trial, "drift")
 
@@ -228,27 +243,46 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     """The observables of the theory after one update from equilibrium; each chain is its own control.
 
     Energy, moments, weights of components, correlations, winding: each bounded by a tanh about its exact mean.
+
+    If it fails: the density is not left invariant: the observable that is named and its sign say whether the chain is
+    too hot or too cold.
     """
     return _stationary(subject, trial, 1)
 
 
 def observables_later(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The observables of the theory after three updates, where the driver carries its state from one to the next."""
+    """The observables of the theory after three updates, where the driver carries its state from one to the next.
+
+    If it fails: if exact_start.observables passes, what is carried from update to update is stale: a force, an energy,
+    an estimate, a momentum.
+    """
     return _stationary(subject, trial, LATER)
 
 
 def plaquette(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The mean plaquette after one update from equilibrium is that of equilibrium; each chain is its own control."""
+    """The mean plaquette after one update from equilibrium is that of equilibrium; each chain is its own control.
+
+    If it fails: an action or a decision that is wrong (no accept/reject shows as a hot plaquette). Compare with
+    transcript.decision.
+    """
     return _stationary(subject, trial, 1)
 
 
 def plaquette_later(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The mean plaquette after three updates, where the driver carries its state from one update to the next."""
+    """The mean plaquette after three updates, where the driver carries its state from one update to the next.
+
+    If it fails: if exact_start.plaquette passes, something stale is carried along: an energy or force of a rejected
+    proposal.
+    """
     return _stationary(subject, trial, LATER)
 
 
 def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Square Wilson loops of side 2 to 4 after three updates, against their values before; their wealths average."""
+    """Square Wilson loops of side 2 to 4 after three updates, against their values before; their wealths average.
+
+    If it fails: small loops right and large ones wrong points at topology or at a move of many links; both wrong, at
+    beta.
+    """
     features = trial.evidence.features(0, trial.effort.chains)
     n_loops = len(trial.evidence.sides)
     if not n_loops:
@@ -272,7 +306,11 @@ def wilson_loops(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ve
 
 
 def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The integer charge (winding number) after three updates follows the exact p(Q), or with fermions that of the start."""
+    """The integer charge (winding number) after three updates follows the exact p(Q), or with fermions that of the start.
+
+    If it fails: sectors are visited with wrong weights: look at the Jacobian and the acceptance of whatever changes the
+    charge.
+    """
     history = trial.evidence.features(0, trial.effort.chains).charge.astype(np.int64)
     return charge_verdict(subject, trial, history, f"{LATER} updates")
 
@@ -343,7 +381,11 @@ def detectable_tunnelling(p: Array, n: int, alpha: float) -> str:
 
 
 def schwinger_dyson(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Schwinger-Dyson: ``<sin^2 P> - <sin P sin P'> - <cos P>/beta = 0`` after three updates; needs no exact value."""
+    """Schwinger-Dyson: ``<sin^2 P> - <sin P sin P'> - <cos P>/beta = 0`` after three updates; needs no exact value.
+
+    If it fails: beta of the update differs from beta of the target; it is an identity, so that no reference value can
+    be at fault.
+    """
     w = trial.evidence.features(0, trial.effort.chains).schwinger_dyson[0]
     bound = 2 + 1 / subject.u1.beta
     y = w / bound
@@ -358,6 +400,9 @@ def uniform_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> V
 
     Gauge invariance makes the links uniform, and the Polyakov loops are independent of the plaquettes: a mass term, a
     boundary condition or a fixed gauge leaves Wilson loops right and fails here.
+
+    If it fails: find what singles out a direction on the circle: a term with bare angles, a boundary, a gauge that is
+    fixed.
     """
     phases = trial.evidence.features(0, trial.effort.chains).phases
     smallest = max(detectable_mean(y, trial.alpha / len(phases)) for y in phases)

@@ -76,6 +76,9 @@ def dense(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The dense Wilson-Dirac matrix against one built hop by hop, also on two sites in a direction, where entries add.
 
     A boundary sign that is missing, an entry that is set where it should be added, a wrong gamma or a wrong dagger fails here.
+
+    If it fails: compare ``D`` of the cold field entry by entry: the time boundary shows first, then the projectors ``1
+    -+ sigma_mu``, then the daggers.
     """
     largest, detail, n = 0.0, "", 0
     shown: exhibits.Exhibits = ()
@@ -139,7 +142,11 @@ def _with_phase(x: NDArray[Any], kappa: float, mu: int, where: int | slice, phas
 
 
 def apply(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """``D psi`` of the matrix-free operator against the matrix built hop by hop, for random spinors."""
+    """``D psi`` of the matrix-free operator against the matrix built hop by hop, for random spinors.
+
+    If it fails: if fermions.dense passes, matrix and operator disagree: a hop in one direction, or the order of spin
+    and colour axes.
+    """
     largest, detail, n = 0.0, "", 0
     shown: exhibits.Exhibits = ()
     for at, x in lattices(subject):
@@ -156,7 +163,10 @@ def apply(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """A chain alone has the operator, the pseudofermion action and force that it has inside a batch."""
+    """A chain alone has the operator, the pseudofermion action and force that it has inside a batch.
+
+    If it fails: a solver that stops for all chains when one has converged, or a cache of factors, mixes the chains.
+    """
     largest, detail, n = 0.0, "", 0
     for at, x in lattices(subject):
         for name, function, args, tolerance in _per_chain(at, rng, x):
@@ -207,6 +217,9 @@ def gamma5_hermiticity(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``gamma5 D gamma5 = D^dag``: ``a^dag gamma5 D gamma5 b = (D a)^dag b`` for random spinors.
 
     The backward hop must be the dagger of the forward hop with the other projector; this is why the determinant is real.
+
+    If it fails: one of the two hops has the wrong projector or lacks its dagger; without this identity the weight of
+    two flavours is not positive.
     """
     largest, detail, n = 0.0, "", 0
     for at, x in lattices(subject):
@@ -231,6 +244,9 @@ def gauge_covariance(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``R(Omega) D[U] = D[U^Omega] R(Omega)`` for random gauge transformations: the operator moves with the links.
 
     A hop through the wrong link, or without the dagger on the way back, breaks it.
+
+    If it fails: find the hop that takes its link from the neighbour's site; a correct operator transports every spinor
+    to where it is added.
     """
     largest, detail, n = 0.0, "", 0
     for at, x in lattices(subject):
@@ -263,6 +279,9 @@ def determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``log |det D|`` against that of the matrix built hop by hop, on every test field; its phase, where D is given, is real.
 
     Where the target can be made at kappa = 0.4 also on fields where ``det D`` is negative, as it can be beyond kappa = 1/4.
+
+    If it fails: a constant factor is a normalisation; if it is right on some fields only, look at ``log |det|`` without
+    the absolute value. ``det D`` may be negative, ``det D^2`` not.
     """
     largest, detail, n = 0.0, "", 0
     for at, x in (*lattices(subject), *_negative(subject)):
@@ -306,6 +325,9 @@ def free_determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The determinant in constant commuting fields against the product over momenta, antiperiodic ones in time.
 
     The boundary sign shifts the momenta by half a unit: averages over U(1) fields are blind to it, this is not.
+
+    If it fails: momenta in time are ``pi (2 k + 1)/T``; with periodic ones the number is off on every field, though
+    averages over U(1) fields agree.
     """
     largest, detail, n = 0.0, "", 0
     for at, x in lattices(subject):
@@ -347,6 +369,9 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Vectors are used where the target can be made at their hopping parameter and lattice; pseudofermions where its monomials are
     those of the vector, or it can be made with them.
+
+    If it fails: if the other fermion checks pass, compare kappa, the even-odd layout and the Hasenbusch masses with
+    those that the vector names.
     """
     largest, detail, used = 0.0, "", 0
     for vector in vectors.read_suite("fermions"):

@@ -38,6 +38,9 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     turns its sign, and changes no law where all four are independent. Of fields the product is summed over sites and components.
     Antithetic samples, a part of the noise that is drawn once for several or that does not follow the seed, are seen: they leave
     every single sample right.
+
+    If it fails: errors are then larger than those of independent samples: look for a seed that is reused, or noise that
+    is mirrored or shared.
     """
 
     def products(n: int) -> Iterator[tuple[str, Array]]:
@@ -62,6 +65,9 @@ def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Samples of calls of 1 to 16 are like samples of large calls: log q and observables are as often larger as smaller.
 
     The density is judged on large calls, and sampled in calls of any size.
+
+    If it fails: something depends on the size of the call: batch statistics, blocks that are cut, or a first sample
+    that is thrown away.
     """
 
     def differences(n: int) -> Iterator[tuple[str, Array]]:
@@ -81,6 +87,9 @@ def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     The draws are the oracle's own, log q of an image is ``log r - logdet``. A prior of another width than is declared, samples by
     other weights than those of `flow_forward`, are seen without `log_prob` or an inverse.
+
+    If it fails: `sample` does not draw what `flow_forward` maps: another prior, temperature or set of weights. One of
+    the two is to be mended.
     """
     prior = claims.prior(subject)
     if prior is None or prior.name == "pure_gauge":

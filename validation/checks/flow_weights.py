@@ -46,6 +46,9 @@ def partition(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     the free field of the Hartree approximation). Half the level bets on too large a mean, whatever the tails. The other bets on
     either side, where `log_prob` is offered too and the weights allow it: they have a second moment that weights set apart and
     weights of exact samples bound, both. A flow far from p, or one that misses a phase, is right and makes no such bet.
+
+    If it fails: with flows.jacobian passing it is a constant of the prior or of the action; else the logdet. A flow
+    that is merely bad does not fail.
     """
     flows, n = trial.evidence.flows, _size(trial)
     elsewhere = -flows.known(n).log_ratio if subject.has("log_prob") else None
@@ -58,6 +61,9 @@ def normalised(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
     p as in flow_weights.partition, and the same two bets, the second where `sample` is offered too. Constants of 2 pi, Haar measure
     taken for that of angles, a Jacobian whose sign is wrong in both directions, are all seen without one call of `sample`, where
     they make the density too large.
+
+    If it fails: the density integrates to more or less than 1: the Jacobian or a constant. Run flows.jacobian and
+    flows.prior to tell which.
     """
     flows, n = trial.evidence.flows, _size(trial)
     elsewhere = flows.drawn(n).log_ratio if subject.has("sample") else None
@@ -139,6 +145,9 @@ def bridge(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     Both are the integral of ``min(p, q)``, the overlap of two normalised densities (Bennett 1976). For independent x of p and y of
     q the difference is a bounded number of mean zero. It takes `sample` and `log_prob`, and p with its partition function.
+
+    If it fails: samples or exact configurations weigh by a constant too much; ``log q`` off by that constant shifts
+    every ``log Z`` but no reweighted mean.
     """
     flows, n = trial.evidence.flows, _size(trial)
     x, y = flows.known(n).log_ratio, flows.drawn(n).log_ratio  # log q/p
@@ -169,6 +178,9 @@ def exchange(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     bounded by a tanh about their means, for angles also charge, links and Polyakov loops, of scalars the mean field, and log w.
     The bets are on bounded numbers: no tail and no partition function matters. Samples of other weights, another temperature or
     prior, or of one phase alone, are seen.
+
+    If it fails: `sample` and `log_prob` are of different models. Reweighted means and Metropolis chains built on both
+    are then biased.
     """
     flows, n = trial.evidence.flows, _size(trial)
     x, y = flows.known(n), flows.drawn(n)
@@ -199,6 +211,9 @@ def acceptance(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
     The first update of chains in exact equilibrium, one step each, against independent pairs: the indicator that the field moved
     less that minimum has mean zero, in [-1, 1]. The same number follows from a batch of the flow alone, ``E min(w, w')/E w``,
     which is shown. For targets that declare ``flow_updates = True``: an update is one proposal of `sample`, and one decision.
+
+    If it fails: the Metropolis rule is another: ``p/q`` exchanged, a ratio taken at the wrong field, or a stale weight
+    of the present state.
     """
     if not claims.proposes_updates(subject):
         return skipped("does not declare flow_updates, that an update is one proposal of sample and one decision")

@@ -43,6 +43,9 @@ def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Angles on the circle, some of them near +-pi. A layer whose context is not frozen, or an inverse that is wrong in one bin of a
     spline, is seen; the logdet is not.
+
+    If it fails: the density is that of no samples: check that a layer's context does not move with it, and that the
+    inverse runs the layers backwards.
     """
     both = ways(subject, rng, 16)
     allowed = tolerance(subject, both, rng)
@@ -58,7 +61,11 @@ def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def logdet_antisymmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The logdet of the inverse at the image is minus that of the flow, whichever of them is first."""
+    """The logdet of the inverse at the image is minus that of the flow, whichever of them is first.
+
+    If it fails: a sign, or a logdet evaluated at the image instead of the start. Correct maps have it by the chain
+    rule. Both may still be wrong together: see flows.jacobian.
+    """
     both = ways(subject, rng, 16)
     allowed = tolerance(subject, both, rng)
     largest, detail = 0.0, ""
@@ -78,6 +85,9 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
     step sizes from 1e-2 to 1e-5 (beyond 64 degrees of freedom of two) the neighbours that agree best give the answer, and ten
     times their difference its error. What fails must fail again a little further on, where no knot of a spline and no kink of a
     net is in the way.
+
+    If it fails: a layer's term is missing, has the wrong sign, counts masked components, or leaves out the Haar
+    measure. Weights and acceptance are then wrong, however good the samples look.
     """
     at = _small(subject)
     if at is None:
@@ -115,6 +125,9 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The flow moves every site or link in some of 16 fields: one that no mask covers keeps the law of the prior.
 
     Where ``flow_moves = "plaquettes"`` is declared, every plaquette: a flow may leave what is uniform as it is.
+
+    If it fails: list the masks of one period: together they must cover every link; one that is left out keeps the prior
+    for ever.
     """
     way = ways(subject, rng, 16)[0]
     image, plaquettes = way.step(way.start)[0], claims.moves_plaquettes_alone(subject)
@@ -148,7 +161,10 @@ def _plaquettes(subject: Subject, x: Field) -> Field:
 
 
 def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Images in either direction, and samples, are in the group: ``U^dag U = 1`` and ``det U = 1``."""
+    """Images in either direction, and samples, are in the group: ``U^dag U = 1`` and ``det U = 1``.
+
+    If it fails: matrices are multiplied by what is not unitary, or too many products pass without projection.
+    """
     images = [(way.name, way.step(way.start)[0]) for way in ways(subject, rng, 16)]
     if subject.has("sample"):
         images.append(("sample", subject.sample(16, seed_from(rng))[0]))
@@ -164,6 +180,9 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     Affine couplings of phi4, moves of U(1) plaquettes by projections and splines, of SU(2) and SU(3) spectra. Every bias is
     different from zero, every tap of a kernel has a weight of its own: what drops, transposes or flips one is seen, and what takes
     the layers in another order.
+
+    If it fails: compare the layout of weights, the order of taps (cross-correlation, as torch has it), masks and layers
+    with the description in the file.
     """
     largest, detail, used = -1.0, "", 0
     for vector in vectors.read_suite("flows"):
@@ -200,6 +219,8 @@ def periodicity(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Angles that are turned by multiples of 2 pi have the same image on the circle, the same logdet and log density.
 
     A net that sees the angle itself, or a map that is put on the circle in the wrong place, is no function of links.
+
+    If it fails: give the net cosine and sine, and fold angles after the layer, not before the logdet.
     """
 
     def turned(way: Way) -> Iterator[tuple[str, Way, Field, Array]]:
@@ -215,6 +236,9 @@ def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Gauge transformations, translations by the declared period, parity or conjugation. A bias or a mask that depends on the place
     in other ways, a net that sees links instead of loops, is seen. A flow without symmetries is valid, and has to learn them.
+
+    If it fails: if the flow was not meant to have the symmetry, declare the ones it has in ``flow_symmetries``; else
+    look for the term that depends on the place or on a bare link.
     """
     if not getattr(subject.target, "flow_symmetries", ()):
         return skipped("declares no flow_symmetries: with them errors of some 1e-10 would be seen")
@@ -260,6 +284,8 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Every function gives a field alone, among few and among many the same; and finite numbers in unusual fields.
 
     Many are twice as many as the statistical checks hand over in one call. A normalisation over the batch is no part of a density.
+
+    If it fails: batch statistics, an axis that is summed over, or a division by zero at an unusual field.
     """
     largest, detail, n, least = -1.0, "", 0, 0.0
     size = 2 * batch_size(subject.theory.volume)
@@ -288,6 +314,9 @@ def prior(subject: Subject, rng: np.random.Generator) -> Verdict:
     """`prior_log_prob` is the logarithm of the declared ``flow_prior``, with its constant.
 
     Measures are ``d phi``, ``d theta`` (where the uniform prior of 2V links has ``-2V log 2 pi``) and Haar measure of volume 1.
+
+    If it fails: the constant is missing or of another measure: with weights that are normalised by themselves it drops
+    out, with ``log Z`` it does not.
     """
     own = claims.prior(subject)
     if own is None:
@@ -304,6 +333,9 @@ def density(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     The prior is the declared one with the oracle's own constants, else `prior_log_prob`; log q that of `log_prob`, else what
     `sample` says of its samples. A log prior that is forgotten, a logdet of the wrong sign in one of them, is seen.
+
+    If it fails: the sign of logdet, the prior at x in place of z, or a layer counted twice. If flows.jacobian passes,
+    it is in the sum, not in the layers.
     """
     own = claims.prior(subject)
     if own is None and not subject.has("prior_log_prob"):
@@ -337,7 +369,11 @@ def _prior_rounding(log_prior: Callable[[Field], Array], subject: Subject, z: Fi
 
 
 def sample_log_prob(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """What `sample` says of its samples is what `log_prob` says of them."""
+    """What `sample` says of its samples is what `log_prob` says of them.
+
+    If it fails: two versions of the weights, noise or dropout in one of them, or a logdet that is kept from another
+    call.
+    """
     x, log_q = subject.sample(64, seed_from(rng))
     again = subject.log_prob(x)
     allowed = HIDDEN * tolerance(subject, [Way("log_prob", _number(subject, "log_prob"), x)], rng).log
@@ -350,6 +386,9 @@ def samples(subject: Subject, rng: np.random.Generator) -> Verdict:
     """`sample` repeats itself for a seed, has other fields for the next one, and no field twice; prefixes need not agree.
 
     A generator of seed + i for sample i has most fields of a seed again under the next.
+
+    If it fails: seed every generator from the argument, and from nothing else; samples that repeat are fewer than they
+    seem.
     """
     seed = seed_from(rng)
     (first, log_q), (again, log_q_again) = (subject.sample(64, seed) for _ in range(2))

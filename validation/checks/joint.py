@@ -30,6 +30,9 @@ def parts(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Or, without the latter, by the map.
     Fields that belong to the links of another sample have another conditional density; so have monomials that are exchanged.
+
+    If it fails: fields and links of a sample were put together in another order than they were drawn, or a monomial is
+    counted twice or not at all.
     """
     found = Worst()
     x, phi, log_q = subject.joint_sample(CHAINS, seed_from(rng))
@@ -47,7 +50,11 @@ def parts(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """`joint_sample` repeats itself for a seed, has other links and fields for another, and none twice."""
+    """`joint_sample` repeats itself for a seed, has other links and fields for another, and none twice.
+
+    If it fails: seed links and fields from the argument alone, with a stream for each; what repeats is no independent
+    sample.
+    """
     seed = seed_from(rng)
     (x, phi, _), (x_again, phi_again, _) = (subject.joint_sample(CHAINS, seed) for _ in range(2))
     change = max(float(np.abs(subject.theory.difference(x_again, x)).max()), float(np.abs(phi_again - phi).max()))
@@ -75,6 +82,9 @@ def marginal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     """The links of `joint_sample` are like those of `sample`: log q and observables are as often larger as smaller.
 
     The density of the links is judged by `sample`.
+
+    If it fails: the links were changed after they were drawn, selected, or made by other weights than those of
+    `sample`.
     """
 
     def differences(n: int) -> Iterator[tuple[str, Array]]:
@@ -95,6 +105,8 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     ``F^-1 phi`` are independent complex normal numbers, as in conditional_samples.law, each at links of its own. Fields that
     were drawn at other links, those of the sample before or of the map before its last layer, have other widths there. No noise
     comes twice, in one call or two.
+
+    If it fails: hand the very links of the sample to the conditional, after the last layer and not before it.
     """
     if (at := readable(subject)) is not subject:
         return skipped(at if isinstance(at, str) else too_large(subject))
@@ -135,6 +147,8 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     Signs of products of differences, as in flow_samples.independent. Where the conditional can be read off, fields are whitened
     at the links that they came with, and compared with them too: pseudofermions of other links, or of noise that the links were
     made of, are seen.
+
+    If it fails: a stream of noise is used twice; the effective sample size is then not what it seems.
     """
     read = readable(subject) is subject
 

@@ -151,6 +151,9 @@ def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Forward then inverse, and inverse then forward, return to the start: angles on the circle, also near +-pi, and momenta.
 
     Without this the accept/reject step does not leave the density invariant. A round trip does not test logdet.
+
+    If it fails: the inverse has steps in another order, a half step at the wrong force, or nets that see what they
+    move. Nothing statistical will show it.
     """
     z = phase_points(subject, rng, 8)
     tolerance = rounding(subject, z, rng)
@@ -173,7 +176,11 @@ def round_trip(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def logdet_antisymmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The logdet of the inverse at ``z'`` is minus the logdet of the forward map at ``z``."""
+    """The logdet of the inverse at ``z'`` is minus the logdet of the forward map at ``z``.
+
+    If it fails: a sign, or logdet evaluated at the end instead of along the path. A correct pair of maps has it by the
+    chain rule.
+    """
     z = phase_points(subject, rng, 8)
     tolerance = rounding(subject, z, rng) * z[1][0].size
     forward, logdet = proposal(subject, z)
@@ -194,6 +201,9 @@ def jacobian(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     On 2x2 and 2x3 (4 and 5 sites) where the target can be made at other shapes, else on its own. Four step sizes from 1e-2 to
     1e-5: the two neighbours that agree best give the answer, and ten times their difference its error.
+
+    If it fails: the scaling of one sub-update is missing, doubled or of the wrong sign. Maps without scaling (leapfrog)
+    must report zero.
     """
     small = [s for s in (subject.replace(**changes) for changes in subject.theory.smaller()) if s is not None]
     if not small and 2 * subject.theory.size > LARGEST_JACOBIAN:
@@ -247,6 +257,9 @@ def energy_scaling(subject: Subject, rng: np.random.Generator) -> Verdict:
     A wrong force gives 1, a missing half kick about 2: errors that leave the sampler exact and that only this check, the
     force checks and the vectors can see. Of the pairs of steps (eps/4, eps/8) to (eps/32, eps/64) the finest whose energy
     error stands clear of rounding counts; the next order of the expansion in eps is then far below the tolerance.
+
+    If it fails: see static.force if the ratio is 1, the first and last half kick if it is 2; declare ``order`` if the
+    integrator is of another one.
     """
     if not subject.order:
         return skipped("declares no order of an integrator")
@@ -287,7 +300,11 @@ def energy_scaling(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def batch_of_one(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """A chain alone moves as it does inside a batch: chains must not see each other."""
+    """A chain alone moves as it does inside a batch: chains must not see each other.
+
+    If it fails: batch statistics, a step size tuned on the batch, or a sum over the wrong axis: detailed balance then
+    holds for no chain.
+    """
     z = phase_points(subject, rng, 6)
     tolerance = rounding(subject, z, rng)
     d = directions(rng, len(z[0])) if subject.directed else None
@@ -305,7 +322,11 @@ def batch_of_one(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def repeat_call(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The same call gives the same bits: no hidden state, no noise inside the map."""
+    """The same call gives the same bits: no hidden state, no noise inside the map.
+
+    If it fails: freeze dropout, masks and momentum refreshes: noise belongs outside of the map, where it is part of the
+    transition.
+    """
     z = phase_points(subject, rng, 4)
     error, detail = 0.0, ""
     for step in (proposal, backward) if subject.directed else (proposal,):
@@ -321,6 +342,8 @@ def periodicity(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Adding multiples of 2 pi to angles changes neither their image on the circle, nor the momenta, nor the logdet.
 
     A net that sees the raw angle, or a scaling of the angle itself, is no function on the circle.
+
+    If it fails: feed cosine and sine to the nets, and scale tangents of half angles instead of angles.
     """
     z = phase_points(subject, rng, 8)
     tolerance = 4 * rounding(subject, z, rng)
@@ -343,6 +366,9 @@ def reversal(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     "flip": flip, forward, flip is the inverse. "involution": forward is its own inverse. "direction": `transition` applies the
     forward map to chains with d = +1 and the inverse to those with d = -1.
+
+    If it fails: declare the ``reversal`` that the sampler uses, or mend the order of layers: if none of the three
+    holds, accept/reject is not exact.
     """
     z = phase_points(subject, rng, 8)
     tolerance = rounding(subject, z, rng)
@@ -365,7 +391,11 @@ def reversal(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """A symmetry of the action (gauge transformation, rotation, translation) before the map is the same as after it."""
+    """A symmetry of the action (gauge transformation, rotation, translation) before the map is the same as after it.
+
+    If it fails: a net with a bias or mask that depends on the place may break it by right: declare ``equivariant =
+    False``. A leapfrog that breaks it has a wrong force.
+    """
     if not subject.equivariant:
         return skipped("declared not equivariant: a valid sampler need not be")
     z = phase_points(subject, rng, 6)
@@ -387,7 +417,11 @@ def equivariance(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The map changes every component of the field and every momentum: one left out would never be sampled."""
+    """The map changes every component of the field and every momentum: one left out would never be sampled.
+
+    If it fails: list the masks: a mask and its complement must cover every component. Averages of what stands still
+    look frozen, not wrong.
+    """
     z = phase_points(subject, rng, 8)
     moved = np.abs(difference(subject, proposal(subject, z)[0], z)).max(axis=0)
     still = int(np.sum(moved < 1e-9))

@@ -98,6 +98,9 @@ def action(subject: Subject, rng: np.random.Generator) -> Verdict:
     """``sum_m phi_m^dag K_m phi_m`` against dense algebra for the monomials declared: plain, even-odd, Hasenbusch, both.
 
     Errors are held to the rounding of a backward stable solution, ``cond(M + m) phi^dag (M + m)^-1 phi`` a monomial.
+
+    If it fails: ``phi^dag M phi`` in place of the inverse, ``D^dag D`` for ``D D^dag``, a mass off by one monomial, or
+    a solver that stops too early.
     """
     largest, seen, detail, n = 0.0, np.inf, "", 0
     for at, x in _with_pseudofermions(subject):
@@ -142,6 +145,9 @@ def force(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The derivative of the pseudofermion action along random directions, against the exact one of dense algebra.
 
     Errors are held to what rounding makes of ``2 Re psi^dag dC C^dag psi``, ``psi = (M + m)^-1 phi``.
+
+    If it fails: the action may be right: then a factor of 2, a sign at the time boundary, or the derivative of the
+    dagger is missing.
     """
     largest, seen, detail, n = 0.0, np.inf, "", 0
     for at, x in _with_pseudofermions(subject):
@@ -175,6 +181,9 @@ def determinant(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The kernels, read off the quadratic form entry by entry, telescope: ``prod_m det K_m^-1 = det(M + mu_reg)``.
 
     Uses nothing of what is declared but where the fields live: masses that do not meet leave a factor over.
+
+    If it fails: the product of the monomials is another determinant: check that the mass of each is the next one's, and
+    the last has none below it.
     """
     small = [at for changes in SMALL[:1] if (at := subject.replace(**changes)) is not None]
     at = small[0] if small else subject
@@ -226,6 +235,9 @@ def heat_bath(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     drawn anew are seen there. Half the chains have new gauge fields, half have one of two that stay: a covariance that is right
     on average over gauge fields is seen at those. That of ``M = D^dag D`` is bet on: the product of the ratios of the two
     densities has mean 1, so that its inverse is a p-value (Markov).
+
+    If it fails: the usual faults are a real and imaginary part of variance 1 instead of 1/2, ``D^dag chi`` for ``D
+    chi``, or one draw for all chains. By chance it fails with the level that is shown.
     """
     stray, used, size, gain = 0.0, 0, 1, 0.0
     kept = _least_normal(subject, rng)

@@ -63,6 +63,9 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     Half of those are other ones than the target would have drawn, so that an update that draws a new estimate for the links that it
     has (of the right mean, and biased) is seen, as are the wrong sign and rules of a batch. Decisions within 1e-6 of the edge are
     left out.
+
+    If it fails: look at the sign and at which estimate is compared: the one that was accepted, never a new one for the
+    same links.
     """
     wrong, n, detail = 0, 0, ""
     for record, foreign in records(subject, rng, max(4, trial.effort.decisions)):
@@ -84,6 +87,9 @@ def kept(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Links that stay keep their estimate bit for bit; links that are taken have the estimate they were accepted with.
 
     And the links are those of before, or of the proposal, component by component.
+
+    If it fails: an estimate that is refreshed, or one kept beside links that changed, makes the chain inexact; store
+    the two together.
     """
     wrong, n, detail = 0, 0, ""
     for record, _ in records(subject, rng, max(4, trial.effort.decisions)):
@@ -110,6 +116,9 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     """An update repeats itself for a seed, has other proposals for another, and no two chains have one.
 
     That is, no links, no estimate and no Metropolis number come twice, in one call or three.
+
+    If it fails: streams are reused between chains, calls or seeds; see driver.streams for how a correct target spawns
+    them.
     """
     x = sampler(subject, rng, CHAINS)
     log_w, seed = np.zeros(CHAINS), seed_from(rng)
@@ -225,6 +234,9 @@ def proposals(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     Their rank among 99 of the oracle, made of the eigenvalues of ``F^dag P F``, is uniform, independent from chain to chain, of
     the Metropolis number, and from call to call. A constant of log q or S, a regulator, a Hasenbusch mass that is off by one,
     averages of logs, noise that is used for two monomials or calls, another number of draws, are seen, with or without a variance.
+
+    If it fails: conditional.density and conditional_samples.determinant tell whether it is the density or the average
+    over draws.
     """
     n = max(256, trial.effort.chains // 16)
     at = _readable(subject, n)
@@ -254,6 +266,9 @@ def starts(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     One draw of every monomial is then one of the heat bath. Fresh draws alone are too small on average, and a chain that starts
     from them leaves its start too easily. Ranks as in pseudomarginal.proposals. A seed repeats itself; another one, and another
     chain, has another estimate at the same links.
+
+    If it fails: draw the first estimate from the law weighted by its size, as the heat bath does, or thermalise and
+    discard.
     """
     n = max(512, trial.effort.chains // 16)
     at = _readable(subject, n)
@@ -296,7 +311,10 @@ def _repeated(at: Subject, rng: np.random.Generator, x: NDArray[Any], own: Covar
 
 
 def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The Metropolis numbers are uniform on [0, 1), each chain has its own, and they say nothing of the proposal."""
+    """The Metropolis numbers are uniform on [0, 1), each chain has its own, and they say nothing of the proposal.
+
+    If it fails: the number is shared by chains, drawn on a coarse grid, or read off the stream that made the proposal.
+    """
     from scipy.stats import kstest
 
     x = sampler(subject, rng, 4 * CHAINS)
@@ -331,6 +349,9 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 def proposed_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """Links are proposed from the density of `sample`, whatever the chain has: log q and observables are as often larger as
     smaller.
+
+    If it fails: proposals depend on the present state, or come of other weights than `log_prob` judges. The acceptance
+    rule holds for independent ones only. Which quantity is off is shown.
     """
 
     def differences(n: int) -> Iterator[tuple[str, Array]]:
@@ -357,6 +378,9 @@ def stationary(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
     A path and its reverse have one law, so that ``tanh`` of observables and of ``log_w`` after three updates less that before
     has mean zero. An estimate that is drawn anew for the links that stay, of any mean, pulls the chain away from links where it
     scatters.
+
+    If it fails: with pseudomarginal.kept and pseudomarginal.decision passing, look at the estimate itself; a chain that
+    is only slow does not fail.
     """
     theory = subject.theory
     if not getattr(theory, "observables", ()):

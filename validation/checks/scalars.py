@@ -21,6 +21,9 @@ def correlator(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The correlator of time slices at every distance against an explicit loop, also on a rectangle each way.
 
     Axes that are exchanged, slices that are summed instead of averaged, a disconnected part that is subtracted are all seen.
+
+    If it fails: compare ``C(0)``, the mean of the squared slice means, first: a factor there is a normalisation, a
+    difference at other distances only is an axis or a shift.
     """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
@@ -33,7 +36,11 @@ def correlator(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def field_moment(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The means of phi, phi^2, phi^3 and phi^4 over the lattice against explicit loops, also on a rectangle each way."""
+    """The means of phi, phi^2, phi^3 and phi^4 over the lattice against explicit loops, also on a rectangle each way.
+
+    If it fails: a sum where the mean is asked for, or a power taken of the mean field instead of the field at each
+    site.
+    """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
         units = [at.scalars.moment_rounding(x, k) for k in MOMENTS]
@@ -49,6 +56,9 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Action and force are shipped term by term, and put together with the couplings of the target; vectors of other lattices are
     used where the target can be made at other shapes.
+
+    If it fails: the vectors give each term of the action apart, so that the failing one shows; with scalars.correlator
+    passing, precision is lost in large or smooth fields.
     """
     largest, detail, used = 0.0, "", 0
     for vector in vectors.read_suite("phi4"):

@@ -95,6 +95,9 @@ def action(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Differences to the first (cold) configuration are compared, so any constant is allowed. A failure with a common factor is
     a normalisation (of beta, say); without one, a wrong or missing term. On lattices also on a rectangle each way.
+
+    If it fails: compare one configuration by hand, term by term, with `refimpl vectors show`; `refimpl replay` on the
+    file written repeats it. What follows from the energy will fail too.
     """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
@@ -108,6 +111,9 @@ def force(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The force ``+ dS/dx`` against an explicit loop over the field, every component; on lattices also on rectangles.
 
     A wrong force leaves an accept/reject sampler exact and only slows it down: no statistical check can see it.
+
+    If it fails: look at the sign first (``+ dS/dx`` is asked for, not minus), then at the factor of beta, then at the
+    links of one plaquette.
     """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
@@ -121,6 +127,9 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Fourth-order differences with a step ``h`` of 0.004 (times the smallest standard deviation on the real line) along unit
     vectors: the truncation is bounded by the theory, the rounding of the action counts ``1.5/h`` times.
+
+    If it fails: action and force of the target contradict each other, whatever the convention: one of them has a term,
+    a sign or a factor that the other has not. Mend static.action first.
     """
     theory = subject.theory
     h = 0.004 * theory.scale
@@ -145,7 +154,11 @@ def force_gradient(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def plaquette(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The mean plaquette against an explicit loop, also on a rectangle each way."""
+    """The mean plaquette against an explicit loop, also on a rectangle each way.
+
+    If it fails: a loop that takes the wrong neighbour (exchanged axes show on the rectangle), a missing dagger, or a
+    sum where the mean is asked for.
+    """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
         expected = np.array([at.links.loop_mean_plaquette(c) for c in x])
@@ -158,6 +171,9 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The integer charge against an explicit loop, on fields of charge -2 to 2 and hot fields; it must be an integer.
 
     Truncation (``int``) instead of rounding, or plaquettes wrapped to [0, 2 pi), fail here. Also on a rectangle each way.
+
+    If it fails: wrap each plaquette to [-pi, pi) before the sum, divide by 2 pi, round; a field of charge 1 on a 4 x 4
+    lattice shows which step is wrong.
     """
     verdicts = []
     for at, x in lattices(subject, rng):
@@ -171,7 +187,11 @@ def charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop, also on a rectangle each way."""
+    """The sine charge ``sum_P sin(theta_P)/2 pi`` against an explicit loop, also on a rectangle each way.
+
+    If it fails: a missing ``1/2 pi``, or the orientation of the plaquette turned: static.charge then fails with the
+    same sign.
+    """
 
     def answers(at: Subject, x: NDArray[Any]) -> tuple[Array, Array, float]:
         expected = np.array([measure.loop_sine_charge(c) for c in x])
@@ -181,7 +201,11 @@ def sine_charge(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def wilson_loop(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one; also on a lattice longer each way."""
+    """Wilson loops of every rectangle up to 3 by 3, against links multiplied one by one; also on a lattice longer each way.
+
+    If it fails: the path is not closed, time and space are exchanged (seen on the rectangle only), or the mean over
+    positions is not taken.
+    """
     verdicts = [(at, _wilson_loops(at, x)) for at, x in lattices(subject, rng)]
     return worst_lattice(verdicts)
 
@@ -273,7 +297,11 @@ NO_SCALAR = "offers none of action, force and the scalar observables of its theo
 
 
 def gauge_invariance(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Action, force and observables do not change under a random gauge transformation."""
+    """Action, force and observables do not change under a random gauge transformation.
+
+    If it fails: some loop is not closed: a link at the boundary, or one that stands without its dagger. A correct code
+    passes because only closed loops enter.
+    """
     x = subject.theory.configurations(rng)
     move = next(move for move in subject.theory.symmetries(rng, len(x)) if move.name.startswith("gauge"))
     return _symmetry(subject, x, move.field(x), move.tangent)
@@ -283,6 +311,9 @@ def translation(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Shifting the lattice by one site, in every direction, moves the force and leaves the scalars alone.
 
     A term missing on the boundary, or a plaquette left out, breaks this.
+
+    If it fails: look at the last row and column: a correct code on a periodic lattice has no place that differs from
+    the others.
     """
     return _moved(subject, rng, "translation")
 
@@ -291,6 +322,8 @@ def reflection(subject: Subject, rng: np.random.Generator) -> Verdict:
     """The mirror image of the lattice, in time and in space, has the mirror image of the force, and the same scalars.
 
     A derivative that looks one way only breaks this.
+
+    If it fails: look for a difference to one neighbour only, where both directions count.
     """
     return _moved(subject, rng, "reflection")
 
@@ -303,19 +336,31 @@ def _moved(subject: Subject, rng: np.random.Generator, kind: str) -> Verdict:
 
 
 def periodicity(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Adding multiples of 2 pi to single angles changes nothing."""
+    """Adding multiples of 2 pi to single angles changes nothing.
+
+    If it fails: an angle is used bare, outside of sine, cosine or a wrapping: what depends on its representative is no
+    function of the link.
+    """
     x = subject.theory.configurations(rng)
     return _symmetry(subject, x, x + 2 * np.pi * rng.integers(-1, 2, x.shape), lambda f: f)
 
 
 def conjugation(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Under ``x -> -x`` (of matrices: complex conjugation) the charges and the force change sign, action and plaquette do not."""
+    """Under ``x -> -x`` (of matrices: complex conjugation) the charges and the force change sign, action and plaquette do not.
+
+    If it fails: an odd term, such as a phase or a sine, has entered the action, or an orientation is mixed within one
+    sum.
+    """
     x, move = subject.theory.configurations(rng), subject.theory.conjugation()
     return _symmetry(subject, x, move.field(x), move.tangent, conjugate=True)
 
 
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Each configuration alone gives what it gives inside a batch."""
+    """Each configuration alone gives what it gives inside a batch.
+
+    If it fails: an axis of chains is summed over, broadcast or reshaped wrongly, or a cache keeps what belongs to the
+    chain before.
+    """
     x = subject.theory.configurations(rng)
     largest, detail = 0.0, ""
     shown: exhibits.Exhibits = ()
@@ -341,6 +386,9 @@ def golden(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Action, force and observables on the shipped vectors, computed in 40-digit arithmetic.
 
     Vectors of other lattices are used where the target can be made at other shapes; action and force scale with beta.
+
+    If it fails: if static.action and static.force pass, the loss is one of precision or of an unusual field (charged,
+    at the cut); `refimpl replay` names the field.
     """
     largest, detail, used = 0.0, "", 0
     shown: exhibits.Exhibits = ()
@@ -375,6 +423,9 @@ def weights(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Every bias of the file is different from zero: a loader that drops or zeroes one, transposes a matrix or takes another
     layer's gives another point.
+
+    If it fails: load the file and compare shapes and order of layers with its description; zeroed biases are the
+    commonest fault.
     """
     largest, detail, used = 0.0, "", 0
     for vector in vectors.read_suite("l2hmc"):
@@ -412,6 +463,9 @@ def tau_int(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     2^15 steps from a fixed seed: the error of tau is at most ``tau sqrt(4 W/n)`` with a window W of some 6 tau, 6 per cent;
     the tolerance is five of these. Off by a factor of two, or ``1 + 2 sum rho``, fails.
+
+    If it fails: agree on the convention first (1/2 for white noise here, 1 elsewhere), then on window and normalisation
+    by the variance.
     """
     largest, detail = 0.0, ""
     for rho in (0.0, 0.5, 0.8):

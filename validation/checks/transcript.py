@@ -60,6 +60,8 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
     With pseudofermions ``S_g(x) + sum_m phi_m^dag K_m(x) phi_m + v.v/2``, before and after at the ``phi`` that were drawn.
     Kinetic term left out, momenta drawn anew before H or before H', an action at another beta: all are seen here.
+
+    If it fails: compare S and v.v/2 apart; the difference that is shown is often one of them.
     """
     theory, h = subject.theory, Hamiltonian(subject)
     largest, detail, n, size, rounded, worst_one = 0.0, "", 0, 0.0, 0.0, np.zeros(1)
@@ -84,6 +86,8 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
     Decisions within 1e-6 of the edge are left out. A wrong sign, an exchanged energy, a decision per batch or per link, a
     proposal accepted always or by half the energy show as wrong decisions.
+
+    If it fails: look at the sign of delta_h and of logdet first, then for one uniform number shared by all chains.
     """
     wrong, n, detail = 0, 0, ""
     for record in records(subject, rng, trial.effort):
@@ -106,7 +110,11 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 
 def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The next field is the proposal where it was accepted, and the old field where not, component by component."""
+    """The next field is the proposal where it was accepted, and the old field where not, component by component.
+
+    If it fails: rejected chains must get back the field they had, before it was moved in place; a mask broadcast over
+    the wrong axis mixes them.
+    """
     largest, detail, n, size = 0.0, "", 0, np.pi
     shown: exhibits.Exhibits = ()
     for record in records(subject, rng, trial.effort):
@@ -129,6 +137,9 @@ def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial
 
     Momenta drawn anew between the trajectory and the decision break this; so does a force that is not one of the field alone,
     as one of pseudofermions that are kept from the start, or drawn anew on the way.
+
+    If it fails: if maps.round_trip passes, the transition does something besides the map: find what is drawn or changed
+    on the way.
     """
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
@@ -143,7 +154,11 @@ def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial
 
 
 def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """`forward` and the proposals of `transition` or `transcript` are one map, with one logdet."""
+    """`forward` and the proposals of `transition` or `transcript` are one map, with one logdet.
+
+    If it fails: training and sampling code differ, as in step size, number of steps or mode of a net; what was judged
+    is then not what is run.
+    """
     largest, n, tolerance = 0.0, 0, 0.0
     for record in records(subject, rng, trial.effort):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
@@ -159,7 +174,10 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 
 def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """`transition` decides for a chain alone as it does for the chain inside a batch."""
+    """`transition` decides for a chain alone as it does for the chain inside a batch.
+
+    If it fails: the decision is one for the batch, or the uniform number is drawn in another shape.
+    """
     x = sampler(subject, rng, CHAINS)
     drawn = noise(subject, rng, x)
     together = subject.transition(x, *drawn)
@@ -177,7 +195,11 @@ def alone(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
 
 def same_step(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """`step` and `transcript` with one seed give the same next field: what is shown is what is run."""
+    """`step` and `transcript` with one seed give the same next field: what is shown is what is run.
+
+    If it fails: the two draw in another order or number, so that the transcript shows another update than the chain
+    makes.
+    """
     x = sampler(subject, rng, CHAINS)
     seed = seed_from(rng)
     error = subject.theory.difference(subject.step(x, seed), subject.transcript(x, seed)["x_next"])
@@ -196,6 +218,9 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
 
     chi^2 of all squares and of those of each component (of at most 128), their sum, Kolmogorov-Smirnov, the largest
     correlation of two components, or of one (or the kinetic energy) with ``u``, taken as the normal number of that quantile.
+
+    If it fails: a variance that is off is a missing mass or factor; correlations mean one draw for several components
+    or chains. False alarms are as rare as the level says.
     """
     from scipy.special import ndtr, ndtri
     from scipy.stats import chi2
@@ -277,6 +302,8 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
     Kolmogorov-Smirnov; and the number of values that occur again within a call, against that of numbers on a grid of 2^-23,
     the coarsest (single precision) that is in use.
+
+    If it fails: one number for all chains, a generator seeded anew, or numbers of low precision.
     """
     from scipy.stats import kstest, poisson
 
@@ -304,6 +331,9 @@ def pseudofermions(subject: Subject, rng: np.random.Generator, trial: Trial) -> 
     With ``K = L L^dag`` the components of ``L^dag phi`` are independent complex normal numbers: p-values as for the momenta,
     with the largest correlation with any of those or ``u``; ``phi^dag K phi`` of a chain has a Gamma law (Kolmogorov-Smirnov);
     sign tests of the products of neighbouring chains, and of one chain's in two calls.
+
+    If it fails: see pseudofermions.heat_bath, which judges the same law apart from the update; the update may use the
+    field of the step before.
     """
     from scipy.special import ndtri
     from scipy.stats import chi2, kstest
@@ -350,6 +380,8 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     of: ``u - 1/2`` and whether u is in the outer or inner, odd or even quarters; the sum of the momenta and their kinetic
     energy less its median; each momentum (of at most 128), and the product of each with the next. A direction that never
     flips, one for the whole batch, or one read off another random number, shows here; gauge-invariant averages are blind to it.
+
+    If it fails: draw it anew for each chain and update from a stream of its own.
     """
     from scipy.stats import chi2
 

@@ -82,6 +82,9 @@ def divergence(subject: Subject, rng: np.random.Generator) -> Verdict:
     that are left out, a force of another action: all are seen, whatever the statistics. In typical fields, and in unusual ones:
     smooth, rough, large, of large mean or charge. On fields of at most 1024 components, else on a smaller lattice where the target
     can be made there. What fails must fail again a little further on, where no kink of a net is in the way.
+
+    If it fails: f is not the divergence of the field that is offered, so its mean need not vanish: subtract it from no
+    observable until this passes.
     """
     at: Subject | None = subject
     if subject.theory.size > LARGEST_FIELD:
@@ -202,6 +205,9 @@ def symmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     Translations, and parity or gauge transformations and conjugation, unless ``variate_symmetries`` says otherwise. A variate
     without them may have mean zero all the same, but has noise of its own, which no symmetric observable shares.
+
+    If it fails: declare the symmetries that the variate has in ``variate_symmetries``, or average it over the others.
+    The mean may be right even so.
     """
     x = sampler(subject, rng, 6)
     before = subject.control_variate(x)
@@ -246,6 +252,8 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     One that subtracts the mean over its batch, or over all it has seen, has mean zero by force, and is none; nor is one with
     noise of its own. Many are twice as many as the statistical checks hand over in one call. In unusual fields it is finite.
+
+    If it fails: take out what is averaged over the batch; a correct variate needs nothing but its own configuration.
     """
     try:
         subject.control_variate(unusual(subject, rng))
@@ -296,6 +304,9 @@ def mean_zero(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     false-alarm level, for every variate of a kurtosis that is told; where the measured kurtosis is larger, nothing is decided.
     The other half goes to bets with ``1 + y + y^2/2``, whose mean such a bound keeps at 1, however heavy the tails. Where the
     exact mean of the observable is known, ``O - f`` less that mean is bet on instead, if it scatters less.
+
+    If it fails: the estimate ``<O - f>`` is biased by what is shown. Usual causes: divergence halved or dropped, force
+    of the wrong sign, cross terms of a product left out.
     """
     exact = exact_mean(subject)
     function = None if exact is None else observable(subject)
@@ -347,6 +358,9 @@ def improvement(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     <= 0`` with the deviations r of O - f and o of O from their means, in the way of `mean_zero`; where the tails are too heavy
     for those, below half of it in pairs of configurations, by an exact sign test of ``|o - o'| >= b |r - r'|`` in at least every
     other pair. The ratio is shown beside what would have been seen.
+
+    If it fails: the sign or the scale of f (shown), training data that were judged by their own fit, or another theory
+    than that of the training. The mean stays right.
     """
     function, claim = observable(subject), subject.improvement_ratio
     claimed = 1.0 if claim is None else claim
