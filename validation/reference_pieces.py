@@ -15,6 +15,8 @@ from refimpl.maps.projections import ProjectionMixture
 from refimpl.maps.splines import CircularSpline, IntervalSpline
 from refimpl.nets import Outputs
 
+from .reference_quarks import QUARKS
+
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
 
 
@@ -73,6 +75,7 @@ def _drift(x: Any, v: Any, outputs: Any, move: Any, eps: float, direction: int, 
 
 
 PIECES: dict[str, Callable[..., Any]] = {
+    **QUARKS,
     "groups.wrap": wrap,
     "groups.fold": fold,
     "lattice.parity_mask": lattice.parity_mask,

@@ -70,6 +70,8 @@ SUITES = {
     "exact": "exact_vectors",
     "maps": "map_vectors",
     "estimators": "estimator_vectors",
+    "dirac": "dirac_vectors",
+    "determinants": "noise_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
