@@ -72,6 +72,8 @@ SUITES = {
     "estimators": "estimator_vectors",
     "dirac": "dirac_vectors",
     "determinants": "noise_vectors",
+    "variates": "variate_vectors",
+    "u1_variates": "u1_variate_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
