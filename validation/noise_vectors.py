@@ -23,7 +23,7 @@ Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Numbers = dict[str, Any]
 
 SEED = 20261129
-TOLERANCE = 1e-11  # of the largest number: condition numbers of M reach 1e2, sums have 20 terms
+TOLERANCE = 1e-12  # of the largest number: condition numbers of M reach 1e2, sums have 20 terms
 DIGITS = 60
 DRAWS, N_PF, STEPS = 2, 2, 3
 # name, colours, lattice, kappa, even_odd, mus, mu_reg, scales
@@ -80,7 +80,7 @@ def _entry(
         derivation="elimination, eigenvalues by Jacobi's rotations and Lanczos' recursion in 51-digit fixed-point arithmetic, "
         "logarithms in 60-digit decimals, rounded once",
         tolerance=max(entry["tolerance"] for entry in pieces),
-        reason="1e-11 of the largest number: condition numbers of M reach 1e2, sums have 20 terms",
+        reason="1e-12 of the largest number: condition numbers of M reach 1e2, sums have 20 terms",
         conventions="links (chain, mu, t, x[, a, b]), noise (chain, draw, monomial, field, row) or (chain, draw, row), rows (t, x, "
         "spin, colour), of the even sites alone where even_odd; chi has the density exp(-|chi|^2)/pi; fermions antiperiodic",
         module=__name__,

@@ -151,8 +151,9 @@ def _conditional(rng: np.random.Generator) -> Entry:
                 total, count = total + product[0], count + 1
         fs.append(float(_loop(angles, area) - total / count))
     formula = (
-        "f = O - Re prod_groups E_q(s), averaged over partitions and translations n (plaquettes n + m, m in the group), s the sum of "
-        "a group of n plaquettes, q = area/groups, E_q(s) = sum_k a_(k-1)^q a_k^(n-q) exp(i k s)/sum_k a_k^n exp(i k s), a_k = I_k(beta). "
+        "f = O - Re prod_groups E_q(s), averaged over partitions and translations (m + y, m in the group, for all y), s the sum "
+        "of a group of n plaquettes, q = area/groups, E_q(s) = sum_k a_(k-1)^q a_k^(n-q) exp(i k s)/sum_k a_k^n exp(i k s), "
+        "a_k = I_k(beta). "
         f"{LINK}. Arguments: beta, links, loop extents, masks (partition, group, t, x)"
     )
     arrays = {"x": x, "masks": masks, "f": fs}
@@ -209,9 +210,9 @@ def _groups(
             total += int(product.re)
         fs.append(float(_loop(plaquettes(decimals(links)), area)) - total / (len(places) * ONE))
     formula = (
-        "f = O - Re prod_groups (w - A[G]/n), averaged over partitions and translations; of a group of n plaquettes u_p = exp(i x_p): w "
-        "the mean of products over all subsets of q = area/groups, A[G] = sum_p (dG_p/dx_p - beta sin(x_p) G_p), G_p = h_p - mean h, "
-        "h_p = -i sum_j c_j u_p^a prod_k z_k, z_k = mean u^k, term j = [a, k, ...]. "
+        "f = O - Re prod_groups (w - A[G]/n), averaged over partitions and translations; of a group of n plaquettes u_p = "
+        "exp(i x_p): w the mean of products over all subsets of q = area/groups, A[G] = sum_p (dG_p/dx_p - beta sin(x_p) G_p), "
+        "G_p = h_p - mean h, h_p = -i sum_j c_j u_p^a prod_k z_k, z_k = mean u^k, term j = [a, k, ...]. "
         f"{LINK}. Arguments: beta, links, loop extents, masks (partition, group, t, x), terms, c"
     )
     told = {"value": [[harmonic, *factors] for harmonic, factors in terms]}
@@ -295,6 +296,9 @@ def _link_field(rng: np.random.Generator) -> Entry:
     phi = solved(Fixed.of(laplacian), Fixed.of(given.reshape(2, v).T))[1].re.T.reshape(2, *shape)
     field = np.stack([phi - np.roll(phi, 1, 2), np.roll(phi, 1, 1) - phi], axis=1)
     arrays = {"x": given, "field": (field / ONE).astype(float)}
-    formula = "the shortest link field whose plaquettes g_0(n) + g_1(n + 0^) - g_0(n + 1^) - g_1(n) are a given field of sum zero (chain, t, x)"
+    formula = (
+        "the shortest link field whose plaquettes g_0(n) + g_1(n + 0^) - g_0(n + 1^) - g_1(n) are a given field of sum zero "
+        "(chain, t, x)"
+    )
     pieces = [piece("variates.link_field", formula, ["x"], "field", tolerance=TOLERANCE)]
     return _entry("link-field-3x4", 1.0, "a field of links from one of plaquettes", arrays, pieces)

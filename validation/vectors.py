@@ -74,6 +74,7 @@ SUITES = {
     "determinants": "noise_vectors",
     "variates": "variate_vectors",
     "u1_variates": "u1_variate_vectors",
+    "layers": "layer_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
