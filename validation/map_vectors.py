@@ -252,7 +252,9 @@ _SPLINE = (
 )
 
 
-def _spline(x: Decimal, widths: Numbers, heights: Numbers, slopes: Numbers, length: Decimal) -> tuple[Decimal, Decimal]:
+def rational_spline(
+    x: Decimal, widths: Numbers, heights: Numbers, slopes: Numbers, length: Decimal
+) -> tuple[Decimal, Decimal]:
     w, h = ([length * r.exp() / total(v.exp() for v in numbers) for r in numbers] for numbers in (widths, heights))
     d = [(1 + r.exp()).ln() for r in slopes]
     k = 0
@@ -270,7 +272,7 @@ def _circular_spline() -> Entry:
 
     def spline(x: Decimal, numbers: Numbers) -> tuple[Decimal, Decimal]:
         slopes = [numbers[3 * BINS - 1], *numbers[2 * BINS : 3 * BINS]]
-        y, slope = _spline(x, numbers[:BINS], numbers[BINS : 2 * BINS], slopes, 2 * pi())
+        y, slope = rational_spline(x, numbers[:BINS], numbers[BINS : 2 * BINS], slopes, 2 * pi())
         return _folded(y + numbers[-1]), slope
 
     y, slope = _columns(POINTS, raw, spline)
@@ -285,7 +287,7 @@ def _interval_spline() -> Entry:
     raw = np.round(np.random.default_rng(SEED + 3).standard_normal((3 * BINS + 1, len(x))), 6)
 
     def spline(at: Decimal, numbers: Numbers) -> tuple[Decimal, Decimal]:
-        return _spline(at, numbers[:BINS], numbers[BINS : 2 * BINS], numbers[2 * BINS :], Decimal(1))
+        return rational_spline(at, numbers[:BINS], numbers[BINS : 2 * BINS], numbers[2 * BINS :], Decimal(1))
 
     y, slope = _columns(x, raw, spline)
     arrays = {"x": x, "raw": raw, "y": y, "log_slope": slope, "log_slope_inverse": -slope}

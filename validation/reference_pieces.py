@@ -15,6 +15,10 @@ from refimpl.maps.projections import ProjectionMixture
 from refimpl.maps.splines import CircularSpline, IntervalSpline
 from refimpl.nets import Outputs
 
+from .reference_controls import CONTROLS
+from .reference_layers import LAYERS
+from .reference_quarks import QUARKS
+
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
 
 
@@ -73,6 +77,9 @@ def _drift(x: Any, v: Any, outputs: Any, move: Any, eps: float, direction: int, 
 
 
 PIECES: dict[str, Callable[..., Any]] = {
+    **QUARKS,
+    **CONTROLS,
+    **LAYERS,
     "groups.wrap": wrap,
     "groups.fold": fold,
     "lattice.parity_mask": lattice.parity_mask,

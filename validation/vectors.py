@@ -70,6 +70,11 @@ SUITES = {
     "exact": "exact_vectors",
     "maps": "map_vectors",
     "estimators": "estimator_vectors",
+    "dirac": "dirac_vectors",
+    "determinants": "noise_vectors",
+    "variates": "variate_vectors",
+    "u1_variates": "u1_variate_vectors",
+    "layers": "layer_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 

@@ -77,11 +77,11 @@ def log_determinant_estimate(
     rows = chirality(dirac, even_odd=even_odd).size
     z = np.array([_noise(rng, (n, rows), noise) for rng in rngs])
     if steps is None:
-        return _exact(dirac, z, even_odd, noise)
+        return exact_estimates(dirac, z, even_odd, noise)
     low, high = extreme_eigenvalues(dirac, even_odd).T
     if np.any(low <= (rows * np.finfo(float).eps) ** 2 * high):
         raise SolverError("log_determinant_estimate: got a singular operator, expected a regular one")
-    apply, k = _normal_operator(dirac, even_odd), check_integer("steps", steps, 1)
+    apply, k = normal_operator(dirac, even_odd), check_integer("steps", steps, 1)
     rules = [lanczos_quadrature(apply, z[:, i], k, BELOW * low) for i in range(n)]
     gauss, radau = (np.array([rule[j] for rule in rules]).T for j in (0, 1))
     return gauss, Quadrature(gauss - radau)
@@ -123,7 +123,8 @@ def lanczos_quadrature(
     return size**2 * rules[0], size**2 * rules[1]
 
 
-def _exact(dirac: WilsonDirac, z: ComplexArray, even_odd: bool, noise: str) -> tuple[Array, Quadrature]:
+def exact_estimates(dirac: WilsonDirac, z: ComplexArray, even_odd: bool, noise: str) -> tuple[Array, Quadrature]:
+    """``z^dag log(M) z`` of given noise ``(chain, n, rows)``, of the kind that the variance is to be told for."""
     values, vectors = np.linalg.eigh(hermitian_matrix(dirac, even_odd=even_odd))
     logs = np.log(np.maximum(values**2, np.finfo(float).tiny))
     if np.abs(values).min(axis=1).min() <= values.shape[1] * np.finfo(float).eps * np.abs(values).max():
@@ -140,7 +141,7 @@ def _exact(dirac: WilsonDirac, z: ComplexArray, even_odd: bool, noise: str) -> t
     return estimates, Quadrature(np.zeros_like(estimates), variance, logs.sum(axis=1))
 
 
-def _normal_operator(dirac: WilsonDirac, even_odd: bool) -> Callable[[ComplexArray], ComplexArray]:
+def normal_operator(dirac: WilsonDirac, even_odd: bool) -> Callable[[ComplexArray], ComplexArray]:
     """``D D^dag psi``, or ``D_sc D_sc^dag psi`` on the even sites, for ``psi`` ``(chain, n)``."""
     shape = dirac.spinor_shape
 
