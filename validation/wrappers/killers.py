@@ -153,7 +153,7 @@ AT_HOME: dict[str, dict[str, str]] = {
         "LogdetOfOtherSign": "flows.jacobian",
         "LogdetOfInverseNotNegated": "flows.logdet_antisymmetry flows.jacobian",
         "LogdetTenthLost": "flows.jacobian",
-        "SampleConstant": "flows.sample_log_prob flows.density",
+        "SampleConstant": "flows.sample_log_prob",
         "ConstantForgotten": "flows.density flow_weights.bridge",
         "LogProbConstant": "flows.sample_log_prob flows.density",
         "PriorConstant": "flows.prior",
@@ -161,7 +161,7 @@ AT_HOME: dict[str, dict[str, str]] = {
         "SamplesWithoutSeed": "flows.samples",
         "InverseIsTheFlow": "flows.round_trip",
         "ComponentLeftOut": "flows.moves_every_link flows.round_trip",
-        "BiasOfAPlace": "flows.round_trip flows.equivariance",
+        "BiasOfAPlace": "flows.round_trip flows.density",
         "MapInSinglePrecision": "flows.round_trip flows.sample_log_prob",
     },
     "joint": {

@@ -73,7 +73,7 @@ def grouped(missed: list[Outcome]) -> list[tuple[Advice | None, list[str]]]:
 
     What can be had by a larger sample goes before what asks for more functions.
     """
-    left, out = list(missed), []
+    left, out = list(missed), list[tuple[Advice | None, list[str]]]()
     while left:
         helped: dict[tuple[str, str], list[tuple[Outcome, Advice]]] = defaultdict(list)
         for outcome in left:
