@@ -401,9 +401,9 @@ JOINT: tuple[Bug, ...] = (
     ),
     _changed(
         "StartTooSmall",
-        "estimates to begin from are a tenth too small",
+        "estimates to begin from are half of what they should be",
         "pseudomarginal_start",
-        lambda log_w: log_w - 0.1,
+        lambda log_w: log_w - np.log(2),
     ),
 )
 

@@ -1,6 +1,7 @@
 """Which checks see which bug on the built-in targets: the knowledge behind what `refimpl mutants TARGET` advises.
 
-Of every bug, on the built-in target that is its home, one check for each set of functions that is enough to see it.
+Of every bug, on the built-in target that is its home, checks that fail: one for most sets of functions that are enough to see it,
+not all that do. Each entry comes from a run; tests/test_wrappers.py runs them all again, the slow ones among its slow tests.
 """
 
 from __future__ import annotations
