@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from ..checks import BY_ID
 from ..contract import Subject
@@ -15,7 +16,8 @@ from .killers import KILLERS
 class Advice:
     """What to do, and which check would then see the bug.
 
-    ``kind`` is "offer" (``what``: the functions to offer, alternatives with "or"), "mend" (the target fails the check as it is),
+    ``kind`` is "offer" (``what``: the functions to offer; one piece of advice for each
+    alternative), "mend" (the target fails the check as it is),
     "skipped" (``what``: why) or "level" (``what``: the level at which the check is strong enough on the built-in target).
     """
 
@@ -32,7 +34,8 @@ def advice_for(bug: str, subject: Subject, own: Mapping[str, Verdict]) -> tuple[
         if not check.applies(subject) or not (check.missing(subject) or check_id in own):
             continue
         if missing := check.missing(subject):
-            found.append(Advice("offer", " and ".join(missing), check_id))
+            ways = product(*(need.split(" or ") for need in missing))
+            found += [Advice("offer", " and ".join(dict.fromkeys(way)), check_id) for way in ways]
         elif own[check_id].status == FAIL:
             found.append(Advice("mend", check_id, check_id))
         elif own[check_id].status != PASS:

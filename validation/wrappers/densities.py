@@ -236,6 +236,14 @@ def _biased_places(s: Subject) -> Functions:
     return {"flow_forward": forward}
 
 
+def _with_constant(s: Subject) -> Functions:
+    def sample(n: int, seed: int) -> tuple[Field, Array]:
+        x, log_q = s.sample(n, seed)
+        return x, log_q + _CONSTANT
+
+    return {"log_prob": lambda x: s.log_prob(x) + _CONSTANT, "sample": sample}
+
+
 _CONSTANT = 0.25
 FLOWS: tuple[Bug, ...] = (
     _second(
@@ -256,14 +264,7 @@ FLOWS: tuple[Bug, ...] = (
     _second(
         "SampleConstant", "samples come with a log q that is too large by 0.25", {"sample": lambda q: q + _CONSTANT}
     ),
-    Bug(
-        "ConstantForgotten",
-        "log q is too large by 0.25: a tenth of a constant of the prior",
-        lambda s: {
-            "log_prob": lambda x: s.log_prob(x) + _CONSTANT,
-            "sample": lambda n, seed: (lambda x, q: (x, q + _CONSTANT))(*s.sample(n, seed)),
-        },
-    ),
+    Bug("ConstantForgotten", "log q is too large by 0.25: a tenth of a constant of the prior", _with_constant),
     _changed(
         "LogProbConstant", "log_prob is too small by 0.25, samples are right", "log_prob", lambda q: q - _CONSTANT
     ),
@@ -299,6 +300,14 @@ def _refreshed(s: Subject) -> Functions:
     if not s.has("pseudomarginal_start"):
         return {}
     return {"pseudomarginal": lambda x, log_w, seed: s.pseudomarginal(x, s.pseudomarginal_start(x, seed + 1), seed)}
+
+
+def _wide(s: Subject) -> Functions:
+    def sample(x: Field, seed: int) -> tuple[Field, Array]:
+        phi, log_q = s.conditional_sample(x, seed)
+        return 1.03 * phi, log_q
+
+    return {"conditional_sample": sample}
 
 
 def _recorded(name: str, description: str, change: Callable[[dict[str, Any], Field, Array], dict[str, Any]]) -> Bug:
@@ -359,13 +368,7 @@ JOINT: tuple[Bug, ...] = (
         "samples come with the log density of the chain before",
         {"conditional_sample": lambda q: np.roll(q, 1, axis=0)},
     ),
-    Bug(
-        "SlightlyWide",
-        "the noise is three per cent too wide",
-        lambda s: {
-            "conditional_sample": lambda x, seed: (lambda phi, q: (1.03 * phi, q))(*s.conditional_sample(x, seed))
-        },
-    ),
+    Bug("SlightlyWide", "the noise is three per cent too wide", _wide),
     _seed_forgotten("SeedForgotten", "samples have the same noise whatever the seed", "conditional_sample"),
     Bug(
         "LinksForgotten",
@@ -398,9 +401,9 @@ JOINT: tuple[Bug, ...] = (
     ),
     _changed(
         "StartTooSmall",
-        "estimates to begin from are a tenth too small",
+        "estimates to begin from are half of what they should be",
         "pseudomarginal_start",
-        lambda log_w: log_w - 0.1,
+        lambda log_w: log_w - np.log(2),
     ),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..evidence import Noise, noise, sampler
 from ..measure_dirac import random_spinors
 
 CHAINS, UPDATES, SEEDS = 64, 4, 4
+SEEDED = ("step", "transcript", "resume", "pseudofermion_heat_bath", "conditional_sample", "pseudomarginal_start")
 ALIKE = 1e-13  # relative, of roundings in another order
 
 
@@ -36,28 +38,43 @@ def questions(
     s: Subject, name: str, x: Field, drawn: list[Noise], rng: np.random.Generator
 ) -> list[Callable[[Subject], Any]]:
     """Calls of a function, to be put to two targets."""
-    seeds = [int(seed) for seed in rng.integers(2**31, size=SEEDS)]
-    if name in ("forward", "inverse"):
-        return [lambda t, v=one.v: getattr(t, name)((x, v)) for one in drawn]
-    if name == "transition":
-        return [lambda t, one=one: t.transition(x, *one) for one in drawn]
-    if name in ("step", "transcript", "pseudofermion_heat_bath", "conditional_sample", "pseudomarginal_start"):
-        return [lambda t, seed=seed: getattr(t, name)(x, seed) for seed in seeds]
-    if name == "run":
-        return [lambda t, seed=seed: t.run(x, UPDATES, seed)[0] for seed in seeds]
-    if name == "resume":
-        return [lambda t, seed=seed: t.resume(t.resume(t.run(x, 2, seed)[1], 2, x)[1], 2, x)[0] for seed in seeds]
-    if name in ("sample", "joint_sample"):
-        return [lambda t, seed=seed: getattr(t, name)(CHAINS, seed) for seed in seeds]
-    if name == "determinant_estimate":
-        return [lambda t, seed=seed: t.determinant_estimate(x, 4, seed) for seed in seeds]
-    if name == "pseudomarginal":
-        log_w = rng.standard_normal(len(x))
-        return [lambda t, seed=seed: t.pseudomarginal(x, log_w, seed) for seed in seeds]
     if name == "integrated_autocorrelation_time":
         series = rng.standard_normal(1000).cumsum()
         return [lambda t: np.array([t.integrated_autocorrelation_time(series)])]
-    return [lambda t, others=others: getattr(t, name)(x, *others) for others in _others(s, name, x, rng)]
+    return [partial(_asked, name=name, arguments=arguments) for arguments in _arguments(s, name, x, drawn, rng)]
+
+
+def _asked(t: Subject, name: str, arguments: tuple[Any, ...]) -> Any:
+    """The answer, without what is only handed back to the target."""
+    if name == "run":
+        return t.run(*arguments)[0]
+    if name == "resume":
+        x, seed = arguments
+        return t.resume(t.resume(t.run(x, 2, seed)[1], 2, x)[1], 2, x)[0]
+    return getattr(t, name)(*arguments)
+
+
+def _arguments(
+    s: Subject, name: str, x: Field, drawn: list[Noise], rng: np.random.Generator
+) -> Iterable[tuple[Any, ...]]:
+    """What a function is asked."""
+    seeds = [int(seed) for seed in rng.integers(2**31, size=SEEDS)]
+    if name in ("forward", "inverse"):
+        return [((x, one.v),) for one in drawn]
+    if name == "transition":
+        return [(x, *one) for one in drawn]
+    if name == "run":
+        return [(x, UPDATES, seed) for seed in seeds]
+    if name in ("sample", "joint_sample"):
+        return [(CHAINS, seed) for seed in seeds]
+    if name == "determinant_estimate":
+        return [(x, 4, seed) for seed in seeds]
+    if name == "pseudomarginal":
+        log_w = rng.standard_normal(len(x))
+        return [(x, log_w, seed) for seed in seeds]
+    if name in SEEDED:
+        return [(x, seed) for seed in seeds]
+    return [(x, *others) for others in _others(s, name, x, rng)]
 
 
 def _others(s: Subject, name: str, x: Field, rng: np.random.Generator) -> list[tuple[Any, ...]]:

@@ -94,7 +94,7 @@ class _Judging:
 
     def trial(self, subject: Subject) -> Trial:
         evidence = Evidence(subject, stream(self.seed, "evidence"))
-        return Trial(self.share, self.effort.shared_out(subject.theory.thrift), evidence)
+        return Trial(self.share, self.effort.shared_out(subject.thrift), evidence)
 
     def judge_itself(self, progress: Callable[[list[Check]], Any]) -> None:
         """Every check that can run, with a note of the functions it calls.
@@ -132,7 +132,7 @@ class _Judging:
             subject = self.made(bug)
         except TargetError as error:  # its constructor calls what is broken
             return SEEN, (Verdict(FAIL, "making it", detail=str(error)),)
-        trial, failed, compared = self.trial(subject), [], False
+        trial, failed, compared = self.trial(subject), list[Verdict](), False
         for check in self.checks(replaced, likely):
             if not failed and not compared and (check.statistical or self.own[check.id].seconds > QUICK):
                 compared = True

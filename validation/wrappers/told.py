@@ -68,39 +68,39 @@ def summary(of: Survey, width: int = 100) -> list[str]:
     return lines
 
 
-def grouped(missed: list[Outcome]) -> list[tuple[Advice | None, list[str]]]:
-    """Each missed bug under one piece of advice: the one that helps most of those that are left, again and again.
+def grouped(missed: list[Outcome]) -> list[tuple[list[Advice], list[str]]]:
+    """The missed bugs under advice of one kind: what helps most of those that are left, again and again.
 
-    What can be had by a larger sample goes before what asks for more functions.
+    Of what helps as many, a larger sample goes before functions, and few functions before many.
     """
-    left, out = list(missed), []
+    left, out = list(missed), list[tuple[list[Advice], list[str]]]()
     while left:
-        helped: dict[tuple[str, str], list[tuple[Outcome, Advice]]] = defaultdict(list)
+        helped: dict[tuple[str, str], dict[str, Advice]] = defaultdict(dict)
         for outcome in left:
-            for key, advice in {(advice.kind, advice.what): advice for advice in reversed(outcome.advice)}.items():
-                helped[key].append((outcome, advice))
+            for advice in reversed(outcome.advice):
+                helped[advice.kind, advice.what][outcome.bug] = advice
         if not helped:
-            out.append((None, [outcome.bug for outcome in left]))
-            break
-        key = max(helped, key=lambda key: (len(helped[key]), key[0] == "level", -len(key[1])))
-        out.append((helped[key][0][1], [outcome.bug for outcome, _ in helped[key]]))
-        done = [outcome for outcome, _ in helped[key]]
-        left = [outcome for outcome in left if outcome not in done]
+            return [*out, ([], [outcome.bug for outcome in left])]
+        key = max(helped, key=lambda key: (len(helped[key]), key[0] == "level", -len(key[1].split(" and "))))
+        out.append((list(helped[key].values()), list(helped[key])))
+        left = [outcome for outcome in left if outcome.bug not in helped[key]]
     return out
 
 
-def _told(advice: Advice | None, level: str) -> str:
-    if advice is None:
+def _told(advice: list[Advice], level: str) -> str:
+    if not advice:
         return "no check of this theory is known to see it"
-    if advice.kind == "offer":
-        return f"offer {advice.what} (then {advice.check} would)"
-    if advice.kind == "mend":
-        return f"{advice.check} would, but fails on the target as it is"
-    if advice.kind == "skipped":
-        return f"{advice.check} would, but says nothing here: {advice.what}"
-    if advice.what == level:
-        return f"{advice.check} sees it on a built-in target at this level: try other parameters, or a higher --level"
-    return f"{advice.check} sees it on the built-in target with --level {advice.what}"
+    checks = ", ".join(sorted({one.check for one in advice}))
+    kind, what = advice[0].kind, advice[0].what
+    if kind == "offer":
+        return f"offer {what} (for {checks})"
+    if kind == "mend":
+        return f"{checks} would see it, but fails on the target as it is"
+    if kind == "skipped":
+        return f"{checks} would see it, but says nothing here: {what}"
+    if what == level:
+        return f"seen on a built-in target at this level, by {checks}: try other parameters, or a higher --level"
+    return f"seen on the built-in target with --level {what}, by {checks}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:
