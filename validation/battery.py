@@ -113,6 +113,7 @@ def check_target(
     progress: bool = False,
     failures: Path | None = None,
     command: str = "",
+    spec: str = "",
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -128,6 +129,7 @@ def check_target(
     deadline : seconds one call of the target may take.
     failures : folder for vector files with the smallest configurations that fail, made where any is found; None does not search.
     command : what was typed, for those files.
+    spec : what was typed as the target, for the commands that are shown with a failure.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def check_target(
             )
         verdicts.append(battery.verdict(check))
     told = _with_evidence(battery, verdicts, failures, command)
-    return replace(battery.report(told, time.perf_counter() - start), date=date)
+    return replace(battery.report(told, time.perf_counter() - start), date=date, spec=spec)
 
 
 def _with_evidence(battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str) -> Iterable[Verdict]:

@@ -36,6 +36,7 @@ class Report:
     implementation : what the target says of itself (language, version).
     offered, lacking : capabilities the target has, and others that checks of its theory ask for.
     belonging, elsewhere : checks that belong to the theory and the kind of proposal, and those of others.
+    spec : what was typed as the target, where it was.
     """
 
     target: str
@@ -54,6 +55,7 @@ class Report:
     lacking: tuple[str, ...] = ()
     belonging: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    spec: str = ""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -128,7 +130,7 @@ class Report:
         for v in self.verdicts:
             lines.append(_row(v))
         for v in self.failures:
-            lines += ["", *failure_text(v, width, self.seed)]
+            lines += ["", *failure_text(v, width, self.seed, self.spec)]
         s, ledger = self.summary(), self.ledger
         lines += [
             "",

@@ -115,6 +115,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             progress=True,
             failures=folder,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
+            spec=arguments.target or f"builtin:{arguments.theory or 'u1'}",
         )
     reports.emit_all(report, arguments)
     if not report.verdicts:
