@@ -73,7 +73,8 @@ def test_the_parallel_example_runs(tmp_path):
     assert done.stdout == "(500, 64)\n"
 
 
-def test_the_failure_shown_is_the_failure_printed(capsys):
+def test_the_failure_shown_is_the_failure_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"]) == 1
     printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
     shown = README[README.index("FAIL  static.force: max") :].split("```")[0].strip().splitlines()

@@ -80,6 +80,23 @@ def applied(subject: Subject, matrix: Array, v: Array) -> Array:
     return np.einsum("...ab,...b->...a", matrix, v)
 
 
+def times(subject: Subject, a: Array, b: Array) -> Array:
+    """the product, number by number"""
+    return np.asarray(a * b)
+
+
+def log_determinant(subject: Subject, images: Array) -> Array:
+    """``log |det|`` of the real matrix of a linear map of complex fields, from the images of unit vectors and of i times these
+
+    Of N components that are not held at zero there are 2 N images; what is zero in all of them is left out.
+    """
+    flat = images.reshape(len(images), -1)
+    alive = np.abs(flat).max(axis=0) > 0
+    if 2 * int(alive.sum()) != len(flat):
+        return np.array([np.nan])
+    return np.linalg.slogdet(np.concatenate([flat[:, alive].real, flat[:, alive].imag], axis=1))[1][None]
+
+
 def contracted(subject: Subject, a: Array, b: Array) -> Array:
     """the sum of ``a b`` over all but the chains"""
     return np.asarray((a * b).reshape(len(a), -1).sum(axis=1))
@@ -146,6 +163,8 @@ OPERATIONS: Mapping[str, Callable[..., Array]] = {
         exchanged,
         product,
         applied,
+        times,
+        log_determinant,
         contracted,
         energy_change,
         decision,

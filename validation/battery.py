@@ -136,6 +136,7 @@ def check_target(
     failures: Path | None = None,
     command: str = "",
     conventions: str | Convention = "auto",
+    spec: str = "",
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -154,6 +155,7 @@ def check_target(
     conventions : those of the target: "auto" for the contract's, or where action, force, plaquette or charge do not have them,
         others under which they are right, if there are any (these failures stay, and every other verdict says under which
         conventions it is); "ours" for the contract's; a `Convention`, or the name of one, or names with ``+`` between.
+    spec : what was typed as the target, for the commands that are shown with a failure.
 
     Raises
     ------
@@ -182,7 +184,7 @@ def check_target(
     found = found or _discovery(battery, judged.values())
     told = _with_evidence(battery, [judged[check] for check in chosen], failures, command, found)
     seconds = time.perf_counter() - start
-    return replace(battery.report(told, seconds, found.told if found.convention else ""), date=date)
+    return replace(battery.report(told, seconds, found.told if found.convention else ""), date=date, spec=spec)
 
 
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:

@@ -92,13 +92,13 @@ def symmetries(subject: Subject, rng: np.random.Generator, n: int) -> list[Symme
     declared = getattr(subject.target, "flow_symmetries", ())
     if isinstance(declared, str) or not set(declared) <= set(known):
         raise Misdeclared(f"flow_symmetries: got {declared!r}, expected a tuple of {', '.join(known)}")
-    periods = dict(zip(("time", "space"), _periods(subject), strict=True))
+    by = dict(zip(("time", "space"), periods(subject), strict=True))
     moves = []
     for move in lattice_theory(subject).symmetries(rng, n):
         kind, last = move.name.split()[0], move.name.split()[-1]
         if kind == "translation" and kind in declared:
-            name = f"{move.name} by {periods[last]}"
-            moves.append(Symmetry(name, _repeated(move.field, periods[last]), _repeated(move.tangent, periods[last])))
+            name = f"{move.name} by {by[last]}"
+            moves.append(Symmetry(name, _repeated(move.field, by[last]), _repeated(move.tangent, by[last])))
         elif kind in declared:
             moves.append(move)
     if "conjugation" in declared:
@@ -115,7 +115,7 @@ def _repeated(move: Callable[[Any], Any], times: int) -> Callable[[Any], Any]:
     return moved
 
 
-def _periods(subject: Subject) -> tuple[int, int]:
+def periods(subject: Subject) -> tuple[int, int]:
     """By how many sites in time and space a translation leaves the flow as it is; 1 unless declared."""
     given: Any = getattr(subject.target, "flow_period", 1)
     try:

@@ -16,18 +16,22 @@ def load_target(spec: str) -> Any:
     module_name, _, attribute = spec.partition(":")
     if not module_name or not attribute:
         raise TargetError(f"TARGET: got {spec!r}, expected package.module:object")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
-        raise TargetError(f"TARGET: importing {module_name!r} raised {type(error).__name__}: {error}") from error
-    found: Any = module
+    found = load_module(module_name)
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise TargetError(f"TARGET: module {module_name!r} has no {attribute!r}")
         found = getattr(found, part)
     return found
+
+
+def load_module(name: str) -> Any:
+    """The module, also of the working directory; raises `TargetError`."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
+        raise TargetError(f"TARGET: importing {name!r} raised {type(error).__name__}: {error}") from error
 
 
 def made(factory: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:

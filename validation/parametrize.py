@@ -11,6 +11,7 @@ from typing import Any
 from .battery import ALPHA, Battery
 from .checks import Check
 from .contract import DEADLINE, TargetError
+from .failure_text import replay_command
 from .report import printable
 from .reports import wording
 from .targets import target_named
@@ -74,7 +75,7 @@ def screen(verdict: Verdict, explanation: str, again: str) -> str:
         lines += _indented(f"likely: {cause}")
     lines += _indented(verdict.smallest)
     if verdict.reproduced_by:
-        lines.append(f"  smallest configuration: refimpl replay {verdict.reproduced_by}")
+        lines.append(f"  smallest configuration: {replay_command(verdict)}")
     lines += _indented(f"what it checks: {explanation.splitlines()[0]} (refimpl explain {verdict.check})")
     return "\n".join([*lines, f"  again: {again}"])
 

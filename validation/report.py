@@ -39,6 +39,7 @@ class Report:
     belonging, elsewhere : checks that belong to the theory and the kind of proposal, and those of others.
     convention : how the conventions of the target differ from the contract's, where that was found or told; the verdicts that
         take that into account say so.
+    spec : what was typed as the target, where it was.
     """
 
     target: str
@@ -58,6 +59,7 @@ class Report:
     belonging: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     convention: str = ""
+    spec: str = ""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -134,7 +136,7 @@ class Report:
         for v in self.verdicts:
             lines.append(_row(v))
         for v in self.failures:
-            lines += ["", *failure_text(v, width, self.seed)]
+            lines += ["", *failure_text(v, width, self.seed, self.spec)]
         s, ledger = self.summary(), self.ledger
         lines += [
             "",

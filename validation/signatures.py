@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,20 @@ FILE = Path(__file__).resolve().parent.parent / "data" / "mutants" / "signatures
 # Less than a smoke test: what few samples do not see counts for little anyhow.
 EFFORT = Effort("signature", 1_024, 64, 10, 2)
 # Deterministic checks that cost as much as statistical ones: like those they are asked where a mutant names them.
-SLOW = ("driver.seeds", "driver.streams", "driver.others", "driver.moves_every_link")
+SLOW = (
+    "driver.seeds",
+    "driver.streams",
+    "driver.others",
+    "driver.moves_every_link",
+    "driver.outputs",
+    "driver.resume",
+    "maps.energy_scaling",
+    "pseudofermions.heat_bath",
+    "flows.batch",
+    "fermions.batch",
+    "conditional.linear",
+    "joint.independent",
+)
 LETTERS = {FAIL: "F", PASS: "p"}
 
 _FACTOR = re.compile(r"got = (\S+) times the expected everywhere")
@@ -70,14 +83,15 @@ def measured(
     return Signature.of(subject.theory.name, (judge(check, subject, seed, trial) for check in asked))
 
 
-def measured_all(names: Iterable[str] = (), seed: int = 0, progress: bool = False) -> dict[str, Signature]:
-    """Of these mutants, or of all: a second for each."""
-    bar = tqdm(list(names) or list(BY_NAME), desc="signatures", disable=None if progress else True, file=sys.stderr)
-    return {name: measured(BY_NAME[name], seed) for name in bar}
+def measuring(names: Iterable[str], seed: int = 0, progress: bool = False) -> Iterator[tuple[str, Signature]]:
+    """The signatures of these mutants, one after the other: a second for each."""
+    bar = tqdm(list(names), desc="signatures", disable=None if progress else True, file=sys.stderr, leave=False)
+    return ((name, measured(BY_NAME[name], seed)) for name in bar)
 
 
 def as_json(signatures: Mapping[str, Signature]) -> str:
-    """The content of the file."""
+    """The content of the file, in the order of the bank, whatever the order in which they were measured."""
+    signatures = {name: signatures[name] for name in BY_NAME if name in signatures}
     checks = [check for check in BY_ID if any(check in s.failed | s.passed for s in signatures.values())]
     rows = {
         name: {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from .arguments import command, count, emit, extent, non_negative, positive, seed_and_output, writable
@@ -56,7 +58,8 @@ def add(commands: Any) -> None:
     mutants.add_argument(
         "--signatures",
         metavar="FILE",
-        help="instead: which checks fail on which (by cheap checks), the file that likely causes of failures are read from",
+        help="instead: which checks fail on which (by cheap checks), into the file that likely causes of failures are read from: "
+        "what is not yet in it is added; those named are measured anew",
     )
     seed_and_output(mutants)
 
@@ -90,12 +93,7 @@ def _bank(arguments: argparse.Namespace) -> int:
     if not names:
         raise ValueError(f"-k: got {arguments.select!r}, expected part of the name of a mutant, or a pattern")
     if arguments.signatures is not None:
-        from refimpl.validation import signatures
-
-        writable(arguments.signatures, "--signatures")
-        found = signatures.measured_all(names, arguments.seed or 0, progress=True)
-        emit(signatures.as_json(found), arguments.signatures)
-        return report.OK
+        return _signatures(arguments, names)
     kills = mutants.run_mutants(
         names,
         level=arguments.level or "standard",
@@ -109,6 +107,22 @@ def _bank(arguments: argparse.Namespace) -> int:
         text = mutants.table(kills)
     emit(text, arguments.out)
     return report.OK if all(kill.killed for kill in kills) else report.FAILED
+
+
+def _signatures(arguments: argparse.Namespace, names: list[str]) -> int:
+    """Those that are not yet in the file are added to it, one by one, so that an end before the end loses little."""
+    from refimpl.validation import report, signatures
+
+    file = Path(arguments.signatures)
+    writable(arguments.signatures, "--signatures")
+    found = dict(signatures.known(file)) if file.exists() else {}
+    chosen = arguments.names or arguments.select
+    missing = [name for name in names if chosen or name not in found]
+    for name, signature in signatures.measuring(missing, arguments.seed or 0, progress=True):
+        found[name] = signature
+        emit(signatures.as_json(found), arguments.signatures)
+    print(f"refimpl: {len(missing)} measured, {len(found)} in {file}", file=sys.stderr)
+    return report.OK
 
 
 def _around(target: str, arguments: argparse.Namespace) -> int:

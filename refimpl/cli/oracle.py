@@ -123,6 +123,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             failures=folder,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
             conventions=arguments.conventions,
+            spec=arguments.target or f"builtin:{arguments.theory or 'u1'}",
         )
     reports.emit_all(report, arguments)
     if not report.verdicts:

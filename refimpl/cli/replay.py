@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ def add(commands: Any) -> None:
         "arguments",
         nargs="+",
         metavar="FILE [FILE ...] [TARGET]",
-        help="the .json of vectors; then the target, as for validate (default: the built-in one of the theory)",
+        help="the .json of vectors; then the target, as for validate (default: the built-in one of the theory), or, for the "
+        "pieces of vectors, package.module with functions of their names",
     )
     replay.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
     replay.add_argument("-v", "--verbose", action="store_true", help="also what is returned at each step")
@@ -54,31 +56,98 @@ def _split(given: list[str]) -> tuple[list[Path], str | None]:
 
 def _one(vector: Vector, path: Path, target: str | None, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
+
+    print(f"{path}: {vector.comment}")
+    codes = []
+    if vector.about.get("pieces"):
+        codes.append(_pieces(vector, target))
+    if vector.about.get("calls") or not codes:
+        codes.append(_calls(vector, target, arguments))
+    for code in (report.FAILED, report.OK):
+        if code in codes:
+            return code
+    return report.NOTHING_RAN
+
+
+def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) -> int:
+    from refimpl.validation import report
     from refimpl.validation.contract import Subject, TargetFault
+    from refimpl.validation.remote import RemoteFactory
     from refimpl.validation.replay import answers, callable_on, made_for
     from refimpl.validation.targets import target_named
 
     theory = vector.about["theory"]
-    subject = Subject(target_named(target, None if theory == "any" else theory), deadline=arguments.deadline)
-    at, told = made_for(subject, vector)
-    print(f"{path}: {vector.comment}")
-    print(f"{at.name}: {_parameters(at)}{told}")
-    if not callable_on(at, vector):
-        print("nothing ran: it has none of the functions that are called, or the file has no calls\n")
-        return report.NOTHING_RAN
+    made = target_named(target, None if theory == "any" else theory)
     try:
+        at, told = made_for(Subject(made, deadline=arguments.deadline), vector)
+        print(f"{at.name}: {_parameters(at)}{told}")
+        if not callable_on(at, vector):
+            print("nothing ran: it has none of the functions that are called, or the file has no calls\n")
+            return report.NOTHING_RAN
         kept, comparisons = answers(at, vector)
     except TargetFault as fault:
         print(f"FAIL    {fault}\n")
         return report.FAILED
+    finally:
+        if isinstance(made, RemoteFactory):  # its processes end here
+            made.source.close()
     if arguments.verbose:
         for name, value in kept.items():
             print(f"        {name} = {_short(value)}")
+    return _told(comparisons)
+
+
+def _pieces(vector: Vector, target: str | None) -> int:
+    """The pieces of a vector, by this package or by the functions of a module; a stranger's function may raise anything."""
+    from refimpl.validation import report
+    from refimpl.validation.pieces import answered, pieces_of
+    from refimpl.validation.reference_pieces import function_named
+
+    functions = function_named if target is None else _functions_of(target)
+    comparisons: list[Comparison] = []
+    raised = 0
+    for name in dict.fromkeys(entry["piece"] for entry in pieces_of(vector)):
+        if (function := functions(name)) is None:
+            continue
+        known = {name: function}
+        try:
+            comparisons += answered(vector, known.get)
+        except Exception as error:  # noqa: BLE001
+            raised += 1
+            print(f"FAIL    {name} raised {type(error).__name__}: {str(error)[:200]}")
+    if not comparisons and not raised:
+        print(f"nothing ran: {target} has none of the functions that are pieces of this vector\n")
+        return report.NOTHING_RAN
+    return _told(comparisons, raised)
+
+
+def _functions_of(target: str) -> Callable[[str], Callable[..., Any] | None]:
+    """Those of ``package.module``, or of an object in it, by the name of a piece or its last parts, such as u1.plaquette."""
+    from refimpl.validation.loading import load_module, load_target
+
+    root = load_target(target) if ":" in target else load_module(target)
+
+    def found(name: str) -> Callable[..., Any] | None:
+        parts = name.split(".")
+        for k in range(len(parts)):
+            value: Any = root
+            for part in parts[k:]:
+                value = getattr(value, part, None)
+            if callable(value):
+                return value  # type: ignore[no-any-return]
+        return None
+
+    return found
+
+
+def _told(comparisons: list[Comparison], raised: int = 0) -> int:
+    from refimpl.validation import report
+
     for comparison in comparisons:
         print(_line(comparison))
-    agree = sum(comparison.good for comparison in comparisons)
-    print(f"{agree} of {len(comparisons)} answers agree\n")
-    return report.OK if agree == len(comparisons) else report.FAILED
+    agree, n = sum(comparison.good for comparison in comparisons), len(comparisons) + raised
+    print(f"{agree} of {n} answers agree\n")
+    return report.OK if agree == n else report.FAILED
 
 
 def _line(comparison: Comparison) -> str:

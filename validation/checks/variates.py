@@ -211,7 +211,7 @@ def symmetry(subject: Subject, rng: np.random.Generator) -> Verdict:
     """
     x = sampler(subject, rng, 6)
     before = subject.control_variate(x)
-    tolerance = _rounding(subject, rng, x, before)
+    tolerance = rounding(subject, rng, x, before)
     largest, detail, names = 0.0, "", []
     for move in _moves(subject, rng, x):
         after = subject.control_variate(np.asarray(move.field(x)))
@@ -263,7 +263,7 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     rows = np.linspace(0, len(many) - 1, 8).astype(int)
     x = many[rows]
     few = subject.control_variate(x)
-    tolerance = _rounding(subject, rng, x, few)
+    tolerance = rounding(subject, rng, x, few)
     alone = np.concatenate([subject.control_variate(x[i : i + 1]) for i in range(len(x))])
     largest, detail = -1.0, ""
     for size, together in ((len(x), few), (len(many), subject.control_variate(many)[rows])):
@@ -274,7 +274,7 @@ def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     return within("max |f alone - f in a batch|", largest, tolerance, told, len(many), detail)
 
 
-def _rounding(subject: Subject, rng: np.random.Generator, x: Array, f: Array) -> float:
+def rounding(subject: Subject, rng: np.random.Generator, x: Array, f: Array) -> float:
     """A thousand times what disturbances of an ulp do to f, which is as well conditioned as it is; at least 1e-11 of its size.
 
     At most a thousandth of it: an f that an ulp changes by more is not excused. Raises `TargetFault` where f is not the same again.

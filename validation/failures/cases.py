@@ -5,7 +5,7 @@ Checks of symmetries of functions with known answers lead to those answers: a fu
 
 from __future__ import annotations
 
-from . import known, maps, updates
+from . import conditional, flows, known, maps, updates, variates
 from .case import Build
 
 _FUNCTIONS = (
@@ -63,6 +63,24 @@ CASES: dict[str, tuple[Build, ...]] = {
     "maps.periodicity": (maps.periodicity,),
     "maps.reversal": (maps.reversal,),
     "maps.equivariance": (maps.equivariance,),
+    "flows.round_trip": (flows.round_trip,),
+    "flows.logdet_antisymmetry": (flows.logdet_antisymmetry,),
+    "flows.jacobian": (flows.jacobian,),
+    "flows.periodicity": (flows.periodicity,),
+    "flows.equivariance": (flows.equivariance,),
+    "flows.batch": (flows.batch,),
+    "flows.prior": (flows.prior,),
+    "flows.density": (flows.density, flows.prior),
+    "conditional.linear": (conditional.linear,),
+    "conditional.round_trip": (conditional.round_trip,),
+    "conditional.jacobian": (conditional.jacobian,),
+    "conditional.even_sites": (conditional.even_sites,),
+    "conditional.gauge_equivariance": (conditional.gauge_equivariance,),
+    "conditional.translation": (conditional.translation,),
+    "variates.divergence": (variates.divergence,),
+    "variates.symmetry": (variates.symmetry,),
+    "variates.batch": (variates.batch,),
+    "pseudomarginal.decision": (variates.decision,),
     "transcript.energy": (updates.energy,),
     "transcript.decision": (updates.decision,),
     "transcript.next_state": (updates.next_state,),

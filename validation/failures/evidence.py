@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it needs Hypothesis
 
 NO_HYPOTHESIS = "pip install 'refimpl[test]' would give the smallest configuration (it takes Hypothesis)"
 SAMPLES_ALONE = "none: samples show it, no single configuration is wrong"
-NOT_SEARCHED = "none: this check looks at more than one configuration"
+NOT_SEARCHED = "not searched for: no experiment on a single configuration is written for this check"
 SECONDS = 60.0  # for all searches of a run
 
 

@@ -51,6 +51,13 @@ def moves(at: Subject, draw: Draws, chains: int = 1) -> list[Move]:
     return []
 
 
+def translation(at: Subject, mu: int, by: int) -> Move:
+    """By several sites, in time (mu = 0) or space."""
+    axis = mu + (1 if isinstance(at.theory, Phi4) else 2)
+    rolled = _with("rolled", axis, by)
+    return Move(f"translation in {('time', 'space')[mu]}", rolled, rolled, {})
+
+
 def turned_by_two_pi(draw: Draws, x: Array) -> Move:
     """Angles turned by multiples of 2 pi: the same point."""
     return Move("x + 2 pi k", _with("total", "turn"), _same, {"turn": draw.turns(x.shape)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+from ..failure_text import replay_command
 from ..report import Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
 from .wording import again, counted, declared, headline, measured, number, parameters, promise, ran
@@ -36,7 +37,7 @@ def _failure(v: Verdict, report: Report) -> list[str]:
     if v.causes:
         lines += ["Looks like:", "", *(f"- {escaped(cause)}" for cause in v.causes), ""]
     if v.reproduced_by:
-        lines += [f"Repeat it: {escaped(f'refimpl replay {v.reproduced_by} TARGET')}", ""]
+        lines += [f"Repeat it: {escaped(replay_command(v, report.spec))}", ""]
     told = f"What it checks: {escaped(f'refimpl explain {v.check}')}; again: {escaped(again(v, report))}"
     return [*lines, told, "", "</details>", ""]
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from ..failure_text import replay_command
 from ..report import FAILED, OK, Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
 from . import pictures
@@ -111,7 +112,7 @@ def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
     if v.convention:
         facts.append(("conventions", e(v.convention)))
     if v.reproduced_by:
-        facts.append(("repeat it", f"<code>refimpl replay {e(v.reproduced_by)} TARGET</code>"))
+        facts.append(("repeat it", f"<code>{e(replay_command(v, report.spec))}</code>"))
     facts += [("samples", f"{v.samples}"), ("once more", f"<code>refimpl validate {e(again(v, report))}</code>")]
     return "\n".join([*parts, _facts(facts), _prose(explained(v.check)), gallery.shown(v), "</article>"])
 
