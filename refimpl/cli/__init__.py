@@ -1,6 +1,6 @@
 """The command line.
 
-``validate | report | mutants | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
+``validate | report | mutants | peers | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import analysis, answers, harness, mutants, oracle, replay, reports, sampling, training, variates, vectors
+from . import analysis, answers, harness, mutants, oracle, peers, replay, reports, sampling, training, variates, vectors
 from .arguments import in_one_thread
 
 
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     oracle.add(commands)
     reports.add(commands)
     mutants.add(commands)
+    peers.add(commands)
     vectors.add(commands)
     harness.add(commands)
     replay.add(commands)
