@@ -64,6 +64,7 @@ def _peer(package: str, target: str, extra: str, besides: str = "") -> Peer:
     return Peer(package, f"refimpl.validation.peers.{target}", f"pip install 'refimpl[{extra}]'{besides}")
 
 
+L2HMC = " && pip install --no-deps l2hmc"  # what it asks for cannot be built
 PEERS = (
     _peer("mici", "mici:target", "peers"),
     _peer("blackjax", "blackjax:target", "blackjax"),
@@ -75,6 +76,10 @@ PEERS = (
     _peer("bijx", "bijx:u1_coupling", "bijx"),
     _peer("bijx", "bijx:u1_sharp_coupling", "bijx"),
     _peer("bijx", "bijx:su2_flow", "bijx"),
+    _peer("l2hmc", "l2hmc:target", "l2hmc", L2HMC),
+    _peer("l2hmc", "l2hmc:merged", "l2hmc", L2HMC),
+    _peer("l2hmc", "l2hmc:directed", "l2hmc", L2HMC),
+    _peer("l2hmc", "l2hmc:numpy_lattice", "l2hmc", L2HMC),
     _peer("torch", "u1_torch_hmc:target", "bench"),
     _peer("jax", "u1_jax_hmc:target", "bench"),
 )
