@@ -22,7 +22,9 @@ def test_the_package_passes_at_the_parameters_of_the_vectors(name):
     assert found.samples >= 6
     told = re.fullmatch(r"action error [\d.e-]+; (\d+) functions", found.sensitivity)
     assert told is not None
-    assert int(told[1]) >= (5 if name in ("u1", "o2", "gaussian", "gmm", "su2", "phi4") else 2)  # those have trajectories
+    assert int(told[1]) >= (
+        5 if name in ("u1", "o2", "gaussian", "gmm", "su2", "phi4") else 2
+    )  # those have trajectories
 
 
 class Fixed:

@@ -1,6 +1,7 @@
 """The command line.
 
 ``validate | report | mutants | explain | papers | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
+``validate | report | mutants | peers | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from . import (
     mutants,
     oracle,
     papers,
+    peers,
     replay,
     reports,
     sampling,
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     reports.add(commands)
     mutants.add(commands)
     papers.add(commands)
+    peers.add(commands)
     vectors.add(commands)
     harness.add(commands)
     replay.add(commands)

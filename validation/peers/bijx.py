@@ -47,6 +47,8 @@ except ImportError as error:
 
 from refimpl.exact.phi4 import free_mass
 
+from .jax_chains import BATCH, in_turns, joined
+
 Array = NDArray[np.float64]
 Shape = tuple[int, int]
 
@@ -54,7 +56,6 @@ TURN = 2 * math.pi
 SEED = 5  # of the weights
 WIDTH = 0.03  # standard deviation of the weights of the last layer of a net
 SHARP = 0.32
-BATCH = 128
 
 
 class BijxFlow:
@@ -73,31 +74,31 @@ class BijxFlow:
     outward: Callable[[Any], Any] = staticmethod(lambda x: x)  # and back
 
     def action(self, x: Any) -> Array:
-        return _in_turns(self._actions["action"], x)
+        return in_turns(self._actions["action"], x)
 
     def force(self, x: Any) -> Array:
-        return _in_turns(self._actions["force"], x)
+        return in_turns(self._actions["force"], x)
 
     def flow_forward(self, z: Any) -> tuple[Any, Array]:
-        return _in_turns(self._flow["flow_forward"], z)
+        return in_turns(self._flow["flow_forward"], z)
 
     def flow_inverse(self, x: Any) -> tuple[Any, Array]:
-        return _in_turns(self._flow["flow_inverse"], x)
+        return in_turns(self._flow["flow_inverse"], x)
 
     def log_prob(self, x: Any) -> Array:
-        return _in_turns(self._flow["log_prob"], x)
+        return in_turns(self._flow["log_prob"], x)
 
     def prior_log_prob(self, z: Any) -> Array:
-        return _in_turns(self._flow["prior_log_prob"], z)
+        return in_turns(self._flow["prior_log_prob"], z)
 
     def sample(self, n: int, seed: int) -> tuple[Any, Array]:
         """By `bijx.Transformed.sample`, a key for every batch."""
         keys = jax.random.split(jax.random.key(seed), -(-n // BATCH))
-        return _joined([self._flow["sample"](key) for key in keys], n)
+        return joined([self._flow["sample"](key) for key in keys], n)
 
     def step(self, x: Any, seed: int) -> Any:
         """One step of `bijx.IMH` for every chain."""
-        return _in_turns(self._flow["step"], x, jax.random.split(jax.random.key(seed), len(x)))
+        return in_turns(self._flow["step"], x, jax.random.split(jax.random.key(seed), len(x)))
 
     @cached_property
     def _actions(self) -> dict[str, Callable[..., Any]]:
@@ -131,20 +132,6 @@ class BijxFlow:
             "step": lambda x, keys: outward(jax.vmap(step)(inward(x), keys)),
         }
         return {name: jax.jit(function) for name, function in functions.items()}
-
-
-def _in_turns(function: Callable[..., Any], *arrays: Any) -> Any:
-    """A function of `BATCH` fields, of any number of them: the last one fills the batch up."""
-    n, parts = len(arrays[0]), []
-    for start in range(0, n, BATCH):
-        some = np.minimum(np.arange(start, start + BATCH), n - 1)
-        parts.append(function(*(array[some] for array in arrays)))
-    return _joined(parts, n)
-
-
-def _joined(parts: list[Any], n: int) -> Any:
-    """The results of batches, as arrays of n fields."""
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[:n], *parts)
 
 
 # --- scalars -----------------------------------------------------------------------------------------------------------
@@ -363,7 +350,7 @@ class BijxSU2(BijxFlow):
 
     def force(self, x: Any) -> Array:
         """Along half the Pauli matrices; bijx's generators are i times the Pauli matrices."""
-        return _in_turns(self._gradient, x)
+        return in_turns(self._gradient, x)
 
     @cached_property
     def _gradient(self) -> Callable[..., Any]:
