@@ -269,17 +269,17 @@ def test_no_hot_parameter_is_zero_and_variances_are_positive():
     [
         (lambda: sun_links(4), "n: got 4, expected 2 or 3"),
         (lambda: sun_hot_links(True), "n: got True"),
-        (lambda: sun_gauge_transforms(2, (3,), 1), r"shape: got \(3,\), expected two extents"),
+        (lambda: sun_gauge_transforms(2, (3,), 1), r"shape: got \(3,\), expected two extents"),  # type: ignore[arg-type]  # a wrong type is refused
         (lambda: sun_gauge_transforms(2, (3, 0), 1), "shape: got 0, expected an integer of at least 1"),
         (lambda: gauge_transforms((2, 2), 0), "chains: got 0"),
         (lambda: momenta(np.zeros(3)), r"x: got shape \(3,\)"),
         (lambda: momenta(np.zeros((1, 2, 2, 2), complex)), r"x: got complex128 of shape"),
         (lambda: momenta(LINKS, largest=np.inf), "largest: got inf, expected a finite number > 0"),
-        (lambda: noises(LINKS, directed=1), "directed: got 1"),
+        (lambda: noises(LINKS, directed=1), "directed: got 1"),  # type: ignore[arg-type]  # a wrong type is refused
         (lambda: spinors(np.zeros((2, 3, 4))), r"x: got float64 of shape \(2, 3, 4\), expected links"),
         (lambda: pseudofermions(LINKS, fields=0), "fields: got 0"),
         (lambda: masks((1, 1)), r"shape: got \(1, 1\), expected a lattice of two sites"),
-        (lambda: masks((2.0, 2)), r"shape: got 2.0"),
+        (lambda: masks((2.0, 2)), r"shape: got 2.0"),  # type: ignore[arg-type]  # a wrong type is refused
         (lambda: net_parameters({"weight": 3}), "weight: got 3, expected a mapping, an array or a shape"),
         (lambda: hot_net_parameters({"weight": (3, -1)}), "weight: got -1"),
         (lambda: hot_net_parameters({}, std=0), "std: got 0"),

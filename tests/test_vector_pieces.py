@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ SUITES = ("exact", "maps", "estimators")
 VECTORS = [vector for suite in SUITES for vector in vectors.read_suite(suite)]
 
 
-ANSWERS = {}
+ANSWERS: dict[str, Any] = {}
 
 
 def remembered(name):

@@ -328,7 +328,7 @@ def _flux() -> Entry:
         for chain, mu, t, x in np.ndindex(x0.shape):
             unit = Decimal(t) / (n_t * n_x) if mu == 1 else Decimal(-x if t == n_t - 1 else 0) / n_x
             wound[chain, mu, t, x] = float(
-                _folded(Decimal(x0[chain, mu, t, x]) + 2 * pi() * k[chain] * unit + pi()) - pi()
+                _folded(Decimal(float(x0[chain, mu, t, x])) + 2 * pi() * k[chain] * unit + pi()) - pi()
             )
     unit_told = (
         "I_1(t, x) = 2 pi t/(T X), I_0(T - 1, x) = -2 pi x/X, other I_0 = 0: every plaquette is 2 pi/(T X) modulo 2 pi"

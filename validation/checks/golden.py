@@ -27,8 +27,12 @@ CALLED = (
     "correlator",
     "field_moment",
     "forward",
+    "inverse",
+    "transition",
+    "dirac_dense",
+    "dirac_apply",
+    "logdet_dirac",
 )
-CALLED += ("inverse", "transition", "dirac_dense", "dirac_apply", "logdet_dirac")
 
 
 def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:

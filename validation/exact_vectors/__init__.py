@@ -99,8 +99,8 @@ def _u1() -> Entry:
         angles, v = Angles.of(beta, n_t * n_x), n_t * n_x
         loops = angles.loops(1, n_x, v // 2, v)
         table.append({**angles.answers(), **{f"wilson_loop_{k}": loop for k, loop in enumerate(loops)}})
-    beta, shape = [row[0] for row in rows], [row[1] for row in rows]
-    areas = {f"area_{k}": [(1, x, t * x // 2, t * x)[k] for t, x in shape] for k in range(4)}
+    betas, shapes = [row[0] for row in rows], [row[1] for row in rows]
+    areas = {f"area_{k}": [(1, x, t * x // 2, t * x)[k] for t, x in shapes] for k in range(4)}
     pieces = [
         piece(f"exact.u1.{name}", formula, ["beta", "shape"], name, rows=True, relative=ROUNDED)
         for name, formula in _U1.items()
@@ -117,7 +117,7 @@ def _u1() -> Entry:
         )
         for k in range(4)
     ]
-    arrays = {"x": beta, "beta": beta, "shape": shape, **areas, **_columns(table)}
+    arrays = {"x": betas, "beta": betas, "shape": shapes, **areas, **_columns(table)}
     comment = "U(1) on a torus of (T, X) sites"
     return _entry("u1", "u1", comment, arrays, pieces, _CIRCLE, _TWO_ULPS, ("BASIC", "EDGE_CASE"))
 
@@ -380,8 +380,10 @@ def _phi4() -> Iterator[Entry]:
         pieces = []
         for function in functions:
             returns = {name: name for name in answers if name != "gap" or function == "answers"}
-            bounds = {"relative": QUADRATURE, "tolerance": QUADRATURE}
-            pieces.append(piece(f"exact.phi4.{function}", formula, [m2, lam, list(shape)], returns, **bounds))
+            arguments = [m2, lam, list(shape)]
+            pieces.append(
+                piece(f"exact.phi4.{function}", formula, arguments, returns, relative=QUADRATURE, tolerance=QUADRATURE)
+            )
         yield _entry(
             f"phi4-{k}-{shape[0]}x{shape[1]}",
             "phi4",
@@ -435,8 +437,8 @@ def _free_fermions() -> Entry:
     arrays["log_determinant"] = [fermions.free_log_determinant(*row) for row in FREE_FERMIONS]
     formula = "log det D on T x X sites, all links exp(i angles[mu]), antiperiodic in time or not"
     arguments = ["kappa", "shape", "angles", "antiperiodic"]
-    bounds = {"rows": True, "relative": FEW, "tolerance": FEW}
-    pieces = [piece("exact.fermions.log_determinant", formula, arguments, "log_determinant", **bounds)]
+    name = "exact.fermions.log_determinant"
+    pieces = [piece(name, formula, arguments, "log_determinant", rows=True, relative=FEW, tolerance=FEW)]
     # The largest of all fields: antiperiodic in both directions.
     arrays["colours"] = [1 + k % 3 for k in range(len(kappa))]
     arrays["largest"] = [
@@ -446,7 +448,8 @@ def _free_fermions() -> Entry:
     arrays["largest_kappa"] = [k if k < 1 else 0.4 for k in kappa]
     formula = "the largest log |det D| of all U(N) fields, N = colours: the free one, antiperiodic in both directions"
     arguments = ["largest_kappa", "shape", "colours", "antiperiodic"]
-    pieces.append(piece("exact.schwinger.largest_log_determinant", formula, arguments, "largest", **bounds))
+    name = "exact.schwinger.largest_log_determinant"
+    pieces.append(piece(name, formula, arguments, "largest", rows=True, relative=FEW, tolerance=FEW))
     derivation = "dense elimination in position space in 51-digit fixed-point arithmetic, rounded once"
     reason = "some ten roundings of logarithms of size 1"
     return _entry("free-fermions", "schwinger", "free Wilson fermions", arrays, pieces, derivation, reason)

@@ -32,7 +32,7 @@ def described(case: Case) -> str:
 
 def parameters(values: Mapping[str, Any]) -> str:
     """As ``2x2, beta = 1``."""
-    out = []
+    out: list[str] = []
     for name, value in values.items():
         if name == "shape":
             out.insert(0, "x".join(map(str, value)))
