@@ -187,6 +187,7 @@ def test_explanations_say_what_is_compared_and_what_a_failure_means(check):
     first, *_, last = check.explanation.split("\n\n")
     assert len(first) > 40
     assert first.endswith(".")
+    assert "\n" not in first  # the list of checks shows one line of each
     assert last.startswith("If it fails: ")
     assert last.endswith(".")
     assert len(last) > 60

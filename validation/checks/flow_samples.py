@@ -62,8 +62,9 @@ def independent(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
 
 
 def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Samples of calls of 1 to 16 are like samples of large calls: log q and observables are as often larger as smaller.
+    """Samples of calls of 1 to 16 are like samples of large calls.
 
+    Paired, their differences in log q and in observables are positive as often as negative if both have one law.
     The density is judged on large calls, and sampled in calls of any size.
 
     If it fails: something depends on the size of the call: batch statistics, blocks that are cut, or a first sample
@@ -83,10 +84,11 @@ def calls(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
 
 
 def images(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Samples are like images of draws of the declared ``flow_prior``: log q and observables are as often larger as smaller.
+    """Samples are like images, under `flow_forward`, of draws of the declared ``flow_prior``.
 
-    The draws are the oracle's own, log q of an image is ``log r - logdet``. A prior of another width than is declared, samples by
-    other weights than those of `flow_forward`, are seen without `log_prob` or an inverse.
+    Paired, their differences in log q and in observables are positive as often as negative if both have one law. The draws are
+    the oracle's own, log q of an image is ``log r - logdet``. A prior of another width than is declared, samples by other weights
+    than those of `flow_forward`, are seen without `log_prob` or an inverse.
 
     If it fails: `sample` does not draw what `flow_forward` maps: another prior, temperature or set of weights. One of
     the two is to be mended.

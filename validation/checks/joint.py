@@ -50,7 +50,7 @@ def parts(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """`joint_sample` repeats itself for a seed, has other links and fields for another, and none twice.
+    """`joint_sample` repeats itself for a seed, has other links and fields for another, and has no field twice.
 
     If it fails: seed links and fields from the argument alone, with a stream for each; what repeats is no independent
     sample.
@@ -79,8 +79,9 @@ def numbers_of(x: NDArray[Any]) -> Array:
 
 
 def marginal(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """The links of `joint_sample` are like those of `sample`: log q and observables are as often larger as smaller.
+    """The links of `joint_sample` are like those of `sample`.
 
+    Paired, their differences in log q and in observables are positive as often as negative if both have one law.
     The density of the links is judged by `sample`.
 
     If it fails: the links were changed after they were drawn, selected, or made by other weights than those of

@@ -347,8 +347,10 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
 
 
 def proposed_links(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
-    """Links are proposed from the density of `sample`, whatever the chain has: log q and observables are as often larger as
-    smaller.
+    """Links are proposed from the density of `sample`, whatever the present state of the chain is.
+
+    Proposals are paired with samples: the differences in log q and in observables are positive as often as negative if both have
+    one law. Products of differences of two chains, before the update and proposed, are so too if the start does not matter.
 
     If it fails: proposals depend on the present state, or come of other weights than `log_prob` judges. The acceptance
     rule holds for independent ones only. Which quantity is off is shown.
