@@ -17,6 +17,7 @@ from refimpl.nets import Outputs
 
 from .reference_controls import CONTROLS
 from .reference_layers import LAYERS
+from .reference_moves import MOVES
 from .reference_quarks import QUARKS
 
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
@@ -80,6 +81,7 @@ PIECES: dict[str, Callable[..., Any]] = {
     **QUARKS,
     **CONTROLS,
     **LAYERS,
+    **MOVES,
     "groups.wrap": wrap,
     "groups.fold": fold,
     "lattice.parity_mask": lattice.parity_mask,
