@@ -55,9 +55,9 @@ def _entry(name: str, theory: str, comment: str, arrays: dict[str, Any], pieces:
 
 
 def _uniforms(deltas: list[Decimal]) -> list[float]:
-    """Two thirds and three halves of what accepts, by turns; never above 0.95."""
-    factors = itertools.cycle((Decimal("0.6"), Decimal("1.5")))
-    return [min(0.95, float((-delta).exp() * factor)) for delta, factor in zip(deltas, factors, strict=False)]
+    """Of those that may be rejected one after the other is, three halves and two thirds of what decides; else 0.95."""
+    factors = itertools.cycle((Decimal("1.5"), Decimal("0.65")))
+    return [float((-delta).exp() * next(factors)) if delta > Decimal("0.5") else 0.95 for delta in deltas]
 
 
 def _accepted(u: list[float], deltas: list[Decimal]) -> NDArray[np.bool_]:
@@ -162,8 +162,9 @@ def _drawn(field: Decimals, beta: Decimal, u: Decimal) -> int:
 
 
 def _fourier(rng: np.random.Generator) -> Entry:
-    theory, (n_t, n_x), eps, n_steps, mass2, stiffness = Phi4(-0.5, 2.5), (4, 3), 0.25, 4, 1.5, 0.75
+    theory, (n_t, n_x), eps, n_steps, mass2, stiffness = Phi4(-0.5, 2.5), (4, 3), 0.5, 4, 1.5, 0.75
     x, v = (np.round(rng.standard_normal((4, n_t, n_x)), 6) for _ in range(2))
+    x[1::2] *= 0.25
     kernel = np.full((n_t, n_x), Decimal(0), dtype=object)
     for k, q in np.ndindex(n_t, n_x):
         hat = 4 - 2 * _cosine(k, n_t) - 2 * _cosine(q, n_x)

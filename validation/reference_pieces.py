@@ -19,6 +19,7 @@ from .reference_controls import CONTROLS
 from .reference_layers import LAYERS
 from .reference_moves import MOVES
 from .reference_quarks import QUARKS
+from .reference_readings import READINGS
 
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
 
@@ -82,6 +83,7 @@ PIECES: dict[str, Callable[..., Any]] = {
     **CONTROLS,
     **LAYERS,
     **MOVES,
+    **READINGS,
     "groups.wrap": wrap,
     "groups.fold": fold,
     "lattice.parity_mask": lattice.parity_mask,

@@ -76,6 +76,7 @@ SUITES = {
     "u1_variates": "u1_variate_vectors",
     "layers": "layer_vectors",
     "moves": "move_vectors",
+    "readings": "reading_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
