@@ -13,7 +13,18 @@ from refimpl.validation.archives import VectorError
 from refimpl.validation.pieces import answered, pieces_of
 from refimpl.validation.reference_pieces import function_named
 
-SUITES = ("exact", "maps", "estimators")
+SUITES = (
+    "exact",
+    "maps",
+    "estimators",
+    "dirac",
+    "determinants",
+    "variates",
+    "u1_variates",
+    "layers",
+    "moves",
+    "readings",
+)
 VECTORS = [vector for suite in SUITES for vector in vectors.read_suite(suite)]
 
 

@@ -17,7 +17,9 @@ from refimpl.nets import Outputs
 
 from .reference_controls import CONTROLS
 from .reference_layers import LAYERS
+from .reference_moves import MOVES
 from .reference_quarks import QUARKS
+from .reference_readings import READINGS
 
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
 
@@ -80,6 +82,8 @@ PIECES: dict[str, Callable[..., Any]] = {
     **QUARKS,
     **CONTROLS,
     **LAYERS,
+    **MOVES,
+    **READINGS,
     "groups.wrap": wrap,
     "groups.fold": fold,
     "lattice.parity_mask": lattice.parity_mask,

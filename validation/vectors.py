@@ -75,6 +75,8 @@ SUITES = {
     "variates": "variate_vectors",
     "u1_variates": "u1_variate_vectors",
     "layers": "layer_vectors",
+    "moves": "move_vectors",
+    "readings": "reading_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 
