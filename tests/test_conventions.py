@@ -365,6 +365,7 @@ def test_conventions_are_tried_where_they_are_asked_for():
     told = check_target(target, level="smoke", seed=1, select="static.force*", conventions="minus-force")
     assert (told.exit_code, told.convention) == (0, "F -> -F")
     assert "F -> -F: all is judged under that convention" in told.as_table()
+    assert told.target == "Foreign"
     own = check_target(converted(target, NAMED["minus-force"]), level="smoke", seed=1, select="static.force*")
     assert (own.exit_code, own.convention, own.verdicts[0].convention) == (0, "F -> -F", "F -> -F")
     with pytest.raises(ValueError, match="conventions: got 3, expected auto, a Convention or the name of one"):

@@ -215,26 +215,36 @@ def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Chec
 def _with_evidence(
     battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str, found: Discovery
 ) -> Iterable[Verdict]:
-    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them.
-
-    Those of other conventions than the contract's have their cause in these; a vector file is in those of the target.
-    """
+    """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
     if all(verdict.good for verdict in verdicts):
         return verdicts
     from .failures import explained, with_evidence
 
-    own = [verdict for verdict in verdicts if verdict.convention == battery.told]
-    if found.convention is None:
-        own = list(explained(battery.subject, own))
-        others: Iterable[Verdict] = ()
-    else:
-        under = battery.under(found.convention)
-        own = [replace(v, causes=_told_of(under.verdict(BY_ID[v.check]), found)) if _unexpected(v) else v for v in own]
-        others = explained(under.subject, [v for v in verdicts if v.convention != battery.told])
-    if folder is not None:
-        own = list(with_evidence(battery.subject, own, folder, battery.seed, command))
-    told = {verdict.check: verdict for verdict in (*own, *others)}
-    return [told[verdict.check] for verdict in verdicts]
+    if found.convention is not None:
+        return _by_conventions(battery, verdicts, found)
+    told = explained(battery.subject, verdicts)
+    return (
+        told if folder is None or battery.told else with_evidence(battery.subject, told, folder, battery.seed, command)
+    )
+
+
+def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery) -> Iterable[Verdict]:
+    """Failures in the conventions of the contract have these as their cause; of others there is the likely one.
+
+    A vector file would not help: the target answers it as it was not asked, or is asked for what it does not answer.
+    """
+    from .failures import explained
+
+    under = battery.under(found.convention or OURS)
+    marked = [verdict for verdict in verdicts if verdict.convention != battery.told]
+    causes = {verdict.check: verdict for verdict in explained(under.subject, marked)}
+    for verdict in verdicts:
+        if verdict.check in causes:
+            yield causes[verdict.check]
+        elif _unexpected(verdict):
+            yield replace(verdict, causes=_told_of(under.verdict(BY_ID[verdict.check]), found))
+        else:
+            yield verdict
 
 
 def _told_of(under: Verdict, found: Discovery) -> tuple[str, ...]:

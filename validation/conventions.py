@@ -197,6 +197,10 @@ class Converted(Timed):
         return found * getattr(self.convention, name) if name in COUPLINGS and found is not None else found
 
     @property
+    def name(self) -> str:
+        return self._subject.name
+
+    @property
     def deadline(self) -> float:  # type: ignore[override]
         return self._subject.deadline
 

@@ -153,7 +153,7 @@ def assumed(report: Report) -> str:
     marked = sum(bool(v.convention) for v in report.verdicts)
     if marked == len(report.verdicts):
         return f"{report.convention}: all is judged under that convention"
-    rest = "those of the contract itself are not, and count as failed"
+    rest = "the others are those of the contract itself, and their failures stand"
     return f"{report.convention}: {marked} checks, marked *, are judged under that convention; {rest}"
 
 
