@@ -39,7 +39,9 @@ def test_the_suite_covers_sectors_boundaries_and_rectangles():
 
 
 # Made in less than 0.3 s; `refimpl vectors check` of the CI makes all of them.
-QUICK = [s for s in vectors.SUITES if s not in ("fermions", "schwinger", "sun", "leapfrog", "updates", "exact")]
+SLOW = {"fermions", "schwinger", "sun", "leapfrog", "updates", "exact"}
+SLOW |= {"dirac", "determinants", "variates", "u1_variates", "layers"}
+QUICK = [s for s in vectors.SUITES if s not in SLOW]
 
 
 @pytest.mark.parametrize("suite", QUICK)

@@ -126,7 +126,7 @@ def _winding(rng: np.random.Generator) -> Entry:
     moved = [wrapped(field + int(d) * flux) for field, d in zip(fields, directions, strict=True)]
     deltas = [theory.action(b) - theory.action(a) for a, b in zip(fields, moved, strict=True)]
     u = _uniforms(deltas)
-    drawn = [_drawn(field, Decimal(beta), Decimal(a)) for field, a in zip(fields, u_bath, strict=True)]
+    drawn = [_drawn(field, Decimal("0.25"), Decimal(a)) for field, a in zip(fields, u_bath, strict=True)]
     arrays = {"x": x, "d": directions, "u": u, "y": [rounded(b) for b in moved], "delta_h": [float(d) for d in deltas]}
     arrays |= {"accepted": _accepted(u, deltas), "bath_u": u_bath, "k": [float(k) for k in drawn]}
     arrays["bath_y"] = [rounded(wrapped(field + k * flux)) for field, k in zip(fields, drawn, strict=True)]
@@ -144,7 +144,7 @@ def _winding(rng: np.random.Generator) -> Entry:
             "kernels.flux_heat_bath",
             f"{told}, k = 0, ..., V - 1 the first with u < sum_(j <= k) w_j/sum_j w_j, w_j = exp(-S(x + j I)). Arguments: beta, "
             "x, u",
-            [beta, "x", "bath_u"],
+            [0.25, "x", "bath_u"],
             ["bath_y", "k"],
             tolerance=TOLERANCE,
             angles=("bath_y",),
