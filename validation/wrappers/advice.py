@@ -9,6 +9,7 @@ from itertools import product
 from ..checks import BY_ID
 from ..contract import Subject
 from ..verdict import FAIL, PASS, Verdict
+from . import BY_NAME
 from .killers import KILLERS
 
 
@@ -28,13 +29,15 @@ class Advice:
 
 def advice_for(bug: str, subject: Subject, own: Mapping[str, Verdict]) -> tuple[Advice, ...]:
     """Computed from the needs of the checks that see the same bug on a built-in target."""
-    found = []
+    found, changed = [], set(BY_NAME[bug].functions(subject)) if bug in BY_NAME else set()
     for check_id, level in KILLERS.get(bug, {}).items():
         check = BY_ID[check_id]
         if not check.applies(subject) or not (check.missing(subject) or check_id in own):
             continue
         if missing := check.missing(subject):
-            ways = product(*(need.split(" or ") for need in missing))
+            needs = (need.split(" or ") for need in missing)
+            # of alternatives, those that the bug changes: the others are right, and show nothing
+            ways = product(*([name for name in need if name in changed] or need for need in needs))
             found += [Advice("offer", " and ".join(dict.fromkeys(way)), check_id) for way in ways]
         elif own[check_id].status == FAIL:
             found.append(Advice("mend", check_id, check_id))
