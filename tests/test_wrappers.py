@@ -188,7 +188,7 @@ def test_functions_that_a_bug_does_not_change_are_not_advised():
     """`transition` would be right with a `step` that keeps chains where they were; `transcript` shows the step's own update."""
     whole = BUILT_IN["u1"](**U1)
     known = SimpleNamespace(theory="u1", **U1, step=whole.step, transition=whole.transition)
-    passed = {check: Verdict(PASS, "x") for check in BY_ID}
+    passed = {check: Verdict(PASS, "x", sensitivity="all") for check in BY_ID}
     for target in (opaque(), known):
         offers = [advice.what for advice in advice_for("StuckChains", Subject(target), passed)]
         assert offers == ["transcript"]
