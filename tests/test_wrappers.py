@@ -14,7 +14,7 @@ from refimpl.validation.checks import BY_ID, CHECKS
 from refimpl.validation.contract import Subject
 from refimpl.validation.evidence import EFFORTS
 from refimpl.validation.mutants import BY_NAME as BANK
-from refimpl.validation.verdict import FAIL, Verdict
+from refimpl.validation.verdict import FAIL, PASS, Verdict
 from refimpl.validation.wrappers import BUGS, BY_NAME, Wrapped, broken, named_so
 from refimpl.validation.wrappers.advice import Advice, advice_for
 from refimpl.validation.wrappers.killers import AT_HOME, AT_STANDARD, HOMES, KILLERS
@@ -182,6 +182,18 @@ def test_advice_is_grouped_by_what_helps_most():
     subject = Subject(opaque())
     own = {check: Verdict(FAIL, "x") for check in BY_ID}
     assert Advice("mend", "driver.streams", "driver.streams") in advice_for("SharedStream", subject, own)
+
+
+def test_functions_that_a_bug_does_not_change_are_not_advised():
+    """`transition` would be right with a `step` that keeps chains where they were; `transcript` shows the step's own update."""
+    whole = BUILT_IN["u1"](**U1)
+    known = SimpleNamespace(theory="u1", **U1, step=whole.step, transition=whole.transition)
+    passed = {check: Verdict(PASS, "x", sensitivity="all") for check in BY_ID}
+    for target in (opaque(), known):
+        offers = [advice.what for advice in advice_for("StuckChains", Subject(target), passed)]
+        assert offers == ["transcript"]
+    offers = [advice.what for advice in advice_for("FullEndKicks", Subject(opaque()), passed)]
+    assert set(offers) == {"forward", "transition"}
 
 
 def test_selections_and_levels():

@@ -148,3 +148,32 @@ def nothing_else(arguments: argparse.Namespace, expected: tuple[str, ...]) -> No
     if used:
         option = used[0].replace("_", "-")
         raise ValueError(f"--{option}: got it with --resume, expected only --out: the training goes on as it began")
+
+
+PARAMETERS = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
+
+
+def target_parameters(parser: argparse.ArgumentParser) -> None:
+    """Options for the parameters that a target is made with."""
+    parser.add_argument(
+        "--beta", type=positive, help="inverse coupling of all but gaussian, gmm and phi4 (default: the target's)"
+    )
+    parser.add_argument(
+        "--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)"
+    )
+    parser.add_argument("--m2", type=float, help="bare mass squared of phi4 (default: the target's)")
+    parser.add_argument("--lam", type=non_negative, help="quartic coupling of phi4 (default: the target's)")
+    parser.add_argument(
+        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice (default: the target's)"
+    )
+    parser.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
+    parser.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
+    parser.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+
+
+def parameters_given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those of `target_parameters` that were typed."""
+    given = {name: getattr(arguments, name) for name in PARAMETERS if getattr(arguments, name) is not None}
+    if "shape" in given:
+        given["shape"] = tuple(given["shape"])
+    return given

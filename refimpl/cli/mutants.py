@@ -8,14 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, count, emit, extent, non_negative, positive, seed_and_output, writable
+from .arguments import command, emit, parameters_given, positive, seed_and_output, target_parameters, writable
 
 EPILOG = """exit codes: 0 every mutant is killed (with TARGET: every bug that could be in it is seen), 1 one lives, or TARGET itself
 fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is missed is no fault of the code: it says
 what the set-up (the functions on offer, the level, the parameters) is blind to."""
-# Options that go with TARGET alone, and the names of parameters among them.
-PARAMETERS = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
-OF_TARGET = (*PARAMETERS, "deadline")
 DEADLINE = 120.0
 
 
@@ -46,14 +43,7 @@ def add(commands: Any) -> None:
     mutants.add_argument(
         "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
     )
-    mutants.add_argument("--beta", type=positive, help="of TARGET, as for validate; likewise the following")
-    mutants.add_argument("--kappa", type=positive, help=argparse.SUPPRESS)
-    mutants.add_argument("--m2", type=float, help=argparse.SUPPRESS)
-    mutants.add_argument("--lam", type=non_negative, help=argparse.SUPPRESS)
-    mutants.add_argument("--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice")
-    mutants.add_argument("--length", type=extent, metavar="N", help=argparse.SUPPRESS)
-    mutants.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
-    mutants.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+    target_parameters(mutants)
     mutants.add_argument("--deadline", type=positive, help="seconds one call of TARGET may take (default 120)")
     mutants.add_argument(
         "--signatures",
@@ -83,8 +73,9 @@ def _bank(arguments: argparse.Namespace) -> int:
     from refimpl.validation import mutants, report
     from refimpl.validation.wrappers import named_so
 
-    if given := [name for name in OF_TARGET if getattr(arguments, name) is not None]:
-        raise ValueError(f"--{given[0].replace('_', '-')}: got it without TARGET, whose parameters it is for")
+    if given := [*parameters_given(arguments), *(["deadline"] if arguments.deadline is not None else [])]:
+        option = "steps" if given[0] == "n_steps" else given[0].replace("_", "-")
+        raise ValueError(f"--{option}: got it without TARGET, for which it is")
     if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
         raise ValueError(
             f"NAME: got {', '.join(unknown)}, expected a TARGET (with a colon), or one of {', '.join(mutants.BY_NAME)}"
@@ -127,23 +118,28 @@ def _signatures(arguments: argparse.Namespace, names: list[str]) -> int:
 
 def _around(target: str, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
+    from refimpl.validation.remote import RemoteFactory
     from refimpl.validation.targets import target_named
     from refimpl.validation.wrappers.survey import survey
     from refimpl.validation.wrappers.told import as_record, table
 
-    parameters = {name: getattr(arguments, name) for name in PARAMETERS if getattr(arguments, name) is not None}
-    if "shape" in parameters:
-        parameters["shape"] = tuple(parameters["shape"])
-    found = survey(
-        target_named(target),
-        level=arguments.level or "smoke",
-        seed=arguments.seed,
-        select=arguments.select,
-        parameters=parameters,
-        deadline=arguments.deadline or DEADLINE,
-        everything=arguments.everything,
-        progress=True,
-    )
+    if arguments.signatures is not None:
+        raise ValueError("--signatures: got it with TARGET, expected it without: it is of the bank")
+    made = target_named(target)
+    try:
+        found = survey(
+            made,
+            level=arguments.level or "smoke",
+            seed=arguments.seed,
+            select=arguments.select,
+            parameters=parameters_given(arguments),
+            deadline=arguments.deadline or DEADLINE,
+            everything=arguments.everything,
+            progress=True,
+        )
+    finally:
+        if isinstance(made, RemoteFactory):
+            made.source.close()
     text = json.dumps(as_record(found), indent=1, allow_nan=False) if arguments.format == "json" else table(found)
     emit(text, arguments.out)
     if not found.outcomes:

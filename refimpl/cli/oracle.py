@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import harness, papers, reports
-from .arguments import command, count, extent, non_negative, positive, probability, seed
+from .arguments import command, parameters_given, positive, probability, seed, target_parameters
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -42,20 +42,7 @@ def add(commands: Any) -> None:
         "cmd:'./harness --flag' of a program in any language, or transcript:FILE of what one said",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
-    validate.add_argument(
-        "--beta", type=positive, help="inverse coupling of all but gaussian, gmm and phi4 (default: the target's)"
-    )
-    validate.add_argument(
-        "--kappa", type=positive, help="hopping parameter of schwinger, su2, su3 (default: the target's)"
-    )
-    validate.add_argument("--m2", type=float, help="bare mass squared of phi4 (default: the target's)")
-    validate.add_argument("--lam", type=non_negative, help="quartic coupling of phi4 (default: the target's)")
-    validate.add_argument(
-        "--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice (default: the target's)"
-    )
-    validate.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
-    validate.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
-    validate.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+    target_parameters(validate)
     validate.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
     validate.add_argument("--alpha", type=probability, default=1e-6, help="false-alarm level of the run (default 1e-6)")
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
@@ -101,10 +88,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
-    names = ("beta", "kappa", "m2", "lam", "shape", "length", "step_size", "n_steps")
-    parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if "shape" in parameters:
-        parameters["shape"] = tuple(parameters["shape"])
+    parameters = parameters_given(arguments)
     with harness.opened(arguments, parameters) as target:
         if arguments.target is not None and arguments.theory is not None:
             declared = Subject(target, parameters=parameters).theory.name

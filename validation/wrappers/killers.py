@@ -87,7 +87,7 @@ AT_HOME: dict[str, dict[str, str]] = {
         "IgnoredSeed": "driver.streams exact_start.drift transcript.uniforms",
         "FewSeeds": "driver.seeds transcript.momenta",
         "UnseededNoise": "transcript.same_step driver.resume driver.seeds",
-        "SharedStream": "driver.streams exact_start.drift transcript.uniforms",
+        "SharedStream": "driver.streams transcript.uniforms",
         "PairedStreams": "driver.streams transcript.uniforms",
         "RecurringStreams": "driver.streams transcript.uniforms",
         "SeedPlusChain": "driver.streams",
