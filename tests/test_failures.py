@@ -1,12 +1,15 @@
 """The smallest failing configuration: as small as promised, red on the mutant and green on the reference, from any target."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 
 from refimpl.cli import main
+from refimpl.validation import signatures
 from refimpl.validation.battery import check_target
+from refimpl.validation.checks import BY_ID
 from refimpl.validation.contract import Subject
 from refimpl.validation.failures import NO_HYPOTHESIS
 from refimpl.validation.failures.cases import CASES
@@ -17,6 +20,9 @@ from refimpl.validation.replay import checked_calls, made_for, repeated
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
 from refimpl.validation.vector_files import read_vector
+
+UNMEASURED = {name for name in BY_NAME if Subject(BY_NAME[name]).theory.name == "schwinger"}
+PIECES = "u1.json"
 
 
 def evidence(folder, target, check):
@@ -166,3 +172,109 @@ def test_agreement_counts_what_ran_on_both_and_factors():
     assert agreement(one, Signature("u1", frozenset("ab"), frozenset("c"), {"a": 3.0})) == (2 / 3, 2, 2)
     assert agreement(one, Signature("u1", frozenset("ac"), frozenset("b"))) == (1 / 4, 1, 3)
     assert agreement(one, Signature("u1", frozenset("ad"), frozenset())) == (1 / 2, 1, 1)
+
+
+# --- likely causes --------------------------------------------------------------------------------------------------------------
+class HalfAsMuchAgain:
+    """A stranger's force is too large by a factor that no mutant has, or by 2."""
+
+    theory, beta, shape = "u1", 2.0, (4, 4)
+    factor = 2.0
+
+    def action(self, x):
+        angles = x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
+        return self.beta * (1 - np.cos(angles)).sum(axis=(1, 2))
+
+    def force(self, x):
+        angles = x[:, 0] + np.roll(x[:, 1], -1, axis=1) - np.roll(x[:, 0], -1, axis=2) - x[:, 1]
+        s = self.factor * self.beta * np.sin(angles)
+        return np.stack([s - np.roll(s, 1, axis=2), np.roll(s, 1, axis=1) - s], axis=1)
+
+
+def test_the_likely_cause_of_a_strangers_doubled_force():
+    report = check_target(HalfAsMuchAgain(), level="smoke", seed=1, select="static")
+    assert report.failures
+    assert all("mutant DoubledForce" in verdict.causes[0] for verdict in report.failures)
+    assert len(report.failures[0].causes) <= signatures.SHOWN
+
+
+def test_where_nothing_fits_it_says_so(monkeypatch):
+    passed = frozenset({"static.action", "static.force"})
+    seen = Signature("u1", frozenset({"static.plaquette"}), passed, {"static.plaquette": 17.0})
+    assert signatures.causes(seen) == (signatures.NONE,)
+    bank = {name: Signature("u1", seen.failed, passed, seen.factors) for name in "abcd"}
+    monkeypatch.setattr(signatures, "known", lambda path: bank)
+    assert signatures.causes(seen) == ("4 known mistakes alike",)
+    del bank["d"]
+    assert len(signatures.causes(seen)) == 3
+
+
+def test_the_signatures_belong_to_the_bank():
+    content = json.loads(signatures.FILE.read_text(encoding="utf-8"))
+    remedy = "; refimpl mutants --signatures data/mutants/signatures.json adds what is new"
+    assert not set(content["mutants"]) - set(BY_NAME), "mutants that are gone" + remedy
+    assert not set(content["checks"]) - set(BY_ID), "checks that are gone" + remedy
+    assert not set(BY_NAME) - set(content["mutants"]) - UNMEASURED, "mutants without a signature" + remedy
+    assert signatures.as_json(signatures.known(signatures.FILE)) + "\n" == signatures.FILE.read_text(encoding="utf-8")
+
+
+def test_a_damaged_file_of_signatures_ends_the_run(tmp_path, monkeypatch):
+    text = signatures.FILE.read_text(encoding="utf-8")
+    damaged = tmp_path / "signatures.json"
+    damaged.write_text(text.replace('"verdicts": "F', '"verdicts": "p', 1))
+    monkeypatch.setattr(signatures, "FILE", damaged)
+    assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "none"]) == 4
+
+
+def test_unknown_ids_of_later_versions_are_no_matter(tmp_path):
+    later = Signature("u1", frozenset({"later.check", "static.force"}), frozenset({"static.action"}))
+    path = tmp_path / "signatures.json"
+    path.write_text(signatures.as_json({"DoubledForce": later, "MutantOfTheFuture": later}))
+    (only,) = signatures.known(path).items()
+    assert only == ("DoubledForce", Signature("u1", frozenset({"static.force"}), frozenset({"static.action"})))
+
+
+def test_signatures_are_added_to_a_file(tmp_path, capsys):
+    path = tmp_path / "signatures.json"
+    assert (
+        main(["mutants", "BrokenTauInt" if "BrokenTauInt" in BY_NAME else "DoubledForce", "--signatures", str(path)])
+        == 0
+    )
+    first = path.read_bytes()
+    assert main(["mutants", "DoubledForce", "--signatures", str(path)]) == 0
+    assert path.read_bytes() == first
+
+
+# --- kinds of targets -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("mutant", "check", "words"),
+    [
+        ("LogdetOfInverseNotNegated", "flows.logdet_antisymmetry", "2x2, m2 = 1, lam = 1, phi = 0"),
+        ("PriorOfHalfTheLinks", "flows.prior", "4x4, beta = 1, all links 0"),
+        ("LogdetOfTheOtherDirection", "conditional.round_trip", "2x2, beta = 1, kappa = 0.125, all links 0, chi = 0"),
+        ("DivergenceDropped", "variates.divergence", "2x2, m2 = 1, lam = 1, phi = 0"),
+    ],
+)
+def test_flows_conditionals_and_variates_have_small_ones(tmp_path, mutant, check, words):
+    verdict, vector = evidence(tmp_path, BY_NAME[mutant], check)
+    assert verdict.smallest == words
+    assert not all(one.good for one in repeated(made_for(Subject(BY_NAME[mutant]), vector)[0], vector))
+
+
+def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "my files"]) == 1
+    line = "      repeat it: refimpl replay 'my files/DoubledForce-static-force.json' mutant:DoubledForce"
+    assert line in capsys.readouterr().out.splitlines()
+
+
+def test_pieces_are_replayed(tmp_path, monkeypatch, capsys):
+    (path,) = [p for p in (signatures.FILE.parent.parent / "vectors").rglob("*.json") if p.name == PIECES]
+    assert main(["replay", str(path)]) == 0
+    (tmp_path / "mine.py").write_text("def plaquette(beta, shape):\n    return 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    capsys.readouterr()
+    assert main(["replay", str(path), "mine"]) == 1
+    assert "FAIL    exact.u1.plaquette" in capsys.readouterr().out
+    assert main(["replay", str(path), "mine:plaquette"]) == 5

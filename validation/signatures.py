@@ -139,8 +139,12 @@ def _checksum(checks: list[str], rows: Mapping[str, Any]) -> str:
 
 
 # --- likely causes --------------------------------------------------------------------------------------------------------------
-# Below this agreement nothing is said, nor where more than `SHOWN` mistakes look equally like it.
-LEAST, SHOWN, CLOSE = 0.6, 3, 0.05
+# Below this agreement none is named, nor where more than `SHOWN` look equally like it. Of 48 mutants of u1 and phi4 at other
+# parameters and another seed, by the deterministic checks alone, 36 fail anything; the true one is told first for 22 of those and
+# among three for 28, none is told wrongly, 8 look like too many. With the true one taken out of the bank another one that fails
+# alike is named for 13 (for 20 with 0.6).
+LEAST, SHOWN, CLOSE = 0.8, 3, 0.05
+NONE = "no known mistake looks like this"
 FAMILIES = (("u1", "schwinger", "su2", "su3"), ("phi4",), ("o2", "gaussian", "gmm"))
 
 
@@ -173,18 +177,16 @@ def ranked(seen: Signature, known: Mapping[str, Signature]) -> list[tuple[float,
 
 
 def causes(seen: Signature) -> tuple[str, ...]:
-    """What it looks like, one to three mistakes, in words; none where no known one does, or where too many do."""
+    """What it looks like, one to three mistakes, in words, or that no known one does, or too many; raises `ChecksumError`."""
     if not seen.failed:
         return ()
-    if not FILE.exists():
-        return ()
-    bank = known()
+    bank = known(FILE)
     order = ranked(seen, bank)
-    if not order:
-        return ()
     best = [name for score, name in order if score >= max(LEAST, order[0][0] - CLOSE)]
-    if not best or len(best) > SHOWN:
-        return ()
+    if not best:
+        return (NONE,)
+    if len(best) > SHOWN:
+        return (f"{len(best)} known mistakes alike",)
     told = []
     for name in best:
         _, shared, either = agreement(seen, bank[name])
