@@ -1,6 +1,7 @@
 """Foreign conventions: converted there and back, found where they are, and not found where an error is."""
 
 import inspect
+import time
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -13,9 +14,10 @@ from refimpl.cli import main
 from refimpl.validation import Convention, check_target, converted
 from refimpl.validation.battery import Battery, _discovery
 from refimpl.validation.checks import BY_ID
+from refimpl.validation.child import Crashed
 from refimpl.validation.contract import CAPABILITIES, Subject, TargetFault
 from refimpl.validation.conventions import NAMED, OURS, Converted, named
-from refimpl.validation.conversion import Declined
+from refimpl.validation.conversion import Declined, Timed
 from refimpl.validation.discovery import BASIC, NOTHING
 from refimpl.validation.mutants import BY_NAME, MUTANTS
 from refimpl.validation.mutants.clay import Clay
@@ -86,7 +88,10 @@ def test_every_function_of_the_contract_can_be_translated_or_needs_none():
         assert len(asked) == len([one for one in wanted if one not in optional]), name
 
 
-@pytest.mark.parametrize("told", FOREIGN)
+LATER = ("axes (chain, t, x, mu)", "axes (chain, mu, x, t)", "axes (mu, t, x)", "S -> -S and F -> -F")
+
+
+@pytest.mark.parametrize("told", [pytest.param(t, marks=pytest.mark.slow if t in LATER else ()) for t in FOREIGN])
 def test_a_convention_is_found_and_what_follows_passes(told):
     battery, found = found_for(FOREIGN[told])
     assert (found.told, found.others) == (f"matches after {told}", ())
@@ -301,17 +306,36 @@ def test_nor_are_those_of_one_function():
     assert found_for(broken(Clay(), flipped))[1].convention == Convention(force=-1)
 
 
-def test_a_target_that_hangs_is_called_once_more_at_most():
+def test_a_target_that_hangs_is_called_once_more():
     calls = []
 
-    class Slow(Clay):
-        def action(self, x):
-            calls.append(1)
-            raise TimeoutError
+    class Slow:
+        theory, beta, shape = "u1", 2.0, (4, 4)
 
-    battery = Battery(Slow(), level="smoke", seed=1, deadline=1e-9)
-    assert found_for(Slow())[1].convention is None
-    assert _discovery(battery, [battery.verdict(BY_ID["static.action"])]).convention is None
+        def action(self, x):
+            calls.append(len(x))
+            time.sleep(0.2)
+
+    battery = Battery(Slow(), level="smoke", seed=1, deadline=0.02)
+    verdict = replace(battery.verdict(BY_ID["static.batch"]), check="static.action")
+    assert verdict.status == "fail"
+    battery.subject._hung = None  # as where it answers again
+    assert _discovery(battery, [verdict]).convention is None
+    assert len(calls) == 2
+
+
+def test_a_process_that_dies_of_strange_fields_is_not_started_again_and_again():
+    calls = []
+
+    class Dies(Timed):
+        theory, beta, shape = "u1", 2.0, (4, 4)
+
+        def action(self, x):
+            calls.append(len(x))
+            raise TargetFault("action: the process crashed") from Crashed("crashed")
+
+    assert found_for(Dies())[1].convention is None
+    assert len(calls) == 2  # by the check, and by the search
 
 
 # --- reports -----------------------------------------------------------------------------------------------------------

@@ -28,9 +28,11 @@ from numpy.typing import NDArray
 from . import measure
 from .checks import BY_ID
 from .checks.static import fields_of
+from .child import Crashed
 from .contract import Subject, TargetError, TargetFault
 from .conventions import OURS, Convention, Converted
 from .conversion import Declined
+from .protocol import ProtocolError
 from .theories import U1, Matrices, Phi4, Theory
 from .theories.circle import Angles
 from .translation import axes_of
@@ -129,9 +131,10 @@ def _alike(subject: Subject) -> Iterator[Convention]:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")  # of what a target computes with fields it does not expect
                 alike = list(_with_outputs(at, convention))
-        except (TargetFault, TargetError, Declined):
-            if time.monotonic() - start >= subject.deadline:
-                return  # one call that does not return is enough
+        except (TargetFault, TargetError, Declined) as error:
+            died = isinstance(error.__cause__, Crashed | ProtocolError)
+            if died or time.monotonic() - start >= subject.deadline:
+                return  # one call that does not return is enough, and a process is started again a few times only
             continue
         yield from alike
         if OURS in alike:
