@@ -24,9 +24,7 @@ Array = NDArray[np.float64]
 
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
-LEARNING = (
-    1024  # chains, divided by the thrift of the theory, that only teach the direction of the per-link drift, and scales
-)
+LEARNING = 1024  # chains, divided by the thrift, that only teach the direction of the per-link drift, and scales
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,14 @@ class Effort:
     driver_chains: int
     driver_steps: int
     decisions: int  # replayed updates per chain, for 16 chains
+    growth: int = 4  # of the second and later rounds of sequential tests, in units of the first
 
     def shared_out(self, thrift: int) -> Effort:
         """Sample sizes divided by this, for theories whose configurations are expensive."""
         if thrift == 1:
             return self
         sizes = [-(-size // thrift) for size in (self.chains, self.driver_chains, self.decisions)]
-        return Effort(self.name, max(256, sizes[0]), max(64, sizes[1]), self.driver_steps, sizes[2])
+        return Effort(self.name, max(256, sizes[0]), max(64, sizes[1]), self.driver_steps, sizes[2], self.growth)
 
 
 EFFORTS = {
@@ -52,7 +51,7 @@ EFFORTS = {
     for effort in (
         Effort("smoke", 4_096, 128, 20, 4),
         Effort("standard", 65_536, 512, 50, 16),
-        Effort("thorough", 262_144, 4096, 50, 64),
+        Effort("thorough", 262_144, 4096, 50, 64, growth=1),
     )
 }
 
@@ -173,7 +172,7 @@ class Evidence:
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
         if self._learned is None:
-            x, later = self._chains(LEARNING // self._theory.thrift)
+            x, later = self._chains(max(64, LEARNING // self._subject.thrift))
             self._learned = self._theory.displacement(later[0], x).mean(axis=0)
             self.loop_scales = [float(measure.square_loop(x, side).std()) for side in self.sides]
         while self.n < n:
@@ -185,8 +184,10 @@ class Evidence:
     def features(self, start: int, stop: int) -> Features:
         """Features of chains ``start`` to ``stop``, drawn if they do not exist yet."""
         self.extend(stop)
-        columns = zip(*(vars(part).values() for part in self._parts), strict=True)
-        return Features(*(np.concatenate(column, axis=1)[:, start:stop] for column in columns))
+        if len(self._parts) > 1:
+            columns = zip(*(vars(part).values() for part in self._parts), strict=True)
+            self._parts = [Features(*(np.concatenate(column, axis=1) for column in columns))]
+        return Features(*(column[:, start:stop] for column in vars(self._parts[0]).values()))
 
     def _chains(self, n: int) -> tuple[Array, Array]:
         out = []

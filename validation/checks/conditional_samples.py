@@ -92,7 +92,7 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         return float(min(p)), len(p)
 
     n = max(trial.effort.decisions * 2**14, 4 * FIELDS * CHAINS * size)
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     if odd:
         return within("largest component on odd sites", odd, 0.0, "any", n, "declared to live on the even sites")
     return Verdict(

@@ -302,7 +302,7 @@ def independent_chains(subject: Subject, rng: np.random.Generator, trial: Trial)
         return sign_test(np.concatenate(products)), 1
 
     n = trial.effort.driver_chains
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     return Verdict(
         FAIL if result.alarm else PASS,
         "correlation of neighbouring chains: p-value",

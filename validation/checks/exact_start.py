@@ -167,7 +167,7 @@ def _sign_verdict(subject: Subject, what: str, trial: Trial, name: str) -> Verdi
         shown = exhibits.against_samples(y, -y, what, "their mirror image")
         return sign_test(y), 1
 
-    result = sequential_p_values(p_values, trial.alpha, trial.effort.chains)
+    result = sequential_p_values(p_values, trial.alpha, trial.effort.chains, growth=trial.effort.growth)
     excess = detectable_sign_excess(non_zero, trial.alpha)
     if not result.alarm and excess >= 1:
         return skipped(f"only {non_zero} {what} in {result.samples} chains: too few to see any excess")

@@ -165,7 +165,7 @@ def judged(
         told.update({name: np.concatenate(parts) for name, parts in found.items()})
         return min(map(sign_test, told.values())), len(told)
 
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     worst = min(told, key=lambda name: sign_test(told[name]))
     detail = f"{worst}: {np.sum(told[worst] > 0)} positive, {np.sum(told[worst] < 0)} negative"
     return Verdict(

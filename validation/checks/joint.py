@@ -129,7 +129,7 @@ def law(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
         return float(min(p)), len(p)
 
     n = max(trial.effort.chains // 8, 256) * size
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     return Verdict(
         FAIL if result.alarm else PASS,
         "F^-1 phi ~ N(0, 1): p-value",

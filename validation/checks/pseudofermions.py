@@ -279,7 +279,7 @@ def heat_bath(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
 
     n = trial.effort.decisions * 2**15
     hint = "; it is nearer to the heat bath of M = D^dag D than to that of D D^dag"
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     if stray:
         return within("largest field on odd sites", stray, 0.0, "any", n, "declared to live on the even sites")
     return Verdict(

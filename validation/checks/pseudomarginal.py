@@ -202,7 +202,7 @@ def _judged_ranks(
         last.update(worst=worst, mean=float(u.mean()), width=float(np.median(width)))
         return p[worst], len(p)
 
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     # Kolmogorov's tail 2 exp(-2 n D^2); a shift by a width moves the ranks by at most 0.4.
     seen = (np.sqrt(np.log(6 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
     shift = (
@@ -332,7 +332,7 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
         return min(p), len(p)
 
     n = trial.effort.decisions * 128
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     seen = (np.sqrt(np.log(2 / trial.alpha) / 2) + POWER_QUANTILE / 2) / np.sqrt(n)
     return Verdict(
         FAIL if result.alarm else PASS,

@@ -432,7 +432,7 @@ def _own_noise(subject: Subject, rng: np.random.Generator, n: int, *names: str) 
 
 
 def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: str) -> Verdict:  # type: ignore[no-untyped-def]
-    result = sequential_p_values(p_values, trial.alpha, n)
+    result = sequential_p_values(p_values, trial.alpha, n, growth=trial.effort.growth)
     return Verdict(
         FAIL if result.alarm else PASS,
         f"{quantity}: p-value",
