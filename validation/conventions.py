@@ -71,7 +71,11 @@ class Convention:
         names = self.axes.split() if isinstance(self.axes, str) else ["?"]
         if not set(names) <= set(AXES) or len(set(names)) < len(names):
             raise ValueError(f"axes: got {self.axes!r}, expected an order of {', '.join(AXES)}, each at most once")
-        one_of = {"shape": ("axes", "contract"), "directions": ("tx", "xt"), "angles": ANGLES}
+        one_of: dict[str, tuple[Any, ...]] = {
+            "shape": ("axes", "contract"),
+            "directions": ("tx", "xt"),
+            "angles": ANGLES,
+        }
         one_of |= {"orientation": (1, -1), "logdet": (1, -1), "per_beta": (False, True)}
         for name, values in one_of.items():
             if getattr(self, name) not in values:
@@ -201,7 +205,7 @@ class Converted(Timed):
         return self._subject.name
 
     @property
-    def deadline(self) -> float:  # type: ignore[override]
+    def deadline(self) -> float:
         return self._subject.deadline
 
     @deadline.setter
@@ -271,4 +275,4 @@ def _refuse(theory: Theory, convention: Convention) -> None:
 
 
 def _times(factor: float) -> str:
-    return {1: "", -1: "-"}.get(factor, f"{factor:.4g} ")
+    return {1.0: "", -1.0: "-"}.get(factor, f"{factor:.4g} ")

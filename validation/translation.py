@@ -163,7 +163,7 @@ class Layout:
             angles = self.convention.angles
             return np.angle(array) if angles == "phases" else _signed(array) if angles != "any" else array
         if code in "FDgv":
-            array = self._back(name, array, *map(self._tangent, (self.axes, self.theirs)))
+            array = self._back(name, array, self._tangent(self.axes), self._tangent(self.theirs))
             return array / {"F": self.force, "D": self.sign, "g": 1.0, "v": self.convention.momenta}[code]
         return (
             array / self.action
