@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from refimpl.validation import check_target
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks import golden
+from refimpl.validation.reference_fermions import ReferenceSUN
 
 
 def verdict(target, **options):
@@ -92,3 +94,14 @@ def test_fields_to_be_refused_are_no_part_of_it():
             return Lenient(**{"beta": self.beta, "shape": self.shape, **changes})
 
     assert verdict(Lenient(1.0, (4, 4))).status == "pass"
+
+
+def test_vectors_without_quarks_are_not_for_targets_with_them():
+    def with_quarks(beta=2.0, shape=(4, 4), kappa=0.1):
+        if not kappa:
+            raise ValueError("kappa: got 0, expected a number > 0")
+        return ReferenceSUN(2, beta, shape, kappa)
+
+    found = verdict(with_quarks)
+    assert found.status == "pass", found.detail
+    assert found.samples < verdict(partial(ReferenceSUN, 2)).samples

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from .arithmetic import OPERATIONS
 from .contract import CAPABILITIES, Subject, TargetFault
 from .measure import angle_difference
+from .theories import Matrices
 from .vector_files import Vector
 from .vector_format import array_named
 
@@ -89,9 +90,15 @@ def answers(subject: Subject, vector: Vector) -> tuple[Arrays, list[Comparison]]
     return kept, list(comparisons(subject, callable_on(subject, vector), arrays, kept))
 
 
+def parameters_of(subject: Subject, vector: Vector) -> dict[str, Any]:
+    """Those that the vector is for: links as matrices are without fermions where it has no kappa."""
+    without = {"kappa": 0.0} if isinstance(subject.theory, Matrices) else {}
+    return {**without, **vector.about.get("parameters", {})}
+
+
 def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
     """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not."""
-    wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in vector.about.get("parameters", {}).items()}
+    wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters_of(subject, vector).items()}
     own = {name: getattr(subject.target, name, None) for name in wanted} | subject.theory.declared()
     changes = {name: value for name, value in wanted.items() if not np.array_equal(own[name], value)}
     if not changes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import Subject, TargetFault
-from ..replay import Comparison, callable_on, repeated
+from ..replay import Comparison, callable_on, parameters_of, repeated
 from ..vector_files import Vector
 from ..vectors import SUITES, read_suite
 from ..verdict import Verdict, skipped, within
@@ -85,7 +85,7 @@ def _of(subject: Subject) -> Iterator[Vector]:
 
 def _at(subject: Subject, vector: Vector) -> Subject | None:
     """The target at the parameters of the vector, itself where it has them, None where it cannot be."""
-    wanted = {name: _shaped(value) for name, value in vector.about["parameters"].items()}
+    wanted = {name: _shaped(value) for name, value in parameters_of(subject, vector).items()}
     changes = {name: value for name, value in wanted.items() if not _same(_declared(subject, name), value)}
     if not changes:
         return subject
