@@ -102,6 +102,5 @@ def test_vectors_without_quarks_are_not_for_targets_with_them():
             raise ValueError("kappa: got 0, expected a number > 0")
         return ReferenceSUN(2, beta, shape, kappa)
 
-    found = verdict(with_quarks)
-    assert found.status == "pass", found.detail
-    assert found.samples < verdict(partial(ReferenceSUN, 2)).samples
+    assert verdict(with_quarks).status == "skip"
+    assert verdict(partial(ReferenceSUN, 2, kappa=0.1)).status == "pass"  # made without them where it can be
