@@ -16,11 +16,18 @@ Read from the wheel of l2hmc 0.13.0, and measured:
 - **The backward update of x is not the inverse of the forward one** where ``use_ncp`` (the default). ``Dynamics._update_x_fwd``
   makes ``x' = 2 atan(e^s tan(x/2)) + eps (v e^q + t)``, and ``_update_x_bwd`` ``2 atan(e^-s tan(x'/2)) - e^-s eps (v e^q + t)``: the
   shift is undone after the scaling. It is to be ``2 atan(e^-s tan((x' - eps (v e^q + t))/2))``, with ``cos``, ``sin`` of
-  the same shifted angle in the logdet. The proposal has no inverse then, and neither kernel leaves ``exp(-S)`` alone.
+  the same shifted angle in the logdet. The proposal is not reversible then, and neither kernel leaves
+  ``exp(-S)`` alone.
 - **The acceptance of** ``Dynamics.transition_kernel`` **has initial and proposed state exchanged**: ``compute_accept_prob(
   state_init=state, state_prop=sinit, sumlogdet=sumlogdet)``, where ``state`` is the end of the trajectory: it accepts with ``min(1,
   exp(H' - H + logdet))``. ``transition_kernel_fb`` and the HMC have them in order. Used where ``merge_directions=False``.
-- ``apply_transition`` draws one direction for all chains (``if torch.rand(1) > 0.5``), and so is no per-chain update.
+- **The net of the momenta sees the raw angle**, and the forward update leaves angles where they are (``xf = self.g.compat_proj(xf)``
+  is commented out), while the backward one reduces them to [-pi, pi): the net is asked at two sheets of one configuration, and
+  the way back differs wherever a link passes pi. Either reduction, of x before the net or of ``xf``, mends the way back; only
+  the first makes the map periodic.
+- Mended in a copy, in all three points, `merged` and `directed` pass all of ``maps.*`` and ``transcript.*``; with two of them
+  mended, those checks fail that belong to the third.
+- ``apply_transition`` draws one direction for all chains (``if torch.rand(1) > 0.5``): chains are not independent.
 - ``LatticeU1.wilson_loops4x4`` is no closed loop: it steps along the second axis where its links point along the first, with five
   and three links a side. It changes under gauge transformations, and so does what it is logged as, ``p4x4``; ``plaqs4x4``
   averages over chains, as its angles are transposed: shape ``(X,)``. In NumPy it raises AttributeError (arrays have no ``roll``).
@@ -177,7 +184,9 @@ class L2hmcU1:
             links, metrics = self._update((_flat(x), self._beta))
         states = metrics["mc_states"]
         start, end = states.init, states.proposed
-        (_, _), logdet = self._mapped((_numpy(start.x).reshape(x.shape), _numpy(start.v).reshape(x.shape)), **self._way(seed))
+        (_, _), logdet = self._mapped(
+            (_numpy(start.x).reshape(x.shape), _numpy(start.v).reshape(x.shape)), **self._way(seed)
+        )
         with _in_float64(seed):
             noise = self._noise(x)
         energies = [self.own.hamiltonian(self._state(_flat(_numpy(s.x)), _flat(_numpy(s.v)))) for s in (start, end)]
