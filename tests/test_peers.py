@@ -81,7 +81,8 @@ def test_declared_failures_are_told_with_their_reason():
 def test_markdown_and_records():
     outcomes = [outcome(EXACT, WRONG), Outcome(FAKE, "1.2", None, "exit code 3: no"), Outcome(MISSING)]
     text = peer_runs.as_markdown(outcomes)
-    assert text.count("\n| ") == 2 and "- maps.round\\_trip" in text
+    assert text.count("\n| ") == 2
+    assert "- maps.round\\_trip" in text
     assert "- exit code 3: no" in text
     wrong, crashed, missing = json.loads(json.dumps(peer_runs.as_records(outcomes), allow_nan=False))
     assert wrong["status"] == "failed"
