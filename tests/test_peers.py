@@ -160,6 +160,7 @@ def test_the_message_says_what_to_install(module, package, monkeypatch):
         importlib.import_module(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "package"),
     [
@@ -179,6 +180,7 @@ def test_hmc_of_others_passes_what_is_no_statistic(module, package):
     assert check_target(peer.target, level="smoke", seed=1, select="maps.energy_scaling").summary()["passed"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["blackjax", "numpyro"])
 def test_nuts_of_others_is_a_function_of_its_seed(module):
     pytest.importorskip(module)
@@ -187,6 +189,7 @@ def test_nuts_of_others_is_a_function_of_its_seed(module):
     assert found.summary()["passed"] == 1
 
 
+@pytest.mark.slow
 def test_kernels_with_nets_of_l2hmc_are_wrong_as_its_adapter_says():
     pytest.importorskip("l2hmc")
     peer = importlib.import_module("refimpl.validation.peers.l2hmc")

@@ -21,9 +21,9 @@ Read from the wheel of l2hmc 0.13.0, and measured:
   state_init=state, state_prop=sinit, sumlogdet=sumlogdet)``, where ``state`` is the end of the trajectory: it accepts with ``min(1,
   exp(H' - H + logdet))``. ``transition_kernel_fb`` and the HMC have them in order. Used where ``merge_directions=False``.
 - **The net of the momenta sees the raw angle**, and the forward update leaves angles where they are (the line ``xf =
-  self.g.compat_proj(xf)`` is commented out), while the backward one reduces them to [-pi, pi): the net is asked at two sheets of one configuration, and
-  the way back differs wherever a link passes pi. Either reduction, of x before the net or of ``xf``, mends the way back; only
-  the first makes the map periodic.
+  self.g.compat_proj(xf)`` is commented out), while the backward one reduces them to [-pi, pi): the net is asked at two sheets of
+  one configuration, and the way back differs wherever a link passes pi. Either reduction, of x before the net or of ``xf``,
+  mends the way back; only the first makes the map periodic.
 - Mended in a copy, in all three points (x reduced before the net), `merged` and `directed` pass all of ``maps.*`` and
   ``transcript.*`` but for the direction. With the update of x alone, round trips still fail; with the net too, `merged` passes them
   and `directed` fails ``transcript.decision`` alone.
