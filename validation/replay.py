@@ -99,7 +99,7 @@ def parameters_of(subject: Subject, vector: Vector) -> dict[str, Any]:
 def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
     """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not."""
     wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters_of(subject, vector).items()}
-    own = {name: getattr(subject.target, name, None) for name in wanted} | subject.theory.declared()
+    own: dict[str, Any] = {name: getattr(subject.target, name, None) for name in wanted} | subject.theory.declared()
     changes = {name: value for name, value in wanted.items() if not np.array_equal(own[name], value)}
     if not changes:
         return subject, ""
@@ -107,7 +107,7 @@ def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
     if at is None:  # one that has no steps, say, at those of the theory
         changes = {name: value for name, value in changes.items() if name in subject.theory.parameters}
         at = subject.replace(**changes) or subject
-    there = {name: getattr(at.target, name, None) for name in wanted} | at.theory.declared()
+    there: dict[str, Any] = {name: getattr(at.target, name, None) for name in wanted} | at.theory.declared()
     other = [f"{k} = {v}" for k, v in wanted.items() if k in there and not np.array_equal(there[k], v)]
     return at, f"; the vector is for {', '.join(other)}" if other else ""
 

@@ -134,7 +134,7 @@ def _functions_of(target: str) -> Callable[[str], Callable[..., Any] | None]:
             for part in parts[k:]:
                 value = getattr(value, part, None)
             if callable(value):
-                return value  # type: ignore[no-any-return]
+                return value
         return None
 
     return found
