@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import shlex
+import sys
 import textwrap
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from refimpl import exact
 from refimpl.actions import WilsonU1
 from refimpl.cli import _parser
-from refimpl.validation import pieces, replay, serving, strategies
+from refimpl.validation import conventions, pieces, replay, serving, strategies
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.contract import Subject
 from refimpl.validation.vector_files import Vector
@@ -85,3 +86,36 @@ def test_a_target_of_another_environment():
     _, m, package, *rest = shlex.split(command)
     assert (m, package) == ("-m", "refimpl")
     assert _parser().parse_args(rest).target == "package.module:target"
+
+
+def test_conventions(tmp_path, monkeypatch, capsys):
+    (block,) = blocks(conventions)
+    mine = """
+import numpy as np
+
+theory, beta, shape = "u1", 2.0, (4, 6)  # links (x, t, mu, chain): extents in the order of these axes
+
+
+def angles(y):
+    return y[:, :, 0] + np.roll(y[:, :, 1], -1, 1) - np.roll(y[:, :, 0], -1, 0) - y[:, :, 1]
+
+
+def action(y):
+    return beta * (1 - np.cos(angles(y))).sum((0, 1))
+
+
+def force(y):
+    s = beta * np.sin(angles(y))
+    return -np.stack([s - np.roll(s, 1, 0), np.roll(s, 1, 1) - s], 2)
+"""
+    (tmp_path / "mine.py").write_text(mine)
+    (tmp_path / "example.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("mine", "example"):
+        spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+    printed = capsys.readouterr().out
+    assert "pass  static.force" in printed
+    assert " 0 failed" in printed

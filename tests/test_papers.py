@@ -203,7 +203,7 @@ def test_no_two_checks_say_the_same():
 
 def test_docstrings_have_no_examples_that_nothing_runs():
     """Examples are in README.md, data/README.md, PROTOCOL.md and the docstrings listed here, each run by a test."""
-    run_by_test_examples = {"replay.py", "pieces.py", "serving.py", "strategies/__init__.py"}
+    run_by_test_examples = {"replay.py", "pieces.py", "serving.py", "strategies/__init__.py", "conventions.py"}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         assert ">>>" not in text, path

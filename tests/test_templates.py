@@ -233,7 +233,7 @@ def test_the_oracle_passes_it(command):
     report = judged(command, select=None if compiled_one else "[mst]*.[!mu]*")
     assert not [verdict for verdict in report.verdicts if verdict.status == "fail"]
     passed = {verdict.check.partition(".")[0] for verdict in report.verdicts if verdict.status == "pass"}
-    assert passed == {"static", "maps", "transcript", *(("exact_start", "driver") if compiled_one else ())}
+    assert passed == {"static", "maps", "transcript", *(("golden", "exact_start", "driver") if compiled_one else ())}
     skipped = {verdict.check for verdict in report.verdicts if verdict.status == "skip"}
     not_offered = {"static.sine_charge", "static.wilson_loop", "static.tau_int", "driver.outputs", "driver.resume"}
     assert skipped == {check for check in not_offered if compiled_one or check.startswith("static")}
