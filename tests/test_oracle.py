@@ -440,6 +440,16 @@ def test_a_correct_sampler_that_hardly_accepts_is_not_said_to_stand_still():
         assert found["driver.moves_every_link"] == SKIP, step_size
 
 
+def test_a_chain_that_stands_still_is_told_below_the_summary():
+    still = Bare(action=Clay().action, step=lambda x, seed: x)
+    report = check_target(still, level="smoke", seed=1, select="driver.moves_every_link")
+    assert (
+        "careful: too few updates were accepted to say: by step 0 updates moved"
+        in report.as_table(160).splitlines()[-1]
+    )
+    assert "careful" not in check_target(Clay(), level="smoke", seed=1, select="driver.moves_every_link").as_table()
+
+
 @pytest.mark.parametrize("fraction", [1.0, 0.1])
 def test_a_part_that_never_moves_is_seen_at_a_small_acceptance(fraction):
     def step(x, seed):
