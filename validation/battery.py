@@ -196,7 +196,7 @@ def _discovery(battery: Battery, verdicts: Iterable[Verdict]) -> Discovery:
     failed = [v.check for v in verdicts if _unexpected(v) and v.check in BASIC]
     try:
         return discovered(battery, failed) if failed else Discovery()
-    except (TargetFault, TargetError, Declined, ValueError):  # it fails in ways that the verdicts tell better
+    except Exception:  # noqa: BLE001 (it fails in ways that the verdicts tell better)
         return Discovery()
 
 

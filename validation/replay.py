@@ -92,7 +92,7 @@ def answers(subject: Subject, vector: Vector) -> tuple[Arrays, list[Comparison]]
 
 def parameters_of(subject: Subject, vector: Vector) -> dict[str, Any]:
     """Those that the vector is for: links as matrices are without fermions where it has no kappa."""
-    without = {"kappa": 0.0} if isinstance(subject.theory, Matrices) else {}
+    without = {"kappa": 0.0} if isinstance(subject.theory, Matrices) and subject.theory.kappa else {}
     return {**without, **vector.about.get("parameters", {})}
 
 
