@@ -1,7 +1,9 @@
 """The smallest failing configuration: as small as promised, red on the mutant and green on the reference, from any target."""
 
 import json
+import shlex
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,15 +13,18 @@ from refimpl.validation import signatures
 from refimpl.validation.battery import check_target
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.contract import Subject
+from refimpl.validation.failure_text import again_command
 from refimpl.validation.failures import NO_HYPOTHESIS
 from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.search import choices, smallest
 from refimpl.validation.failures.words import described
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.replay import checked_calls, made_for, repeated
+from refimpl.validation.report import Report
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
 from refimpl.validation.vector_files import read_vector
+from refimpl.validation.verdict import Verdict
 
 PIECES = "u1.json"
 
@@ -265,6 +270,27 @@ def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "my files"]) == 1
     line = "      repeat it: refimpl replay 'my files/DoubledForce-static-force.json' mutant:DoubledForce"
     assert line in capsys.readouterr().out.splitlines()
+
+
+def test_a_failure_is_repeated_bit_for_bit_by_the_command_that_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    typed = ["validate", "mutant:DoubledForce", "--beta", "1.3", "--shape", "3", "4", "--level", "smoke", "--seed", "7"]
+    assert main([*typed, "--failures", "none", "--alpha", "1e-4", "-k", "static.force"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "again: " in line and line.endswith("-k static.force")]
+    command = shlex.split(line.partition("again: ")[2])
+    assert command[:3] == ["refimpl", "validate", "mutant:DoubledForce"]
+    assert main(command[1:]) == 1
+    judged = [[each for each in text if each.startswith("FAIL  static.force ")] for text in (lines, _out(capsys))]
+    assert judged[0] == judged[1] != []
+    report = Report("t", {}, "smoke", 1, 1e-4, (), 0, 0, 0.0, spec="cmd:./a b", options=("--beta", "1; x"))
+    verdict = Verdict("fail", "q", check="static.force")
+    assert again_command(verdict, report).startswith("refimpl validate 'cmd:./a b' --beta '1; x' --level smoke")
+    assert again_command(verdict, replace(report, spec="", options=())).startswith("refimpl validate TARGET --level")
+
+
+def _out(capsys):
+    return capsys.readouterr().out.splitlines()
 
 
 def test_pieces_are_replayed(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -137,6 +137,7 @@ def check_target(
     command: str = "",
     conventions: str | Convention = "auto",
     spec: str = "",
+    options: Sequence[str] = (),
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -155,7 +156,7 @@ def check_target(
     conventions : those of the target: "auto" for the contract's, or where action, force, plaquette or charge do not have them,
         others under which they are right, if there are any (these failures stay, and every other verdict says under which
         conventions it is); "ours" for the contract's; a `Convention`, or the name of one, or names with ``+`` between.
-    spec : what was typed as the target, for the commands that are shown with a failure.
+    spec, options : what was typed as the target, and besides, for the commands that are shown with a failure.
 
     Raises
     ------
@@ -184,7 +185,12 @@ def check_target(
     found = found or _discovery(battery, judged.values())
     told = _with_evidence(battery, [judged[check] for check in chosen], failures, command, found)
     seconds = time.perf_counter() - start
-    return replace(battery.report(told, seconds, found.told if found.convention else ""), date=date, spec=spec)
+    return replace(
+        battery.report(told, seconds, found.told if found.convention else ""),
+        date=date,
+        spec=spec,
+        options=tuple(options),
+    )
 
 
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:
