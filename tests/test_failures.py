@@ -14,7 +14,7 @@ from refimpl.validation.battery import check_target
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.contract import Subject
 from refimpl.validation.failure_text import again_command
-from refimpl.validation.failures import NO_HYPOTHESIS
+from refimpl.validation.failures import NO_HYPOTHESIS, explained
 from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.search import choices, smallest
 from refimpl.validation.failures.words import described
@@ -120,14 +120,14 @@ def test_a_good_target_leaves_no_folder_and_hypothesis_leaves_none_either(tmp_pa
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["refimpl-failures"]
     out, err = capsys.readouterr()
-    assert "refimpl replay refimpl-failures/DoubledForce-static-force.json" in " ".join(out.split())
+    assert "refimpl replay refimpl-failures/mutant-DoubledForce-static-force.json" in " ".join(out.split())
     assert "--failures none" in err
 
 
 def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"])
-    file = "refimpl-failures/DoubledForce-static-force.json"
+    file = "refimpl-failures/mutant-DoubledForce-static-force.json"
     capsys.readouterr()
     assert main(["replay", file, "mutant:DoubledForce"]) == 1
     assert "got 4, expected 2 at (0, 0, 0, 0)" in capsys.readouterr().out
@@ -213,6 +213,38 @@ def test_where_nothing_fits_it_says_so(monkeypatch):
     assert len(signatures.causes(seen)) == 3
 
 
+def test_causes_are_those_of_the_theory_or_of_what_it_is_made_of():
+    failed = frozenset({"static.force"})
+    bank = {theory: Signature(theory, failed, frozenset()) for theory in ("u1", "su3")}
+    for theory, expected in {"u1": {"u1"}, "schwinger": {"u1"}, "su2": {"su3"}, "su3": {"su3"}}.items():
+        assert {name for _, name in signatures.ranked(Signature(theory, failed, frozenset()), bank)} == expected
+    assert signatures.ranked(Signature("u1", failed, frozenset()), {"su3": bank["su3"]}) == []
+
+
+def test_a_mistake_in_what_the_target_does_not_offer_is_no_cause():
+    bank = signatures.known(signatures.FILE)
+    assert not signatures.possible(bank["RejectionsDropped"], {"driver.outputs"})
+    assert signatures.possible(bank["RejectionsDropped"], {"driver.resume"})
+    assert signatures.possible(bank["DoubledForce"], {"maps.energy_scaling", "driver.outputs"})
+
+
+@pytest.mark.parametrize("quantity", ["the call itself", "the check itself"])
+def test_what_was_not_answered_has_no_cause(quantity):
+    broken = Verdict("fail", quantity, detail="raised", check="static.force")
+    wrong = Verdict("fail", "an energy", check="exact_start.energy_exchange")
+    first, second = explained(Subject(HalfAsMuchAgain()), [broken, wrong])
+    assert first.causes == ()
+    assert second.causes == (signatures.NONE,)
+
+
+def test_files_of_two_targets_of_one_name_stay_apart(tmp_path):
+    for spec in ("one:MyHMC", "two:MyHMC", ""):
+        check_target(HalfAsMuchAgain(), select="static.force", level="smoke", seed=1, failures=tmp_path, spec=spec)
+    names = {path.name for path in tmp_path.glob("*.json")}
+    assert {"one-MyHMC-static-force.json", "two-MyHMC-static-force.json"} < names
+    assert "HalfAsMuchAgain-static-force.json" in names
+
+
 def test_the_signatures_belong_to_the_bank():
     content = json.loads(signatures.FILE.read_text(encoding="utf-8"))
     remedy = "; refimpl mutants --signatures data/mutants/signatures.json adds what is new"
@@ -268,7 +300,7 @@ def test_flows_conditionals_and_variates_have_small_ones(tmp_path, mutant, check
 def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "my files"]) == 1
-    line = "      repeat it: refimpl replay 'my files/DoubledForce-static-force.json' mutant:DoubledForce"
+    line = "      repeat it: refimpl replay 'my files/mutant-DoubledForce-static-force.json' mutant:DoubledForce"
     assert line in capsys.readouterr().out.splitlines()
 
 

@@ -183,7 +183,7 @@ def check_target(
             found = _discovery(battery, judged.values())
         judged[check] = (battery if check in basic else _assumed(battery, found)).verdict(check)
     found = found or _discovery(battery, judged.values())
-    told = _with_evidence(battery, [judged[check] for check in chosen], failures, command, found)
+    told = _with_evidence(battery, [judged[check] for check in chosen], failures, (command, spec), found)
     seconds = time.perf_counter() - start
     return replace(
         battery.report(told, seconds, found.told if found.convention else ""),
@@ -219,7 +219,7 @@ def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Chec
 
 
 def _with_evidence(
-    battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str, found: Discovery
+    battery: Battery, verdicts: list[Verdict], folder: Path | None, typed: tuple[str, str], found: Discovery
 ) -> Iterable[Verdict]:
     """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
     if all(verdict.good for verdict in verdicts):
@@ -229,9 +229,9 @@ def _with_evidence(
     if found.convention is not None:
         return _by_conventions(battery, verdicts, found)
     told = explained(battery.subject, verdicts)
-    return (
-        told if folder is None or battery.told else with_evidence(battery.subject, told, folder, battery.seed, command)
-    )
+    if folder is None or battery.told:
+        return told
+    return with_evidence(battery.subject, told, folder, battery.seed, *typed)
 
 
 def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery) -> Iterable[Verdict]:
