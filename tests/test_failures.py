@@ -245,6 +245,31 @@ def test_files_of_two_targets_of_one_name_stay_apart(tmp_path):
     assert "HalfAsMuchAgain-static-force.json" in names
 
 
+class Broken:
+    """Raises in its own code, and in NumPy's."""
+
+    theory, beta, shape = "u1", 2.0, (4, 4)
+
+    def action(self, x):
+        raise NameError("name 'sed' is not defined")
+
+    def force(self, x):
+        return np.linalg.inv(np.zeros((2, 3)))
+
+
+def test_an_exception_is_told_with_its_place_and_once_at_length():
+    report = check_target(Broken(), select="static", level="smoke", seed=1)
+    details = {v.check: v.detail for v in report.failures}
+    line = Broken.action.__code__.co_firstlineno + 1
+    action = f"action: raised NameError: name 'sed' is not defined (test_failures.py:{line})"
+    assert details["static.action"] == action
+    assert details["static.force"].endswith(f"(test_failures.py:{line + 3})")
+    table = report.as_table(120)
+    assert table.count(action) == 1
+    assert "FAIL  static.gauge_invariance: the call itself, as static.action above" in table.splitlines()
+    assert len(details) > 4
+
+
 def test_the_signatures_belong_to_the_bank():
     content = json.loads(signatures.FILE.read_text(encoding="utf-8"))
     remedy = "; refimpl mutants --signatures data/mutants/signatures.json adds what is new"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .report import Report
 
 REPEAT, AGAIN = "repeat it: ", "again: "
+UNANSWERED = "the call itself"
 
 
 def replay_command(verdict: Verdict, spec: str = "") -> str:
@@ -24,6 +25,19 @@ def again_command(verdict: Verdict, report: Report) -> str:
     found = ["--conventions", report.option] if verdict.convention and report.option else []
     rest = [*report.options, *found, "--level", report.level, "--seed", str(report.seed), "-k", verdict.check]
     return f"refimpl validate {shlex.quote(report.spec) if report.spec else 'TARGET'} {shlex.join(rest)}"
+
+
+def failures_text(report: Report, width: int) -> list[str]:
+    """All failures; a call that fails in the same words once more is told in a line."""
+    lines, first = [], {}
+    for v in report.failures:
+        if v.status != FAIL or v.quantity != UNANSWERED or v.detail not in first:
+            lines += ["", *failure_text(v, width, report)]
+        else:
+            lines += ["", f"FAIL  {v.check}: {v.quantity}, as {first[v.detail]} above"]
+        if v.status == FAIL and v.quantity == UNANSWERED:
+            first.setdefault(v.detail, v.check)
+    return lines
 
 
 def failure_text(verdict: Verdict, width: int, report: Report) -> list[str]:

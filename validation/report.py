@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .failure_text import failure_text
+from .failure_text import failures_text
 from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
@@ -139,8 +139,7 @@ class Report:
         lines.append(f"{head}{'would have seen'}")
         for v in self.verdicts:
             lines.append(_row(v))
-        for v in self.failures:
-            lines += ["", *failure_text(v, width, self)]
+        lines += failures_text(self, width)
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
