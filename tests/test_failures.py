@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from refimpl.cli import main
+from refimpl.cli.replay import _line
 from refimpl.validation import signatures
 from refimpl.validation.battery import check_target
 from refimpl.validation.checks import BY_ID
@@ -19,7 +20,7 @@ from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.search import choices, smallest
 from refimpl.validation.failures.words import described
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.replay import checked_calls, made_for, repeated
+from refimpl.validation.replay import checked_calls, compared, made_for, repeated
 from refimpl.validation.report import Report
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
@@ -137,6 +138,14 @@ def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
     assert main(["replay", "mutant:DoubledForce", file]) == 2
     assert main(["replay", "nothing.json"]) == 2
     assert main(["replay", file, "mutant:Nobody"]) == 3
+
+
+def test_angles_are_compared_on_the_circle_and_said_to_be():
+    got, expected = np.array([2 * np.pi]), np.array([0.0])
+    line = _line(compared("forward", "x", got, expected, 1e-9, True))
+    assert line.startswith("agrees")
+    assert line.endswith("got 6.28318530718, expected 0 (mod 2 pi) at (0,)")
+    assert "mod" not in _line(compared("forward", "x", got, expected, 1e-9))
 
 
 def test_answers_that_change_are_said_to(tmp_path):

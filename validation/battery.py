@@ -186,10 +186,11 @@ def check_target(
     told = _with_evidence(battery, [judged[check] for check in chosen], failures, (command, spec), found)
     seconds = time.perf_counter() - start
     return replace(
-        battery.report(told, seconds, found.told if found.convention else ""),
+        battery.report(told, seconds, found.advice if found.convention else ""),
         date=date,
         spec=spec,
         options=tuple(options),
+        option=found.option,
     )
 
 
@@ -256,7 +257,7 @@ def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery)
 def _told_of(under: Verdict, found: Discovery) -> tuple[str, ...]:
     """What conventions explain of a failure, from the same check under those that were found."""
     wrong = "" if under.status != FAIL else f"; but fails under that convention too: {under.detail}"
-    return (f"conventions: {found.told}{wrong}",)
+    return (f"conventions: {found.advice}{wrong}",)
 
 
 def _unexpected(verdict: Verdict) -> bool:

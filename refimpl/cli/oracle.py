@@ -28,6 +28,10 @@ THEORIES = (
     "su3",
     "phi4",
 )  # written out: importing the oracle for a help text would take a second
+CONVENTIONS = (
+    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
+    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -54,7 +58,7 @@ def add(commands: Any) -> None:
         "--conventions",
         default="auto",
         metavar="NAME",
-        help="of TARGET: ours; a name such as minus-force or column-major, or several with + between; auto (default): ours and, "
+        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
     )
     validate.add_argument("--deadline", type=positive, default=DEADLINE, help="seconds one call may take (default 120)")
