@@ -29,7 +29,8 @@ def again_command(verdict: Verdict, report: Report) -> str:
 
 def failures_text(report: Report, width: int) -> list[str]:
     """All failures; a call that fails in the same words once more is told in a line."""
-    lines, first = [], {}
+    lines: list[str] = []
+    first: dict[str, str] = {}  # the check that told it, by what it told
     for v in report.failures:
         if v.status != FAIL or v.quantity != UNANSWERED or v.detail not in first:
             lines += ["", *failure_text(v, width, report)]
