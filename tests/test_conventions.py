@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.cli import main
+from refimpl.cli.oracle import CONVENTIONS
 from refimpl.validation import Convention, check_target, converted
 from refimpl.validation.battery import Battery, _discovery
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.child import Crashed
 from refimpl.validation.contract import CAPABILITIES, Subject, TargetFault
-from refimpl.validation.conventions import NAMED, OURS, Converted, named
+from refimpl.validation.conventions import NAMED, OURS, Converted, named, option
 from refimpl.validation.conversion import Declined, Timed
 from refimpl.validation.discovery import BASIC, NOTHING
+from refimpl.validation.failure_text import again_command
 from refimpl.validation.mutants import BY_NAME, MUTANTS
 from refimpl.validation.mutants.clay import Clay
 from refimpl.validation.mutants.fermions_clay import SchwingerClay
@@ -342,14 +344,14 @@ def test_a_process_that_dies_of_strange_fields_is_not_started_again_and_again():
 def test_what_failed_stays_failed_and_the_rest_is_marked(tmp_path):
     report = check_target(Foreign(force=-1), level="smoke", seed=1, select="static.[afg]*")
     status = {verdict.check: (verdict.status, verdict.convention) for verdict in report.verdicts}
-    assert (report.convention, report.exit_code) == ("matches after F -> -F", 1)
+    assert (report.convention, report.exit_code) == ("matches after F -> -F (--conventions minus-force)", 1)
     assert status["static.force"] == ("fail", "")
     assert status["static.action"] == ("pass", "")
     assert status["static.force_gradient"] == ("pass", "F -> -F")
     force = next(verdict for verdict in report.verdicts if verdict.check == "static.force")
-    assert force.causes == ("conventions: matches after F -> -F",)
+    assert force.causes == ("conventions: matches after F -> -F (--conventions minus-force)",)
     table = report.as_table(120)
-    assert "conventions: matches after F -> -F: 2 checks, marked *" in table.splitlines()[1]
+    assert "conventions: matches after F -> -F (--conventions minus-force): 2 checks, marked *" in table.splitlines()[1]
     assert "static.force_gradient * " in table
     assert "static.force * " not in table
     file = tmp_path / "report.json"
@@ -379,7 +381,7 @@ def test_what_no_convention_explains_is_said_to_fail_there_too():
 
     report = check_target(Loops(force=-1), level="smoke", seed=1, select="static.[fw]*")
     causes = {verdict.check: verdict.causes for verdict in report.failures}
-    assert causes["static.force"] == ("conventions: matches after F -> -F",)
+    assert causes["static.force"] == ("conventions: matches after F -> -F (--conventions minus-force)",)
     assert "but fails under that convention too: 1 x 1 loop" in causes["static.wilson_loop"][0]
 
 
@@ -394,6 +396,21 @@ def test_conventions_are_tried_where_they_are_asked_for():
     assert (own.exit_code, own.convention, own.verdicts[0].convention) == (0, "F -> -F", "F -> -F")
     with pytest.raises(ValueError, match="conventions: got 3, expected auto, a Convention or the name of one"):
         check_target(target, conventions=3)
+
+
+def test_options_name_what_was_found(capsys):
+    assert tuple(NAMED) == CONVENTIONS
+    assert all(option(NAMED[name]) == name for name in NAMED if name != "ours")
+    assert option(named("minus-force+mu-last")) == "mu-last+minus-force"
+    assert named(option(named("log-density+phases"))) == named("log-density+phases")
+    assert option(Convention(force=-1, momenta=2.0)) == option(NAMED["ours"]) == ""
+    report = check_target(Foreign(force=-1), level="smoke", seed=1, select="static.force*", spec="mine")
+    marked = next(verdict for verdict in report.verdicts if verdict.convention)
+    assert " mine --conventions minus-force --level smoke" in again_command(marked, report)
+    assert "--conventions" not in again_command(report.failures[0], report)
+    with pytest.raises(SystemExit):
+        main(["validate", "--help"])
+    assert ",".join(NAMED) in "".join(capsys.readouterr().out.split())  # it breaks lines at hyphens
 
 
 def test_the_command_line(capsys):

@@ -1,25 +1,31 @@
 """The smallest failing configuration: as small as promised, red on the mutant and green on the reference, from any target."""
 
 import json
+import shlex
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from refimpl.cli import main
+from refimpl.cli.replay import _line
 from refimpl.validation import signatures
 from refimpl.validation.battery import check_target
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.contract import Subject
-from refimpl.validation.failures import NO_HYPOTHESIS
+from refimpl.validation.failure_text import again_command
+from refimpl.validation.failures import NO_HYPOTHESIS, explained
 from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.search import choices, smallest
 from refimpl.validation.failures.words import described
 from refimpl.validation.mutants import BY_NAME
-from refimpl.validation.replay import checked_calls, made_for, repeated
+from refimpl.validation.replay import checked_calls, compared, made_for, repeated
+from refimpl.validation.report import Report
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
 from refimpl.validation.vector_files import read_vector
+from refimpl.validation.verdict import Verdict
 
 PIECES = "u1.json"
 
@@ -115,14 +121,14 @@ def test_a_good_target_leaves_no_folder_and_hypothesis_leaves_none_either(tmp_pa
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["refimpl-failures"]
     out, err = capsys.readouterr()
-    assert "refimpl replay refimpl-failures/DoubledForce-static-force.json" in " ".join(out.split())
+    assert "refimpl replay refimpl-failures/mutant-DoubledForce-static-force.json" in " ".join(out.split())
     assert "--failures none" in err
 
 
 def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1"])
-    file = "refimpl-failures/DoubledForce-static-force.json"
+    file = "refimpl-failures/mutant-DoubledForce-static-force.json"
     capsys.readouterr()
     assert main(["replay", file, "mutant:DoubledForce"]) == 1
     assert "got 4, expected 2 at (0, 0, 0, 0)" in capsys.readouterr().out
@@ -132,6 +138,14 @@ def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
     assert main(["replay", "mutant:DoubledForce", file]) == 2
     assert main(["replay", "nothing.json"]) == 2
     assert main(["replay", file, "mutant:Nobody"]) == 3
+
+
+def test_angles_are_compared_on_the_circle_and_said_to_be():
+    got, expected = np.array([2 * np.pi]), np.array([0.0])
+    line = _line(compared("forward", "x", got, expected, 1e-9, True))
+    assert line.startswith("agrees")
+    assert line.endswith("got 6.28318530718, expected 0 (mod 2 pi) at (0,)")
+    assert "mod" not in _line(compared("forward", "x", got, expected, 1e-9))
 
 
 def test_answers_that_change_are_said_to(tmp_path):
@@ -208,6 +222,63 @@ def test_where_nothing_fits_it_says_so(monkeypatch):
     assert len(signatures.causes(seen)) == 3
 
 
+def test_causes_are_those_of_the_theory_or_of_what_it_is_made_of():
+    failed = frozenset({"static.force"})
+    bank = {theory: Signature(theory, failed, frozenset()) for theory in ("u1", "su3")}
+    for theory, expected in {"u1": {"u1"}, "schwinger": {"u1"}, "su2": {"su3"}, "su3": {"su3"}}.items():
+        assert {name for _, name in signatures.ranked(Signature(theory, failed, frozenset()), bank)} == expected
+    assert signatures.ranked(Signature("u1", failed, frozenset()), {"su3": bank["su3"]}) == []
+
+
+def test_a_mistake_in_what_the_target_does_not_offer_is_no_cause():
+    bank = signatures.known(signatures.FILE)
+    assert not signatures.possible(bank["RejectionsDropped"], {"driver.outputs"})
+    assert signatures.possible(bank["RejectionsDropped"], {"driver.resume"})
+    assert signatures.possible(bank["DoubledForce"], {"maps.energy_scaling", "driver.outputs"})
+
+
+@pytest.mark.parametrize("quantity", ["the call itself", "the check itself"])
+def test_what_was_not_answered_has_no_cause(quantity):
+    broken = Verdict("fail", quantity, detail="raised", check="static.force")
+    wrong = Verdict("fail", "an energy", check="exact_start.energy_exchange")
+    first, second = explained(Subject(HalfAsMuchAgain()), [broken, wrong])
+    assert first.causes == ()
+    assert second.causes == (signatures.NONE,)
+
+
+def test_files_of_two_targets_of_one_name_stay_apart(tmp_path):
+    for spec in ("one:MyHMC", "two:MyHMC", ""):
+        check_target(HalfAsMuchAgain(), select="static.force", level="smoke", seed=1, failures=tmp_path, spec=spec)
+    names = {path.name for path in tmp_path.glob("*.json")}
+    assert {"one-MyHMC-static-force.json", "two-MyHMC-static-force.json"} < names
+    assert "HalfAsMuchAgain-static-force.json" in names
+
+
+class Broken:
+    """Raises in its own code, and in NumPy's."""
+
+    theory, beta, shape = "u1", 2.0, (4, 4)
+
+    def action(self, x):
+        raise NameError("name 'sed' is not defined")
+
+    def force(self, x):
+        return np.linalg.inv(np.zeros((2, 3)))
+
+
+def test_an_exception_is_told_with_its_place_and_once_at_length():
+    report = check_target(Broken(), select="static", level="smoke", seed=1)
+    details = {v.check: v.detail for v in report.failures}
+    line = Broken.action.__code__.co_firstlineno + 1
+    action = f"action: raised NameError: name 'sed' is not defined (test_failures.py:{line})"
+    assert details["static.action"] == action
+    assert details["static.force"].endswith(f"(test_failures.py:{line + 3})")
+    table = report.as_table(120)
+    assert table.count(action) == 1
+    assert "FAIL  static.gauge_invariance: the call itself, as static.action above" in table.splitlines()
+    assert len(details) > 4
+
+
 def test_the_signatures_belong_to_the_bank():
     content = json.loads(signatures.FILE.read_text(encoding="utf-8"))
     remedy = "; refimpl mutants --signatures data/mutants/signatures.json adds what is new"
@@ -263,8 +334,29 @@ def test_flows_conditionals_and_variates_have_small_ones(tmp_path, mutant, check
 def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "my files"]) == 1
-    line = "      repeat it: refimpl replay 'my files/DoubledForce-static-force.json' mutant:DoubledForce"
+    line = "      repeat it: refimpl replay 'my files/mutant-DoubledForce-static-force.json' mutant:DoubledForce"
     assert line in capsys.readouterr().out.splitlines()
+
+
+def test_a_failure_is_repeated_bit_for_bit_by_the_command_that_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    typed = ["validate", "mutant:DoubledForce", "--beta", "1.3", "--shape", "3", "4", "--level", "smoke", "--seed", "7"]
+    assert main([*typed, "--failures", "none", "--alpha", "1e-4", "-k", "static.force"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "again: " in line and line.endswith("-k static.force")]
+    command = shlex.split(line.partition("again: ")[2])
+    assert command[:3] == ["refimpl", "validate", "mutant:DoubledForce"]
+    assert main(command[1:]) == 1
+    judged = [[each for each in text if each.startswith("FAIL  static.force ")] for text in (lines, _out(capsys))]
+    assert judged[0] == judged[1] != []
+    report = Report("t", {}, "smoke", 1, 1e-4, (), 0, 0, 0.0, spec="cmd:./a b", options=("--beta", "1; x"))
+    verdict = Verdict("fail", "q", check="static.force")
+    assert again_command(verdict, report).startswith("refimpl validate 'cmd:./a b' --beta '1; x' --level smoke")
+    assert again_command(verdict, replace(report, spec="", options=())).startswith("refimpl validate TARGET --level")
+
+
+def _out(capsys):
+    return capsys.readouterr().out.splitlines()
 
 
 def test_pieces_are_replayed(tmp_path, monkeypatch, capsys):

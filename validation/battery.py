@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -137,6 +137,7 @@ def check_target(
     command: str = "",
     conventions: str | Convention = "auto",
     spec: str = "",
+    options: Sequence[str] = (),
 ) -> Report:
     """Judge a target by every check that applies to it.
 
@@ -155,7 +156,7 @@ def check_target(
     conventions : those of the target: "auto" for the contract's, or where action, force, plaquette or charge do not have them,
         others under which they are right, if there are any (these failures stay, and every other verdict says under which
         conventions it is); "ours" for the contract's; a `Convention`, or the name of one, or names with ``+`` between.
-    spec : what was typed as the target, for the commands that are shown with a failure.
+    spec, options : what was typed as the target, and besides, for the commands that are shown with a failure.
 
     Raises
     ------
@@ -182,9 +183,15 @@ def check_target(
             found = _discovery(battery, judged.values())
         judged[check] = (battery if check in basic else _assumed(battery, found)).verdict(check)
     found = found or _discovery(battery, judged.values())
-    told = _with_evidence(battery, [judged[check] for check in chosen], failures, command, found)
+    told = _with_evidence(battery, [judged[check] for check in chosen], failures, (command, spec), found)
     seconds = time.perf_counter() - start
-    return replace(battery.report(told, seconds, found.told if found.convention else ""), date=date, spec=spec)
+    return replace(
+        battery.report(told, seconds, found.advice if found.convention else ""),
+        date=date,
+        spec=spec,
+        options=tuple(options),
+        option=found.option,
+    )
 
 
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:
@@ -213,7 +220,7 @@ def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Chec
 
 
 def _with_evidence(
-    battery: Battery, verdicts: list[Verdict], folder: Path | None, command: str, found: Discovery
+    battery: Battery, verdicts: list[Verdict], folder: Path | None, typed: tuple[str, str], found: Discovery
 ) -> Iterable[Verdict]:
     """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
     if all(verdict.good for verdict in verdicts):
@@ -223,9 +230,9 @@ def _with_evidence(
     if found.convention is not None:
         return _by_conventions(battery, verdicts, found)
     told = explained(battery.subject, verdicts)
-    return (
-        told if folder is None or battery.told else with_evidence(battery.subject, told, folder, battery.seed, command)
-    )
+    if folder is None or battery.told:
+        return told
+    return with_evidence(battery.subject, told, folder, battery.seed, *typed)
 
 
 def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery) -> Iterable[Verdict]:
@@ -250,7 +257,7 @@ def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery)
 def _told_of(under: Verdict, found: Discovery) -> tuple[str, ...]:
     """What conventions explain of a failure, from the same check under those that were found."""
     wrong = "" if under.status != FAIL else f"; but fails under that convention too: {under.detail}"
-    return (f"conventions: {found.told}{wrong}",)
+    return (f"conventions: {found.advice}{wrong}",)
 
 
 def _unexpected(verdict: Verdict) -> bool:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import copy
 import threading
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+import refimpl
 
 from .conversion import (
     Declined,
@@ -30,6 +34,9 @@ Field = NDArray[Any]  # angles, or links as complex matrices
 PhasePoint = tuple[Field, Array]
 
 TRANSITION_FIELDS = ("x_proposed", "v_proposed", "logdet", "delta_h", "accept", "x_next")
+
+# Code of which the author of a target has no use: where an error is told, it is in what called it.
+NOT_THEIRS = tuple(Path(str(file)).resolve().parent for file in (__file__, refimpl.__file__, np.__file__))
 
 
 class Calls:
@@ -301,5 +308,14 @@ class Calls:
             error = outcome["error"]
             if isinstance(error, Declined):
                 raise error
-            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}") from error
+            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}{_place(error)}") from error
         return outcome["result"]
+
+
+def _place(error: BaseException) -> str:
+    """`` (file:line)``, the innermost that is not ours or NumPy's; nothing where there is none."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = Path(frame.f_code.co_filename)
+        if not any(file.resolve().is_relative_to(folder) for folder in NOT_THEIRS):
+            return f" ({file.name}:{line})"
+    return ""

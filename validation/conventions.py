@@ -158,6 +158,16 @@ def named(names: str) -> Convention:
     return Convention(**found)
 
 
+def option(convention: Convention) -> str:
+    """The names of `NAMED`, with ``+`` between, that make it up; nothing where there are none."""
+    rest, names = dict(convention.changes), []
+    for name, one in sorted(NAMED.items(), key=lambda pair: -len(pair[1].changes)):
+        if one.changes and one.changes.items() <= rest.items():
+            names.append(name)
+            rest = {key: value for key, value in rest.items() if key not in one.changes}
+    return "" if rest else "+".join(names)
+
+
 def converted(target: Any, convention: Convention, *, deadline: float = DEADLINE) -> Any:
     """The target, or the factory of it, in the conventions of the contract.
 

@@ -30,7 +30,7 @@ from .checks import BY_ID
 from .checks.static import fields_of
 from .child import Crashed
 from .contract import Subject, TargetError, TargetFault
-from .conventions import OURS, Convention, Converted
+from .conventions import OURS, Convention, Converted, option
 from .conversion import Declined
 from .protocol import ProtocolError
 from .theories import U1, Matrices, Phi4, Theory
@@ -75,6 +75,19 @@ class Discovery:
     convention: Convention | None = None
     others: tuple[Convention, ...] = ()
     told: str = ""
+
+    @property
+    def option(self) -> str:
+        """What was found, as ``--conventions`` names it, where it does."""
+        return "" if self.convention is None else option(self.convention)
+
+    @property
+    def advice(self) -> str:
+        """``told``, with the option beside what was found."""
+        if self.convention is None or not self.option:
+            return self.told
+        words = self.convention.told
+        return self.told.replace(words, f"{words} (--conventions {self.option})", 1)
 
 
 def discovered(battery: Battery, failed: Sequence[str]) -> Discovery:

@@ -55,6 +55,7 @@ class Comparison:
     worst: tuple[int, ...]
     got: Any
     expected: Any
+    on_circle: bool = False  # the error is one modulo 2 pi
 
     @property
     def good(self) -> bool:
@@ -164,7 +165,14 @@ def compared(
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(np.where(np.isnan(size), np.inf, size)), size.shape))
     where = worst if np.ndim(difference) else ()
     return Comparison(
-        function, name, float(size[worst]), float(tolerance), where, np.asarray(got)[where], np.asarray(expected)[where]
+        function,
+        name,
+        float(size[worst]),
+        float(tolerance),
+        where,
+        np.asarray(got)[where],
+        np.asarray(expected)[where],
+        on_circle,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .failure_text import failure_text
+from .failure_text import failures_text
 from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
@@ -40,6 +40,8 @@ class Report:
     convention : how the conventions of the target differ from the contract's, where that was found or told; the verdicts that
         take that into account say so.
     spec : what was typed as the target, where it was.
+    options : what was typed besides, such as ``("--beta", "4")``: with level, seed and check it repeats a verdict.
+    option : the conventions that were found, as ``--conventions`` names them.
     """
 
     target: str
@@ -60,6 +62,8 @@ class Report:
     elsewhere: tuple[str, ...] = ()
     convention: str = ""
     spec: str = ""
+    options: tuple[str, ...] = ()
+    option: str = ""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -135,8 +139,7 @@ class Report:
         lines.append(f"{head}{'would have seen'}")
         for v in self.verdicts:
             lines.append(_row(v))
-        for v in self.failures:
-            lines += ["", *failure_text(v, width, self.seed, self.spec)]
+        lines += failures_text(self, width)
         s, ledger = self.summary(), self.ledger
         lines += [
             "",

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -145,7 +145,10 @@ def _checksum(checks: list[str], rows: Mapping[str, Any]) -> str:
 # alike is named for 13 (for 20 with 0.6).
 LEAST, SHOWN, CLOSE = 0.8, 3, 0.05
 NONE = "no known mistake looks like this"
-FAMILIES = (("u1", "schwinger", "su2", "su3"), ("phi4",), ("o2", "gaussian", "gmm"))
+# Whose mistakes a theory can have besides its own.
+RELATED = {"schwinger": ("u1",), "su2": ("su3",), "su3": ("su2",)}
+# A failure of these tells nothing of what is computed.
+UNANSWERED = ("the call itself", "the check itself")
 
 
 def agreement(seen: Signature, mutant: Signature) -> tuple[float, int, int]:
@@ -164,11 +167,16 @@ def agreement(seen: Signature, mutant: Signature) -> tuple[float, int, int]:
     return score, shared, either
 
 
+def possible(mutant: Signature, missing: Collection[str]) -> bool:
+    """Whether a target that lacks what these checks need can have the mistake: not if none is left that is no matter of chance."""
+    exact = [check for check in mutant.failed if not BY_ID[check].statistical]
+    return not exact or any(check not in missing for check in exact)
+
+
 def ranked(seen: Signature, known: Mapping[str, Signature]) -> list[tuple[float, str]]:
-    """Mutants of the same theory, or else of its family, the most alike first."""
-    family = next((names for names in FAMILIES if seen.theory in names), (seen.theory,))
+    """Mutants of the same theory, or else of those it is related to, the most alike first."""
     out: list[tuple[float, str]] = []
-    for theories in ((seen.theory,), tuple(t for t in family if t != seen.theory)):
+    for theories in ((seen.theory,), RELATED.get(seen.theory, ())):
         scores = [(agreement(seen, s)[0], name) for name, s in known.items() if s.theory in theories]
         out += sorted((pair for pair in scores if pair[0] > 0), key=lambda pair: -pair[0])
         if out and out[0][0] >= LEAST:
@@ -176,11 +184,14 @@ def ranked(seen: Signature, known: Mapping[str, Signature]) -> list[tuple[float,
     return sorted(out, key=lambda pair: -pair[0])
 
 
-def causes(seen: Signature) -> tuple[str, ...]:
-    """What it looks like, one to three mistakes, in words, or that no known one does, or too many; raises `ChecksumError`."""
+def causes(seen: Signature, missing: Collection[str] = ()) -> tuple[str, ...]:
+    """What it looks like, one to three mistakes, in words, or that no known one does, or too many; raises `ChecksumError`.
+
+    ``missing``: the checks that need what the target does not offer.
+    """
     if not seen.failed:
         return ()
-    bank = known(FILE)
+    bank = {name: signature for name, signature in known(FILE).items() if possible(signature, missing)}
     order = ranked(seen, bank)
     best = [name for score, name in order if score >= max(LEAST, order[0][0] - CLOSE)]
     if not best:

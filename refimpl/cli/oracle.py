@@ -16,6 +16,7 @@ EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed une
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
 
 FAILURES = "refimpl-failures"
+ALPHA, DEADLINE = 1e-6, 120.0
 
 THEORIES = (
     "u1",
@@ -27,6 +28,10 @@ THEORIES = (
     "su3",
     "phi4",
 )  # written out: importing the oracle for a help text would take a second
+CONVENTIONS = (
+    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
+    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -44,17 +49,19 @@ def add(commands: Any) -> None:
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
     validate.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
-    validate.add_argument("--alpha", type=probability, default=1e-6, help="false-alarm level of the run (default 1e-6)")
+    validate.add_argument(
+        "--alpha", type=probability, default=ALPHA, help="false-alarm level of the run (default 1e-6)"
+    )
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument(
         "--conventions",
         default="auto",
         metavar="NAME",
-        help="of TARGET: ours; a name such as minus-force or column-major, or several with + between; auto (default): ours and, "
+        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
     )
-    validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    validate.add_argument("--deadline", type=positive, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
         "--failures",
@@ -108,6 +115,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             command=shlex.join(["refimpl", *sys.argv[1:]]),
             conventions=arguments.conventions,
             spec=arguments.target or f"builtin:{arguments.theory or 'u1'}",
+            options=_options(arguments),
         )
     reports.emit_all(report, arguments)
     if not report.verdicts:
@@ -124,6 +132,18 @@ def _validate(arguments: argparse.Namespace) -> int:
         files = "file" if len(written) == 1 else "files"
         print(f"refimpl: {len(written)} vector {files} in {folder}; --failures none writes none", file=sys.stderr)
     return report.exit_code
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """Those that were typed and that a verdict depends on, beside the level, the seed and what is selected."""
+    told = []
+    for name, value in parameters_given(arguments).items():
+        option = "--steps" if name == "n_steps" else f"--{name.replace('_', '-')}"
+        told += [option, *map(str, value if isinstance(value, tuple) else (value,))]
+    for name, default in {"alpha": ALPHA, "conventions": "auto", "deadline": DEADLINE, "xfail": None}.items():
+        if (value := getattr(arguments, name)) != default:
+            told += [f"--{name}", str(value)]
+    return told
 
 
 def _failures(given: str | None) -> Path | None:

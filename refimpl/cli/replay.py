@@ -152,10 +152,11 @@ def _told(comparisons: list[Comparison], raised: int = 0) -> int:
 
 def _line(comparison: Comparison) -> str:
     where = f" at {comparison.worst}" if comparison.worst else ""
+    circle = " (mod 2 pi)" if comparison.on_circle else ""
     return (
         f"{'agrees' if comparison.good else 'FAIL':<8}{comparison.function:<22}{comparison.name:<22}"
         f"off by {comparison.error:<9.3g} allowed {comparison.tolerance:<9.3g}"
-        f"got {_number(comparison.got)}, expected {_number(comparison.expected)}{where}"
+        f"got {_number(comparison.got)}, expected {_number(comparison.expected)}{circle}{where}"
     )
 
 

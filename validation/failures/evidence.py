@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import signatures
-from ..checks import BY_ID
+from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..verdict import FAIL, Verdict
 from .case import Build
@@ -27,15 +27,19 @@ SECONDS = 60.0  # for all searches of a run
 
 def explained(subject: Subject, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """With the mutants that fail alike beside every failure."""
-    causes = signatures.causes(signatures.Signature.of(subject.theory.name, verdicts))
-    return tuple(replace(v, causes=causes) if _is_news(v) else v for v in verdicts)
+    answered = [v for v in verdicts if v.quantity not in signatures.UNANSWERED]
+    missing = {check.id for check in CHECKS if check.missing(subject)}
+    causes = signatures.causes(signatures.Signature.of(subject.theory.name, answered), missing)
+    return tuple(
+        replace(v, causes=causes) if _is_news(v) and v.quantity not in signatures.UNANSWERED else v for v in verdicts
+    )
 
 
 def with_evidence(
-    subject: Subject, verdicts: Sequence[Verdict], folder: Path, seed: int, command: str = ""
+    subject: Subject, verdicts: Sequence[Verdict], folder: Path, seed: int, command: str = "", spec: str = ""
 ) -> tuple[Verdict, ...]:
     """With the smallest failing configuration of every failure, written into the folder, which is made if there is any."""
-    hunt = Hunt(subject, folder, seed, command)
+    hunt = Hunt(subject, folder, seed, command, spec)
     return tuple(hunt.seen(v) if _is_news(v) else v for v in verdicts)
 
 
@@ -51,6 +55,7 @@ class Hunt:
     folder: Path
     seed: int
     command: str
+    spec: str = ""
     end: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     known: dict[Build, tuple[str, str]] = field(default_factory=dict)  # in words, and the path
     vain: set[tuple[Build, ...]] = field(default_factory=set)
@@ -93,7 +98,7 @@ class Hunt:
         if not found.repeats:
             words += " (not every time: the answers change from call to call)"
         try:
-            return words, str(written(self.folder, verdict, found, words, self.seed, self.command))
+            return words, str(written(self.folder, verdict, found, words, self.seed, self.command, self.spec))
         except OSError as error:
             return f"{words} (not written: {error.strerror or error})", ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ DERIVATION = (
 )
 
 
-def written(folder: Path, verdict: Verdict, found: Found, words: str, seed: int, command: str) -> Path:
-    """Write it, as TARGET-CHECK.json and .npz, in place of an older one of the same name; the path of the former."""
+def written(
+    folder: Path, verdict: Verdict, found: Found, words: str, seed: int, command: str = "", spec: str = ""
+) -> Path:
+    """Write it, as TARGET-CHECK.json and .npz, in place of an older one of the same name; the path of the former.
+
+    TARGET is what was typed, ``spec``, or else the name of the target.
+    """
     case, got = found.case, Arrays()
     with contextlib.suppress(TargetFault, ValueError):  # what it answered before it failed is in there
         case.comparisons(got)
-    name = f"{_plain(case.at.name)}-{_plain(verdict.check)}"
+    name = f"{_plain(spec or case.at.name)}-{_plain(verdict.check)}"
     about: dict[str, Any] = {
         "format": 2,
         "id": f"failures/{name}",
@@ -83,5 +89,6 @@ def _shown(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """What no file system minds."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:60] or "target"
+    """What no file system minds; long texts that begin alike stay apart."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
+    return (plain if len(plain) <= 60 else f"{plain[:51]}-{zlib.crc32(text.encode(errors='replace')):08x}") or "target"

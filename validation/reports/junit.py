@@ -61,7 +61,7 @@ def _case(suite: ET.Element, v: Verdict, report: Report) -> None:
     elif not v.good:
         failure = ET.SubElement(case, "failure", _texts({"type": label(v), "message": measured(v)}))
         told = f"parameters: {declared(parameters(report))}; level {report.level}"
-        failure.text = "\n".join([*failure_text(v, 100, report.seed, report.spec), told])
+        failure.text = "\n".join([*failure_text(v, 100, report), told])
     elif v.sensitivity:
         ET.SubElement(case, "system-out").text = f"would have seen: {v.sensitivity}; {v.samples} samples"
 

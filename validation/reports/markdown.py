@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import re
 
-from ..failure_text import replay_command
+from ..failure_text import again_command, replay_command
 from ..report import Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
-from .wording import again, counted, declared, headline, measured, number, parameters, promise, ran
+from .wording import counted, declared, headline, measured, number, parameters, promise, ran
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]!|~$]|^[#+\-=]|(?<=^\d)[.)])")
 
@@ -38,7 +38,7 @@ def _failure(v: Verdict, report: Report) -> list[str]:
         lines += ["Looks like:", "", *(f"- {escaped(cause)}" for cause in v.causes), ""]
     if v.reproduced_by:
         lines += [f"Repeat it: {escaped(replay_command(v, report.spec))}", ""]
-    told = f"What it checks: {escaped(f'refimpl explain {v.check}')}; again: {escaped(again(v, report))}"
+    told = f"What it checks: {escaped(f'refimpl explain {v.check}')}; again: {escaped(again_command(v, report))}"
     return [*lines, told, "", "</details>", ""]
 
 

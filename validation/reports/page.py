@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Iterable
 
-from ..failure_text import replay_command
+from ..failure_text import again_command, replay_command
 from ..report import FAILED, OK, Report, assumed, label
 from ..verdict import PASS, SKIP, Verdict
 from . import pictures
 from .style import STYLE
-from .wording import again, counted, explained, families, family, headline, measured, number, parameters, promise, ran
+from .wording import counted, explained, families, family, headline, measured, number, parameters, promise, ran
 
 COLUMNS = ("pass", "FAIL", "XPASS", "known", "skip", "not selected")  # of the table of coverage
 TONES = {"pass": "good", "FAIL": "bad", "XPASS": "bad", "known": "warn", "skip": "skip"}
@@ -113,7 +113,7 @@ def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
         facts.append(("conventions", e(v.convention)))
     if v.reproduced_by:
         facts.append(("repeat it", f"<code>{e(replay_command(v, report.spec))}</code>"))
-    facts += [("samples", f"{v.samples}"), ("once more", f"<code>refimpl validate {e(again(v, report))}</code>")]
+    facts += [("samples", f"{v.samples}"), ("once more", f"<code>{e(again_command(v, report))}</code>")]
     return "\n".join([*parts, _facts(facts), _prose(explained(v.check)), gallery.shown(v), "</article>"])
 
 

@@ -82,8 +82,9 @@ def _report(content: Any) -> Report:
         raise ValueError(f"schema: got {_kind(entry.get('schema'))}, expected {SCHEMA}")
     ledger, summary = _object(entry.get("ledger"), "ledger"), _object(entry.get("summary"), "summary")
     own: dict[str, Any] = {name: _text(entry, name) for name in ("target", "level", "date", "convention")}
-    own["spec"] = _text({"spec": "", **entry}, "spec")  # older files have none
-    own |= {name: _tuple(entry, name) for name in ("offered", "lacking", "belonging", "elsewhere")}
+    entry = {"spec": "", "options": [], "option": "", **entry}  # older files have none
+    own |= {name: _text(entry, name) for name in ("spec", "option")}
+    own |= {name: _tuple(entry, name) for name in ("offered", "lacking", "belonging", "elsewhere", "options")}
     own |= {name: _object(entry.get(name), name) for name in ("parameters", "versions", "implementation")}
     own |= {name: _count(summary, name) for name in ("applicable", "total")}
     for name in ("versions", "implementation"):

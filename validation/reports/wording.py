@@ -91,11 +91,6 @@ def families(report: Report) -> dict[str, dict[str, int]]:
     return found
 
 
-def again(v: Verdict, report: Report) -> str:
-    """The options that repeat one check."""
-    return f"TARGET --level {report.level} --seed {report.seed} -k {v.check}"
-
-
 def explained(check: str) -> str:
     """What a check does; nothing for the check of another version."""
     from ..checks import BY_ID
