@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -268,6 +269,28 @@ def test_deadline_of_the_subject_is_the_one_in_force(here):
     assert at.target.deadline == 7.0
     assert at.replace(beta=1.0).target.deadline == 7.0
     ended(at)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_command_ends_its_processes(number, here, monkeypatch, capsys):
+    def signalled(target, **_):
+        Subject(target).action(X)
+        assert len(list((here / "runs").iterdir())) == 1
+        assert signal.getsignal(number) not in (signal.SIG_DFL, before)
+        os.kill(os.getpid(), number)
+        pytest.fail("went on")
+
+    monkeypatch.setattr("refimpl.validation.check_target", signalled)
+    before, running = signal.signal(number, signal.SIG_DFL), children()
+    try:
+        with pytest.raises(SystemExit) as ending:
+            main(["validate", f"cmd:{command('honest')}"])
+        assert ending.value.code == 128 + number
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert f"ended by {signal.Signals(number).name}" in capsys.readouterr().err
+    assert children() == running
 
 
 # --- transcripts ------------------------------------------------------------------------------------------------------------

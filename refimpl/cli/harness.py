@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import command, positive, writable
+from .endings import ended_by_signals
 
 TEMPLATES = {"cpp": "harness.cpp", "julia": "harness.jl", "python": "harness.py"}
 
@@ -100,6 +101,7 @@ def _take_settings(arguments: argparse.Namespace, parameters: dict[str, Any], se
         parameters[name] = tuple(value) if isinstance(value, list) else value
 
 
+@ended_by_signals()
 def _smoke(arguments: argparse.Namespace) -> int:
     from refimpl.validation.smoke import trials
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import harness, papers, reports
 from .arguments import command, parameters_given, positive, probability, seed, target_parameters
+from .endings import ended_by_signals
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -78,6 +79,7 @@ def _text(path: str) -> str:
         ) from error
 
 
+@ended_by_signals()
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import command, positive
+from .endings import ended_by_signals
 
 if TYPE_CHECKING:
     from refimpl.validation.contract import Subject
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
     replay.add_argument("-v", "--verbose", action="store_true", help="also what is returned at each step")
 
 
+@ended_by_signals()
 def _replay(arguments: argparse.Namespace) -> int:
     from refimpl.validation import report, vectors
 
