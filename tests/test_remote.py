@@ -378,6 +378,43 @@ def test_a_damaged_array_of_a_transcript_is_found(here):
     path.unlink()
 
 
+def rewritten(path, change):
+    """The transcript with other lines."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["transcript.jsonl"] = b"".join(change(members["transcript.jsonl"].splitlines(keepends=True)))
+    changed = path.with_name("changed.zip")
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return changed
+
+
+@pytest.fixture
+def transcript(here):
+    path, factory = here / "t.zip", remote_target(command("honest"))
+    with recorded(factory, path, {}) as writing:
+        Subject(writing).action(X)
+    factory.source.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-1], "the end is missing"),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], "the end is missing"),
+        (lambda lines: [], "the end is missing"),
+        (lambda lines: [*lines[:-2], lines[-1]], "lines were cut out"),
+        (lambda lines: [*lines[:-1], lines[-2], lines[-1]], "lines were cut out, added"),
+        (lambda lines: [*lines[:-2], lines[-2].replace(b'"out"', b'"Out"'), lines[-1]], "another checksum"),
+    ],
+)
+def test_a_transcript_with_lines_cut_out_or_edited_is_refused(change, message, transcript, capsys):
+    assert main(["validate", f"transcript:{rewritten(transcript, change)}"]) == 3
+    assert message in capsys.readouterr().err
+
+
 def test_kept_folders_have_all_files(here):
     kept = here / "kept"
     kept.mkdir()
