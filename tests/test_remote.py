@@ -378,6 +378,35 @@ def test_a_damaged_array_of_a_transcript_is_found(here):
     path.unlink()
 
 
+@pytest.mark.parametrize("given", [["--level", "standard"], ["--alpha", "1e-3"], ["--conventions", "minus-force"]])
+def test_other_settings_than_those_of_a_transcript_are_refused(given, judged_transcript, capsys):
+    assert main(["validate", f"transcript:{judged_transcript}", *given]) == 2
+    assert f"{given[0]}: got" in capsys.readouterr().err
+
+
+def test_a_transcript_keeps_conventions_and_known_failures(judged_transcript, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("refimpl.validation.check_target", lambda *_, **options: asked.update(options) or sys.exit(9))
+    same = ["--level", "smoke", "--alpha", "1e-6", "--conventions", "ours"]
+    for given in ([], same):
+        with pytest.raises(SystemExit):
+            main(["validate", f"transcript:{judged_transcript}", *given])
+        got = {name: asked[name] for name in ("level", "alpha", "conventions", "expected_failures")}
+        known = {"static.translation": "known"}
+        assert got == {"level": "smoke", "alpha": 1e-6, "conventions": "ours", "expected_failures": known}
+
+
+@pytest.fixture
+def judged_transcript(here):
+    known, path = here / "known.json", here / "judged.zip"
+    known.write_text('{"static.translation": "known"}')
+    options = ["--level", "smoke", "-k", "static.translation", "--conventions", "ours", "--xfail", str(known)]
+    assert (
+        main(["validate", f"cmd:{command('honest')}", *options, "--transcript", str(path)]) == 1
+    )  # passes unexpectedly
+    return path
+
+
 def rewritten(path, change):
     """The transcript with other lines."""
     with zipfile.ZipFile(path) as archive:

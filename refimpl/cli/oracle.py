@@ -44,13 +44,12 @@ def add(commands: Any) -> None:
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
-    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
-    validate.add_argument("--alpha", type=probability, default=1e-6, help="false-alarm level of the run (default 1e-6)")
+    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], help="sample sizes (default standard)")
+    validate.add_argument("--alpha", type=probability, help="false-alarm level of the run (default 1e-6)")
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument(
         "--conventions",
-        default="auto",
         metavar="NAME",
         help="of TARGET: ours; a name such as minus-force or column-major, or several with + between; auto (default): ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
@@ -87,7 +86,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     reports.writable_files(arguments)
     folder = _failures(arguments.failures)
-    known = (
+    arguments.known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
     parameters = parameters_given(arguments)
@@ -102,7 +101,7 @@ def _validate(arguments: argparse.Namespace) -> int:
             alpha=arguments.alpha,
             seed=arguments.seed,
             select=arguments.select,
-            expected_failures=known,
+            expected_failures=arguments.known,
             parameters=parameters,
             deadline=arguments.deadline,
             progress=True,
