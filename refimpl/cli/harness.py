@@ -55,7 +55,6 @@ def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterato
     from refimpl.validation.targets import target_named
     from refimpl.validation.transcripts import Played, recorded
 
-    writable(arguments.transcript, "--transcript")
     target = target_named(arguments.target, arguments.theory)
     if not isinstance(target, RemoteFactory) or not isinstance(target.source, Processes):
         for option in ("transcript", "keep"):

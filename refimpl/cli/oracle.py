@@ -6,12 +6,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import harness, papers, reports
 from .arguments import command, parameters_given, positive, probability, seed, target_parameters
 from .endings import ended_by_signals
+
+if TYPE_CHECKING:
+    from refimpl.validation.verdict import Verdict
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -86,6 +90,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     reports.writable_files(arguments)
     folder = _failures(arguments.failures)
+    whole_path = folder and folder.absolute()  # wherever a target goes
     arguments.known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
@@ -105,11 +110,13 @@ def _validate(arguments: argparse.Namespace) -> int:
             parameters=parameters,
             deadline=arguments.deadline,
             progress=True,
-            failures=folder,
+            failures=whole_path,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
             conventions=arguments.conventions,
             spec=arguments.target or f"builtin:{arguments.theory or 'u1'}",
         )
+    if folder is not None:
+        report = replace(report, verdicts=tuple(_as_given(verdict, folder) for verdict in report.verdicts))
     reports.emit_all(report, arguments)
     if not report.verdicts:
         from refimpl.validation.battery import matching
@@ -137,6 +144,12 @@ def _failures(given: str | None) -> Path | None:
             return None
         raise ValueError(f"--failures: got {given!r}, expected a folder, or a new one inside one that exists")
     return path
+
+
+def _as_given(verdict: Verdict, folder: Path) -> Verdict:
+    """With the path of its vector file as it is typed where the command was."""
+    path = verdict.reproduced_by
+    return replace(verdict, reproduced_by=str(folder / Path(path).name)) if path else verdict
 
 
 def _declared(parameters: Mapping[str, Any]) -> str:
