@@ -102,6 +102,7 @@ def running(leader):
     ("mode", "message"),
     [
         ("exits", "the process exited with code 7 before it answered; standard error ends with: beta: out of range | abort"),
+        ("exits-before-its-child", "the process exited with code 7 before it answered"),
         ("segfault", "the process was ended by SIGSEGV"),
         ("closes", "the process closed its standard output"),
         ("half-a-line", 'exited with code 0 in the middle of a line, \'{"status":"ok","id"\','),
