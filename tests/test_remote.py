@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from refimpl.cli import main
+from refimpl.cli.arguments import seconds
 from refimpl.validation import check_target
 from refimpl.validation.contract import Subject, TargetError, TargetFault
 from refimpl.validation.conversion import Declined
@@ -263,6 +265,12 @@ def test_declining_is_a_skip_in_process_too():
 
     (verdict,) = check_target(Shy(), select="static.action", seed=1).verdicts
     assert (verdict.status, verdict.detail) == ("skip", "not on Mondays")
+
+
+def test_a_deadline_that_no_clock_takes_is_the_longest(here):
+    assert seconds("1e300") == threading.TIMEOUT_MAX
+    assert seconds("2.5") == 2.5
+    assert main(["harness", "smoke", command("honest"), "--deadline", "1e300"]) in (0, 1)
 
 
 def test_deadline_of_the_subject_is_the_one_in_force(here):

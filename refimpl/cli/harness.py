@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, positive, writable
+from .arguments import command, seconds, writable
 from .endings import ended_by_signals
 
 DEFAULTS = {"level": "standard", "alpha": 1e-6, "conventions": "auto"}  # of a run that is not of a transcript
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
         "exit codes: 0 all is well, 1 something was wrong, 3 the program did not start or broke the protocol at start",
     )  # fmt: skip
     smoke.add_argument("program", metavar="CMD", help="the command, such as './harness --flag'")
-    smoke.add_argument("--deadline", type=positive, default=20.0, help="seconds one answer may take (default 20)")
+    smoke.add_argument("--deadline", type=seconds, default=20.0, help="seconds one answer may take (default 20)")
     serve = command(actions, "serve", _serve, "offer a target of this Python on standard input and output")
     serve.add_argument("target", metavar="TARGET", help="package.module:object, builtin:NAME, mutant:NAME or model:DIR")
     template = command(actions, "template", _template, "print a program to start from")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import harness, papers, reports
-from .arguments import command, parameters_given, positive, probability, seed, target_parameters
+from .arguments import command, parameters_given, probability, seconds, seed, target_parameters
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
         help="of TARGET: ours; a name such as minus-force or column-major, or several with + between; auto (default): ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
     )
-    validate.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    validate.add_argument("--deadline", type=seconds, default=120.0, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
         "--failures",
