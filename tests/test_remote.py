@@ -1,5 +1,7 @@
 """Targets in other processes: what they may do wrong, that nothing of them stays, and that transcripts judge as they did."""
 
+import hashlib
+import json
 import os
 import shlex
 import signal
@@ -451,6 +453,24 @@ def transcript(here):
 def test_a_transcript_with_lines_cut_out_or_edited_is_refused(change, message, transcript, capsys):
     assert main(["validate", f"transcript:{rewritten(transcript, change)}"]) == 3
     assert message in capsys.readouterr().err
+
+
+def ended_again(lines):
+    """Messages with a last line that fits, as who edits them on purpose would write it."""
+    content = b"".join(lines)
+    end = {"type": "end", "count": len(lines), "sha256": hashlib.sha256(content).hexdigest()}
+    return [content, json.dumps(end).encode() + b"\n"]
+
+
+def test_results_of_a_transcript_are_arrays(transcript, capsys):
+    def renamed(lines):
+        message = json.loads(lines[-2])
+        message["out"] = {"action": "transcript.jsonl"}
+        return ended_again([*lines[:-2], json.dumps(message).encode() + b"\n"])
+
+    assert main(["validate", f"transcript:{rewritten(transcript, renamed)}"]) == 3
+    assert "results that are not in the archive" in capsys.readouterr().err
+    played(rewritten(transcript, lambda lines: ended_again(lines[:-1]))).source.close()
 
 
 def test_kept_folders_have_all_files(here):

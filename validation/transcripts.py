@@ -110,6 +110,10 @@ class Played:
             for k, line in enumerate(_whole(self._read(_MESSAGES, _LONGEST))):
                 self._take(k, protocol.decoded(line))
             for name in sorted(self._names - {_MESSAGES}):
+                if not name.startswith("arrays/"):
+                    raise ValueError(
+                        f"got {protocol.shown(name)} in the archive, expected {_MESSAGES} and arrays/ alone"
+                    )
                 self._array(name)
         except OSError as error:
             raise TargetError(f"TARGET: transcript {path}: {error.strerror or error}") from error
@@ -168,7 +172,7 @@ class Played:
         ((name, answer),) = [(name, line[name]) for name in ("out", *_FAULTS) if name in line]
         if name != "out":
             answer = protocol.plain(str(answer), _LONGEST_TEXT)
-        elif not isinstance(answer, dict) or not set(answer.values()) <= self._names:
+        elif not isinstance(answer, dict) or not set(answer.values()) <= self._names - {_MESSAGES}:
             raise ValueError(f"line {k + 1}: got results that are not in the archive")
         self._runs[_question(key, line["op"], line["params"], line["in"])].append((name, answer))
 
