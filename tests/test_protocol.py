@@ -455,6 +455,28 @@ def test_serving_ends_with_its_input():
     assert json.loads(answers.getvalue())["status"] == "errored"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "answer"),
+    [
+        ("thrift", 8, 8),
+        ("thrift", np.int64(4096), 4096),
+        ("thrift", None, None),
+        ("thrift", 0, "thrift: got 0, expected an integer from 1 to 4096"),
+        ("thrift", 4097, "thrift: got 4097, expected"),
+        ("reversible", "no", "reversible: got 'no', expected true or false"),
+        ("improvement_ratio", float("nan"), "improvement_ratio: got nan, expected a finite number"),
+    ],
+)
+def test_attributes_are_passed_on_or_refused(name, value, answer, tmp_path):
+    target = Small()
+    setattr(target, name, value)
+    found = Server(target).answer(protocol.encoded(protocol.start_message(str(tmp_path), {})))
+    if isinstance(answer, str):
+        assert answer in found["message"]
+    else:
+        assert protocol.declaration(protocol.encoded(found)).attributes.get(name) == answer
+
+
 def test_serving_passes_on_what_a_target_declines(tmp_path):
     class Shy(Small):
         def action(self, x):

@@ -1,8 +1,12 @@
 """Targets in other processes: what they may do wrong, that nothing of them stays, and that transcripts judge as they did."""
 
+import hashlib
+import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import numpy as np
 import pytest
 
 from refimpl.cli import main
+from refimpl.cli.arguments import seconds
 from refimpl.validation import check_target
 from refimpl.validation.contract import Subject, TargetError, TargetFault
 from refimpl.validation.conversion import Declined
@@ -101,6 +106,7 @@ def running(leader):
     ("mode", "message"),
     [
         ("exits", "the process exited with code 7 before it answered; standard error ends with: beta: out of range | abort"),
+        ("exits-before-its-child", "the process exited with code 7 before it answered"),
         ("segfault", "the process was ended by SIGSEGV"),
         ("closes", "the process closed its standard output"),
         ("half-a-line", 'exited with code 0 in the middle of a line, \'{"status":"ok","id"\','),
@@ -263,11 +269,39 @@ def test_declining_is_a_skip_in_process_too():
     assert (verdict.status, verdict.detail) == ("skip", "not on Mondays")
 
 
+def test_a_deadline_that_no_clock_takes_is_the_longest(here):
+    assert seconds("1e300") == threading.TIMEOUT_MAX
+    assert seconds("2.5") == 2.5
+    assert main(["harness", "smoke", command("honest"), "--deadline", "1e300"]) in (0, 1)
+
+
 def test_deadline_of_the_subject_is_the_one_in_force(here):
     at = subject("honest", deadline=7.0)
     assert at.target.deadline == 7.0
     assert at.replace(beta=1.0).target.deadline == 7.0
     ended(at)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_command_ends_its_processes(number, here, monkeypatch, capsys):
+    def signalled(target, **_):
+        Subject(target).action(X)
+        assert len(list((here / "runs").iterdir())) == 1
+        assert signal.getsignal(number) not in (signal.SIG_DFL, before)
+        os.kill(os.getpid(), number)
+        pytest.fail("went on")
+
+    monkeypatch.setattr("refimpl.validation.check_target", signalled)
+    before, running = signal.signal(number, signal.SIG_DFL), children()
+    try:
+        with pytest.raises(SystemExit) as ending:
+            main(["validate", f"cmd:{command('honest')}"])
+        assert ending.value.code == 128 + number
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert f"ended by {signal.Signals(number).name}" in capsys.readouterr().err
+    assert children() == running
 
 
 # --- transcripts ------------------------------------------------------------------------------------------------------------
@@ -353,6 +387,90 @@ def test_a_damaged_array_of_a_transcript_is_found(here):
     with pytest.raises(TargetError, match="another checksum"):
         target_named(f"transcript:{path}")
     path.unlink()
+
+
+@pytest.mark.parametrize("given", [["--level", "standard"], ["--alpha", "1e-3"], ["--conventions", "minus-force"]])
+def test_other_settings_than_those_of_a_transcript_are_refused(given, judged_transcript, capsys):
+    assert main(["validate", f"transcript:{judged_transcript}", *given]) == 2
+    assert f"{given[0]}: got" in capsys.readouterr().err
+
+
+def test_a_transcript_keeps_conventions_and_known_failures(judged_transcript, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("refimpl.validation.check_target", lambda *_, **options: asked.update(options) or sys.exit(9))
+    same = ["--level", "smoke", "--alpha", "1e-6", "--conventions", "ours"]
+    for given in ([], same):
+        with pytest.raises(SystemExit):
+            main(["validate", f"transcript:{judged_transcript}", *given])
+        got = {name: asked[name] for name in ("level", "alpha", "conventions", "expected_failures")}
+        known = {"static.translation": "known"}
+        assert got == {"level": "smoke", "alpha": 1e-6, "conventions": "ours", "expected_failures": known}
+
+
+@pytest.fixture
+def judged_transcript(here):
+    known, path = here / "known.json", here / "judged.zip"
+    known.write_text('{"static.translation": "known"}')
+    options = ["--level", "smoke", "-k", "static.translation", "--conventions", "ours", "--xfail", str(known)]
+    assert (
+        main(["validate", f"cmd:{command('honest')}", *options, "--transcript", str(path)]) == 1
+    )  # passes unexpectedly
+    return path
+
+
+def rewritten(path, change):
+    """The transcript with other lines."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["transcript.jsonl"] = b"".join(change(members["transcript.jsonl"].splitlines(keepends=True)))
+    changed = path.with_name("changed.zip")
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return changed
+
+
+@pytest.fixture
+def transcript(here):
+    path, factory = here / "t.zip", remote_target(command("honest"))
+    with recorded(factory, path, {}) as writing:
+        Subject(writing).action(X)
+    factory.source.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-1], "the end is missing"),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], "the end is missing"),
+        (lambda lines: [], "the end is missing"),
+        (lambda lines: [*lines[:-2], lines[-1]], "lines were cut out"),
+        (lambda lines: [*lines[:-1], lines[-2], lines[-1]], "lines were cut out, added"),
+        (lambda lines: [*lines[:-2], lines[-2].replace(b'"out"', b'"Out"'), lines[-1]], "another checksum"),
+    ],
+)
+def test_a_transcript_with_lines_cut_out_or_edited_is_refused(change, message, transcript, capsys):
+    assert main(["validate", f"transcript:{rewritten(transcript, change)}"]) == 3
+    assert message in capsys.readouterr().err
+
+
+def ended_again(lines):
+    """Messages with a last line that fits, as who edits them on purpose would write it."""
+    content = b"".join(lines)
+    end = {"type": "end", "count": len(lines), "sha256": hashlib.sha256(content).hexdigest()}
+    return [content, json.dumps(end).encode() + b"\n"]
+
+
+def test_results_of_a_transcript_are_arrays(transcript, capsys):
+    def renamed(lines):
+        message = json.loads(lines[-2])
+        message["out"] = {"action": "transcript.jsonl"}
+        return ended_again([*lines[:-2], json.dumps(message).encode() + b"\n"])
+
+    assert main(["validate", f"transcript:{rewritten(transcript, renamed)}"]) == 3
+    assert "results that are not in the archive" in capsys.readouterr().err
+    played(rewritten(transcript, lambda lines: ended_again(lines[:-1]))).source.close()
 
 
 def test_kept_folders_have_all_files(here):

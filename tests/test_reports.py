@@ -1,6 +1,7 @@
 """The forms of a report: complete, alike in what they count, valid whatever a target calls itself."""
 
 import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -428,7 +429,29 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_run(capsys, monkeyp
 def test_two_reports_in_one_file_are_refused(tmp_path, capsys):
     path = str(tmp_path / "x")
     assert main(["validate", "--report", f"html={path}", "--report", f"json={path}"]) == 2
-    assert "which another report is written to" in capsys.readouterr().err
+    assert "which another report, or the transcript, is written to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--report", "json=t.zip"], ["--out", "t.zip"]])
+def test_a_report_and_a_transcript_in_one_file_are_refused(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", "cmd:no-such-program", "--transcript", str(tmp_path / "t.zip"), *option]) == 2
+    assert "is written to" in capsys.readouterr().err
+
+
+def test_reports_go_where_the_command_was_given(quick, tmp_path, monkeypatch):
+    judged_elsewhere = battery.check_target
+
+    def moving(*given, **options):
+        os.chdir("/")
+        return judged_elsewhere(*given, **options)
+
+    monkeypatch.setattr("refimpl.validation.check_target", moving)
+    monkeypatch.chdir(tmp_path)
+    options = ["--level", "smoke", "-k", "static.force", "--report", "json=r.json", "--out", "r.txt"]
+    assert main(["validate", "mutant:DoubledForce", *options, "--failures", "f"]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "r.json", "r.txt"]
+    assert "refimpl replay f/" in " ".join((tmp_path / "r.txt").read_text().split())
 
 
 def test_a_log_is_told_now_and_then_where_a_run_is(capsys, monkeypatch):

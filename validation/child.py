@@ -1,4 +1,4 @@
-"""One process that answers a line with a line: started, asked with a deadline, and ended with all that it started itself."""
+"""One process that answers a line with a line: started, asked with a deadline, and ended with its process group."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .protocol import LONGEST_LINE, ProtocolError, encoded, plain, shown
 
 GRACE = 2.0  # seconds to exit in, once told to
 _LAST_WORDS = 0.5  # seconds for an exit code and the rest of standard error, once standard output is closed
+_GLANCE = 0.1  # seconds without a word after which it is looked whether the process still runs
 _TAIL = 1 << 16  # bytes of standard error that are kept
 _LINES = 8  # of which so many lines are shown
 _HINT = "standard output is for answers, print other things to standard error"
@@ -53,7 +54,7 @@ class Child:
     def _asked(self, line: bytes, until: float, deadline: float) -> bytes:
         if self._buffer:
             raise ProtocolError(f"got {shown(bytes(self._buffer))} before it was asked, expected nothing; {_HINT}")
-        rest = memoryview(line)
+        rest, ended = memoryview(line), False
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
             selector.register(self._stdin, selectors.EVENT_WRITE)
@@ -64,7 +65,12 @@ class Child:
                     raise Crashed(
                         f"did not answer within {deadline:g} s (--deadline){self._silence()}{self.last_words()}"
                     )
-                for key, _ in selector.select(min(left, threading.TIMEOUT_MAX)):
+                events = selector.select(min(left, _GLANCE))
+                if not events and ended:  # another process holds its standard output open
+                    raise Crashed(self._gone())
+                if not events:
+                    ended = _has_ended(self._process.pid)
+                for key, _ in events:
                     if key.fd == self._stdin:
                         rest = rest[self._written(rest) :]
                         if not rest:
@@ -87,8 +93,7 @@ class Child:
         except BlockingIOError:
             return None
         if not data:
-            unfinished = f" in the middle of a line, {shown(bytes(self._buffer))}," if self._buffer else ""
-            raise Crashed(f"{self._ending()}{unfinished} before it answered{self.last_words()}")
+            raise Crashed(self._gone())
         self._buffer += data
         line, newline, rest = self._buffer.partition(b"\n")
         if len(line) > LONGEST_LINE:
@@ -102,6 +107,11 @@ class Child:
 
     def _silence(self) -> str:
         return f": got {shown(bytes(self._buffer))} without a newline" if self._buffer else ""
+
+    def _gone(self) -> str:
+        """What there is to tell where no more comes."""
+        unfinished = f" in the middle of a line, {shown(bytes(self._buffer))}," if self._buffer else ""
+        return f"{self._ending()}{unfinished} before it answered{self.last_words()}"
 
     def _ending(self) -> str:
         """How the process ended, or that it only closed its standard output; it is gone then."""
@@ -151,7 +161,7 @@ class Child:
         return True
 
     def kill(self, grace: float = 0.0) -> int | None:
-        """End it and all that it started; its exit code, or None where it was still running. Its number is free only after that."""
+        """End it and its process group; its exit code, or None where it was still running. Its number is free only after that."""
         if self._process.returncode is not None:
             return self._process.returncode
         ended = self.wait(grace)

@@ -126,6 +126,7 @@ ATTRIBUTES: Mapping[str, _Kind] = {
     **dict.fromkeys(("variate_symmetries", "flow_symmetries", "conditional_symmetries"), _NAMES),
     **dict.fromkeys(("flow_period", "conditional_period"), _PERIOD),
     "n_pf": _INTEGER,
+    "thrift": (lambda v: _is_integer(v) and 1 <= v <= 4096, "an integer from 1 to 4096"),
     "expected_failures": _REASONS,
 }
 

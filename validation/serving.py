@@ -186,6 +186,10 @@ def _declaration(target: Any, varies: list[str]) -> dict[str, Any]:
     names = dict.fromkeys((*THEORIES[target.theory].parameters, *PARAMETERS))
     parameters = {name: value for name in names if (value := getattr(target, name, None)) is not None}
     attributes = {name: _plain(getattr(target, name)) for name in ATTRIBUTES if hasattr(target, name)}
+    for attribute, value in attributes.items():
+        good, expected = ATTRIBUTES[attribute]
+        if value is not None and not good(value):
+            raise TargetError(f"{attribute}: got {protocol.plain(repr(value), 60)}, expected {expected}")
     name = str(getattr(target, "name", None) or getattr(target, "__name__", None) or type(target).__name__)
     return {
         "name": protocol.plain(name, 60),

@@ -3,7 +3,8 @@
 The file is a zip archive: ``transcript.jsonl``, one JSON object a line, and ``arrays/SHA256.npy`` (``.bin`` for states of runs),
 named by their content. The first line has the ``settings`` of the run. Each other one is a ``start`` with its ``parameters`` and
 the ``answer`` (or ``error``), or a ``run`` with ``parameters``, ``op``, ``params``, ``in`` and ``out`` (or ``fault``, or
-``declined``).
+``declined``). The last one, ``end``, has the ``count`` of the lines before it and their ``sha256``: what was cut off would look as
+if it had never been asked.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Recording:
 
     def finish(self) -> None:
         """Write the messages, at the end."""
-        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in self._lines)
-        self._archive.writestr(_MESSAGES, text.encode("utf-8", "backslashreplace"), compresslevel=_LEVEL)
+        content = b"".join(map(_line, self._lines))
+        end = {"type": "end", "count": len(self._lines), "sha256": hashlib.sha256(content).hexdigest()}
+        self._archive.writestr(_MESSAGES, content + _line(end), compresslevel=_LEVEL)
 
     def _kept(self, value: Any) -> str:
         content = _content(value)
@@ -105,9 +107,13 @@ class Played:
         try:
             self._archive = zipfile.ZipFile(path)
             self._names = set(self._archive.namelist())
-            for k, line in enumerate(self._read(_MESSAGES, _LONGEST).splitlines()):
+            for k, line in enumerate(_whole(self._read(_MESSAGES, _LONGEST))):
                 self._take(k, protocol.decoded(line))
             for name in sorted(self._names - {_MESSAGES}):
+                if not name.startswith("arrays/"):
+                    raise ValueError(
+                        f"got {protocol.shown(name)} in the archive, expected {_MESSAGES} and arrays/ alone"
+                    )
                 self._array(name)
         except OSError as error:
             raise TargetError(f"TARGET: transcript {path}: {error.strerror or error}") from error
@@ -166,7 +172,7 @@ class Played:
         ((name, answer),) = [(name, line[name]) for name in ("out", *_FAULTS) if name in line]
         if name != "out":
             answer = protocol.plain(str(answer), _LONGEST_TEXT)
-        elif not isinstance(answer, dict) or not set(answer.values()) <= self._names:
+        elif not isinstance(answer, dict) or not set(answer.values()) <= self._names - {_MESSAGES}:
             raise ValueError(f"line {k + 1}: got results that are not in the archive")
         self._runs[_question(key, line["op"], line["params"], line["in"])].append((name, answer))
 
@@ -198,6 +204,27 @@ def recorded(factory: RemoteFactory, path: Path, settings: Mapping[str, Any]) ->
 def played(path: Path) -> RemoteFactory:
     """A factory of the target that this transcript is of; raises `TargetError`."""
     return RemoteFactory(Played(path))
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return (json.dumps(message, separators=(",", ":")) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _whole(content: bytes) -> list[bytes]:
+    """The lines before the last one, which says how many they are, and their checksum; raises `ValueError`."""
+    *lines, last = content.splitlines(keepends=True) or [b""]
+    end = protocol.decoded(last) if last.endswith(b"\n") else {}
+    if end.get("type") != "end":
+        raise ValueError(f"{_MESSAGES}: got no line of type 'end' as the last one, so the end is missing")
+    expected = {"type": "end", "count": len(lines), "sha256": hashlib.sha256(b"".join(lines)).hexdigest()}
+    if end != expected:
+        told = (
+            "another checksum than"
+            if end.get("count") == len(lines)
+            else f"{len(lines)} lines before the last one, not what"
+        )
+        raise ValueError(f"{_MESSAGES}: got {told} its last line says: lines were cut out, added or edited")
+    return lines
 
 
 def _content(value: Any) -> bytes:

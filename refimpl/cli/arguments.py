@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def finite(text: str) -> float:
 def positive(text: str) -> float:
     """A finite number > 0."""
     return float(number(text, float, lambda v: v > 0, "a finite number > 0"))
+
+
+def seconds(text: str) -> float:
+    """A finite number > 0; one that no clock takes becomes the longest that it does, some centuries."""
+    return min(positive(text), threading.TIMEOUT_MAX)
 
 
 def non_negative(text: str) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, positive, writable
+from .arguments import command, seconds, writable
+from .endings import ended_by_signals
 
+DEFAULTS = {"level": "standard", "alpha": 1e-6, "conventions": "auto"}  # of a run that is not of a transcript
 TEMPLATES = {"cpp": "harness.cpp", "julia": "harness.jl", "python": "harness.py"}
 
 
@@ -24,7 +26,7 @@ def add(commands: Any) -> None:
         "exit codes: 0 all is well, 1 something was wrong, 3 the program did not start or broke the protocol at start",
     )  # fmt: skip
     smoke.add_argument("program", metavar="CMD", help="the command, such as './harness --flag'")
-    smoke.add_argument("--deadline", type=positive, default=20.0, help="seconds one answer may take (default 20)")
+    smoke.add_argument("--deadline", type=seconds, default=20.0, help="seconds one answer may take (default 20)")
     serve = command(actions, "serve", _serve, "offer a target of this Python on standard input and output")
     serve.add_argument("target", metavar="TARGET", help="package.module:object, builtin:NAME, mutant:NAME or model:DIR")
     template = command(actions, "template", _template, "print a program to start from")
@@ -47,19 +49,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterator[Any]:
     """The target that ``validate`` judges, or its factory. Processes are ended with the block.
 
-    A transcript sets the seed, the level and what else the run was that it is of.
+    A transcript sets the seed, the level and what else the run was that it is of, otherwise `DEFAULTS` do what was not given.
     """
     from refimpl.validation.remote import Processes, RemoteFactory
     from refimpl.validation.targets import target_named
     from refimpl.validation.transcripts import Played, recorded
 
-    writable(arguments.transcript, "--transcript")
     target = target_named(arguments.target, arguments.theory)
     if not isinstance(target, RemoteFactory) or not isinstance(target.source, Processes):
         for option in ("transcript", "keep"):
             if getattr(arguments, option) is not None:
                 raise ValueError(f"--{option}: got it for {arguments.target}, expected a target cmd:COMMAND")
     if not isinstance(target, RemoteFactory):
+        _set(arguments, DEFAULTS)
         yield target
         return
     try:
@@ -69,6 +71,7 @@ def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterato
             if not Path(arguments.keep).is_dir():
                 raise ValueError(f"--keep: got {arguments.keep!r}, expected a folder that exists")
             target.source.keep = Path(arguments.keep)
+        _set(arguments, DEFAULTS)
         if arguments.transcript is None:
             yield target
             return
@@ -76,6 +79,7 @@ def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterato
             arguments.seed = secrets.randbelow(2**31)
         settings = {"command": arguments.target, "seed": arguments.seed, "level": arguments.level}
         settings |= {"alpha": arguments.alpha, "select": arguments.select, "parameters": parameters}
+        settings |= {"conventions": arguments.conventions, "xfail": arguments.known}
         with recorded(target, Path(arguments.transcript), settings) as writing:
             yield writing
     finally:
@@ -84,22 +88,35 @@ def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterato
 
 def _take_settings(arguments: argparse.Namespace, parameters: dict[str, Any], settings: dict[str, Any]) -> None:
     """The run that a transcript is of; raises `ValueError` for other ones that are asked for, and for settings that are none."""
-    kinds = {"seed": int, "level": str, "alpha": float, "parameters": dict}
+    from refimpl.validation.known import known_failures
+
+    kinds = {"seed": int, "level": str, "alpha": float, "conventions": str, "parameters": dict}
     for name, kind in kinds.items():
         if not isinstance(settings.get(name), kind):
             raise ValueError(f"transcript: got {name} {settings.get(name)!r}, expected what kind of run it is of")
-    given = {**parameters, **({} if arguments.seed is None else {"seed": arguments.seed})}
-    for name, value in given.items():
-        recorded = {**settings["parameters"], "seed": settings["seed"]}.get(name)
+    of_run = {name: settings[name] for name in ("seed", *DEFAULTS)}
+    given = {name: getattr(arguments, name) for name in of_run if getattr(arguments, name) is not None}
+    for name, value in {**parameters, **given}.items():
+        recorded = {**settings["parameters"], **of_run}.get(name)
         if recorded != (list(value) if isinstance(value, tuple) else value):
             raise ValueError(f"--{name}: got {value}, but the transcript is of a run with {recorded}")
-    arguments.seed, arguments.level, arguments.alpha = settings["seed"], settings["level"], settings["alpha"]
+    _set(arguments, of_run)
+    if arguments.known is None and settings.get("xfail") is not None:
+        arguments.known = known_failures(settings["xfail"], "transcript: xfail")
     if arguments.select is None and isinstance(settings.get("select"), str):
         arguments.select = settings["select"]
     for name, value in settings["parameters"].items():
         parameters[name] = tuple(value) if isinstance(value, list) else value
 
 
+def _set(arguments: argparse.Namespace, values: Mapping[str, Any]) -> None:
+    """Those that were not given."""
+    for name, value in values.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
+@ended_by_signals()
 def _smoke(arguments: argparse.Namespace) -> int:
     from refimpl.validation.smoke import trials
 

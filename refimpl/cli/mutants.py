@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, emit, parameters_given, positive, seed_and_output, target_parameters, writable
+from .arguments import command, emit, parameters_given, seconds, seed_and_output, target_parameters, writable
+from .endings import ended_by_signals
 
 EPILOG = """exit codes: 0 every mutant is killed (with TARGET: every bug that could be in it is seen), 1 one lives, or TARGET itself
 fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is missed is no fault of the code: it says
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
         "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
     )
     target_parameters(mutants)
-    mutants.add_argument("--deadline", type=positive, help="seconds one call of TARGET may take (default 120)")
+    mutants.add_argument("--deadline", type=seconds, help="seconds one call of TARGET may take (default 120)")
     mutants.add_argument(
         "--signatures",
         metavar="FILE",
@@ -116,6 +117,7 @@ def _signatures(arguments: argparse.Namespace, names: list[str]) -> int:
     return report.OK
 
 
+@ended_by_signals()
 def _around(target: str, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
     from refimpl.validation.remote import RemoteFactory

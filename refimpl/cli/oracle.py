@@ -6,11 +6,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import harness, papers, reports
-from .arguments import command, parameters_given, positive, probability, seed, target_parameters
+from .arguments import command, parameters_given, probability, seconds, seed, target_parameters
+from .endings import ended_by_signals
+
+if TYPE_CHECKING:
+    from refimpl.validation.verdict import Verdict
 
 EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
 3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
@@ -48,20 +53,17 @@ def add(commands: Any) -> None:
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
-    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], default="standard", help="sample sizes")
-    validate.add_argument(
-        "--alpha", type=probability, default=ALPHA, help="false-alarm level of the run (default 1e-6)"
-    )
+    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], help="sample sizes (default standard)")
+    validate.add_argument("--alpha", type=probability, help="false-alarm level of the run (default 1e-6)")
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument(
         "--conventions",
-        default="auto",
         metavar="NAME",
         help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
     )
-    validate.add_argument("--deadline", type=positive, default=DEADLINE, help="seconds one call may take (default 120)")
+    validate.add_argument("--deadline", type=seconds, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
         "--failures",
@@ -85,6 +87,7 @@ def _text(path: str) -> str:
         ) from error
 
 
+@ended_by_signals()
 def _validate(arguments: argparse.Namespace) -> int:
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
@@ -92,7 +95,8 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     reports.writable_files(arguments)
     folder = _failures(arguments.failures)
-    known = (
+    whole_path = folder and folder.absolute()  # wherever a target goes
+    arguments.known = (
         None if arguments.xfail is None else known_failures_in(_text(arguments.xfail), f"--xfail: {arguments.xfail}")
     )
     parameters = parameters_given(arguments)
@@ -107,16 +111,18 @@ def _validate(arguments: argparse.Namespace) -> int:
             alpha=arguments.alpha,
             seed=arguments.seed,
             select=arguments.select,
-            expected_failures=known,
+            expected_failures=arguments.known,
             parameters=parameters,
             deadline=arguments.deadline,
             progress=True,
-            failures=folder,
+            failures=whole_path,
             command=shlex.join(["refimpl", *sys.argv[1:]]),
             conventions=arguments.conventions,
             spec=arguments.target or f"builtin:{arguments.theory or 'u1'}",
             options=_options(arguments),
         )
+    if folder is not None:
+        report = replace(report, verdicts=tuple(_as_given(verdict, folder) for verdict in report.verdicts))
     reports.emit_all(report, arguments)
     if not report.verdicts:
         from refimpl.validation.battery import matching
@@ -156,6 +162,12 @@ def _failures(given: str | None) -> Path | None:
             return None
         raise ValueError(f"--failures: got {given!r}, expected a folder, or a new one inside one that exists")
     return path
+
+
+def _as_given(verdict: Verdict, folder: Path) -> Verdict:
+    """With the path of its vector file as it is typed where the command was."""
+    path = verdict.reproduced_by
+    return replace(verdict, reproduced_by=str(folder / Path(path).name)) if path else verdict
 
 
 def _declared(parameters: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, positive
+from .arguments import command, seconds
+from .endings import ended_by_signals
 
 if TYPE_CHECKING:
     from refimpl.validation.contract import Subject
@@ -30,10 +31,11 @@ def add(commands: Any) -> None:
         help="the .json of vectors; then the target, as for validate (default: the built-in one of the theory), or, for the "
         "pieces of vectors, package.module with functions of their names",
     )
-    replay.add_argument("--deadline", type=positive, default=120.0, help="seconds one call may take (default 120)")
+    replay.add_argument("--deadline", type=seconds, default=120.0, help="seconds one call may take (default 120)")
     replay.add_argument("-v", "--verbose", action="store_true", help="also what is returned at each step")
 
 
+@ended_by_signals()
 def _replay(arguments: argparse.Namespace) -> int:
     from refimpl.validation import report, vectors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +44,24 @@ def form_and_file(text: str) -> tuple[str, str]:
 
 
 def writable_files(arguments: argparse.Namespace) -> None:
-    """Refuse files that cannot be written, or are one, before the work is done."""
+    """Refuse files that cannot be written, or are one, before the work is done; and keep where they are.
+
+    A target may change the working directory, which files go into that are written after it.
+    """
     writable(arguments.out)
-    seen = [Path(arguments.out).resolve()] if arguments.out else []
+    writable(arguments.transcript, "--transcript")
+    seen = [Path(file).resolve() for file in (arguments.out, arguments.transcript) if file]
+    if len(set(seen)) < len(seen):
+        raise ValueError(f"--transcript: got {arguments.transcript!r}, which the report is written to")
     for form, file in arguments.report:
         writable(file, f"--report {form}")
         if Path(file).resolve() in seen and not (Path(file).exists() and not Path(file).is_file()):
-            raise ValueError(f"--report {form}: got {file!r}, which another report is written to")
+            raise ValueError(f"--report {form}: got {file!r}, which another report, or the transcript, is written to")
         seen.append(Path(file).resolve())
+    for name in ("out", "transcript", "keep"):
+        if getattr(arguments, name):
+            setattr(arguments, name, os.path.abspath(getattr(arguments, name)))
+    arguments.report = [(form, os.path.abspath(file)) for form, file in arguments.report]
 
 
 def emit_all(report: Report, arguments: argparse.Namespace) -> None:

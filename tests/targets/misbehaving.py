@@ -94,6 +94,9 @@ def ran(request: dict[str, Any]) -> None:
     if MODE == "exits":
         print("beta: out of range\nabort", file=sys.stderr)
         sys.exit(7)
+    if MODE == "exits-before-its-child":
+        subprocess.Popen(["sleep", "60"])
+        sys.exit(7)
     if MODE == "once" and "AGAIN" not in os.environ:
         marker = os.environ["OUTSIDE"] + "/crashed"
         if not os.path.exists(marker):

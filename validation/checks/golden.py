@@ -77,6 +77,8 @@ def _of(subject: Subject) -> Iterator[Vector]:
         for vector in read_suite(suite):
             if vector.about["theory"] != subject.theory.name or vector.about["expected"] == "invalid":
                 continue
+            if "ILL_CONDITIONED" in vector.flags:  # where another right formula may lose digits
+                continue
             if not callable_on(subject, vector):
                 continue
             if all(_same(subject.declared(k, None), value) for k, value in vector.about.get("declares", {}).items()):
