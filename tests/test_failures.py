@@ -19,7 +19,7 @@ from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.replay import checked_calls, made_for, repeated
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
-from refimpl.validation.vector_files import read_vector
+from refimpl.validation.vector_files import read_vector, write_vector
 
 PIECES = "u1.json"
 
@@ -132,6 +132,45 @@ def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
     assert main(["replay", "mutant:DoubledForce", file]) == 2
     assert main(["replay", "nothing.json"]) == 2
     assert main(["replay", file, "mutant:Nobody"]) == 3
+
+
+AT_2 = {"beta": 2.0, "shape": [2, 2]}
+OF_X = {"function": "plaquette", "arguments": ["x"], "returns": "plaquette", "tolerance": 1e-12}
+
+
+@pytest.mark.parametrize(
+    ("about", "call", "code", "words"),
+    [
+        ({}, {}, 0, "1 of 1 answers agree"),
+        ({}, {"parameters": {"beta": -1.0}}, 5, "nothing ran: no call compares anything"),
+        ({}, {"parameters": {"self": 1}}, 5, "nothing ran: no call compares anything"),
+        ({"theory": "su3"}, {}, 2, "theory: got a target of u1, expected su3"),
+        (
+            {"parameters": AT_2 | {"shape": [3, 3]}},
+            {},
+            5,
+            "nothing ran: x: got shape (1, 2, 2, 2), expected (chains, 2, 3, 3)",
+        ),
+        (
+            {"parameters": AT_2 | {"beta": -1.0}},
+            {},
+            5,
+            "nothing ran: the target cannot be made at beta = -1.0, shape = [2, 2]",
+        ),
+        ({}, {"arguments": ["x", *[1] * 500]}, 2, "plaquette: got 501 arguments, expected (x)"),
+        ({}, {"arguments": []}, 2, "plaquette: got 0 arguments, expected (x)"),
+        ({}, {"function": "forward", "arguments": [1]}, 2, "expected (z) as the contract has them"),
+    ],
+)
+def test_what_was_not_compared_does_not_agree(tmp_path, capsys, about, call, code, words):
+    told = {"format": 2, "id": "a/b", "theory": "u1", "parameters": AT_2, "shape": [2, 2], "flags": [], "comment": ""}
+    told |= {"expected": "valid", "derivation": "", "tolerance": {"absolute": 0, "reason": ""}, "conventions": ""}
+    arrays = {"x": np.zeros((1, 2, 2, 2)), "plaquette": np.ones(1)}
+    write_vector(tmp_path, "b", told | about | {"calls": [OF_X | call]}, arrays)
+    assert main(["replay", str(tmp_path / "b.json"), "builtin:u1"]) == code
+    out, err = capsys.readouterr()
+    assert words in out + err
+    assert code == 0 or "answers agree" not in out
 
 
 def test_answers_that_change_are_said_to(tmp_path):
