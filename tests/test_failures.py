@@ -24,7 +24,7 @@ from refimpl.validation.replay import checked_calls, compared, made_for, repeate
 from refimpl.validation.report import Report
 from refimpl.validation.signatures import Signature, agreement
 from refimpl.validation.targets import target_named
-from refimpl.validation.vector_files import read_vector
+from refimpl.validation.vector_files import read_vector, write_vector
 from refimpl.validation.verdict import Verdict
 
 PIECES = "u1.json"
@@ -146,6 +146,45 @@ def test_angles_are_compared_on_the_circle_and_said_to_be():
     assert line.startswith("agrees")
     assert line.endswith("got 6.28318530718, expected 0 (mod 2 pi) at (0,)")
     assert "mod" not in _line(compared("forward", "x", got, expected, 1e-9))
+
+
+AT_2 = {"beta": 2.0, "shape": [2, 2]}
+OF_X = {"function": "plaquette", "arguments": ["x"], "returns": "plaquette", "tolerance": 1e-12}
+
+
+@pytest.mark.parametrize(
+    ("about", "call", "code", "words"),
+    [
+        ({}, {}, 0, "1 of 1 answers agree"),
+        ({}, {"parameters": {"beta": -1.0}}, 5, "nothing ran: no call compares anything"),
+        ({}, {"parameters": {"self": 1}}, 5, "nothing ran: no call compares anything"),
+        ({"theory": "su3"}, {}, 2, "theory: got a target of u1, expected su3"),
+        (
+            {"parameters": AT_2 | {"shape": [3, 3]}},
+            {},
+            5,
+            "nothing ran: x: got shape (1, 2, 2, 2), expected (chains, 2, 3, 3)",
+        ),
+        (
+            {"parameters": AT_2 | {"beta": -1.0}},
+            {},
+            5,
+            "nothing ran: the target cannot be made at beta = -1.0, shape = [2, 2]",
+        ),
+        ({}, {"arguments": ["x", *[1] * 500]}, 2, "plaquette: got 501 arguments, expected (x)"),
+        ({}, {"arguments": []}, 2, "plaquette: got 0 arguments, expected (x)"),
+        ({}, {"function": "forward", "arguments": [1]}, 2, "expected (z) as the contract has them"),
+    ],
+)
+def test_what_was_not_compared_does_not_agree(tmp_path, capsys, about, call, code, words):
+    told = {"format": 2, "id": "a/b", "theory": "u1", "parameters": AT_2, "shape": [2, 2], "flags": [], "comment": ""}
+    told |= {"expected": "valid", "derivation": "", "tolerance": {"absolute": 0, "reason": ""}, "conventions": ""}
+    arrays = {"x": np.zeros((1, 2, 2, 2)), "plaquette": np.ones(1)}
+    write_vector(tmp_path, "b", told | about | {"calls": [OF_X | call]}, arrays)
+    assert main(["replay", str(tmp_path / "b.json"), "builtin:u1"]) == code
+    out, err = capsys.readouterr()
+    assert words in out + err
+    assert code == 0 or "answers agree" not in out
 
 
 def test_answers_that_change_are_said_to(tmp_path):

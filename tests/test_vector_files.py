@@ -158,6 +158,9 @@ def test_what_is_no_description_is_refused(text, told):
         vector_of("here", "name", text, ARCHIVE)
 
 
+KEEPING = {"function": "force", "arguments": ["x"], "returns": "force", "tolerance": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -175,6 +178,9 @@ def test_what_is_no_description_is_refused(text, told):
         ({"calls": [{"function": "force", "arguments": ["x"], "returns": "force"}]}, "tolerance"),
         ({"calls": [{"function": "force", "arguments": ["x"], "returns": "force", "tolerance": -1}]}, "tolerance"),
         ({"calls": [{"function": "force", "arguments": ["x"], "returns": 3, "tolerance": 1}]}, "returns"),
+        ({"calls": [KEEPING | {"keeps": "x"}]}, r"keeps: got \['x'\], expected names of no array"),
+        ({"calls": [KEEPING | {"keeps": "force"}]}, r"keeps: got \['force'\]"),
+        ({"calls": [KEEPING | {"keeps": "y"}, KEEPING | {"keeps": "y", "returns": "y"}]}, r"keeps: got \['y'\]"),
         ({"arrays": {"x": {}}}, "arrays: got"),
     ],
 )

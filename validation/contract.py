@@ -424,8 +424,10 @@ class Subject(Calls):
         """Whether a direction bit is part of the noise."""
         return self.reversal == DIRECTION
 
-    def replace(self, **changes: Any) -> Subject | None:
+    def replace(self, /, **changes: Any) -> Subject | None:
         """The same implementation at other parameters, or None where the target cannot do that."""
+        if {"self", "name"} & changes.keys():
+            return None  # of a file: no parameters of anything
         if self._factory is not None:
             if not accepts(self._factory, changes):
                 return None

@@ -13,9 +13,10 @@ first chain, for functions whose constant is free; ``parameters`` are those of t
 
 A vector whose ``expected`` is ``invalid`` has no answer: the target is to refuse it, by an error or by NaN.
 
-A call may hand its answer on: ``keeps`` has the structure of ``returns``, with new names, which later calls take as arguments or
-expect. Between calls of the target there may be arithmetic, ``operation`` (one of `refimpl.validation.arithmetic`) in place of
-``function``. That the map is undone by its inverse, and that the logdets of both add to nothing::
+A call may hand its answer on: ``keeps`` has the structure of ``returns``, with names that are new (no array of the file, nothing
+that the call itself expects), which later calls take as arguments or expect. Between calls of the target there may be arithmetic,
+``operation`` (one of `refimpl.validation.arithmetic`) in place of ``function``. That the map is undone by its
+inverse, and that the logdets of both add to nothing::
 
     {"function": "forward", "arguments": [["x", "v"]], "keeps": [["x_end", "v_end"], "logdet"]}
     {"function": "inverse", "arguments": [["x_end", "v_end"]], "returns": [["x", "v"], "minus_logdet"], "tolerance": 1e-12, ...}
@@ -25,6 +26,7 @@ with ``{"operation": "negative", "arguments": ["logdet"], "keeps": "minus_logdet
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 
 from .arithmetic import OPERATIONS
 from .contract import CAPABILITIES, Subject, TargetFault
+from .conversion import kind_of
 from .measure import angle_difference
 from .theories import Matrices
 from .vector_files import Vector
@@ -98,7 +101,14 @@ def parameters_of(subject: Subject, vector: Vector) -> dict[str, Any]:
 
 
 def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
-    """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not."""
+    """The target at the parameters of the vector; itself where it cannot be made there, and which ones it then has not.
+
+    Raises `ValueError` where the vector is of another theory.
+    """
+    if vector.about.get("theory", "any") not in ("any", subject.theory.name):
+        raise ValueError(
+            f"theory: got a target of {subject.theory.name}, expected {vector.about['theory']}, that of the file"
+        )
     wanted = {k: tuple(v) if isinstance(v, list) else v for k, v in parameters_of(subject, vector).items()}
     own: dict[str, Any] = {name: getattr(subject.target, name, None) for name in wanted} | subject.theory.declared()
     changes = {name: value for name, value in wanted.items() if not np.array_equal(own[name], value)}
@@ -113,6 +123,19 @@ def made_for(subject: Subject, vector: Vector) -> tuple[Subject, str]:
     return at, f"; the vector is for {', '.join(other)}" if other else ""
 
 
+def misfit(subject: Subject, vector: Vector) -> str:
+    """Why the answers of a target say nothing of the vector: couplings of its own, or a field that is not of its lattice."""
+    declared = subject.theory.declared()
+    wanted = {k: v for k, v in parameters_of(subject, vector).items() if k in declared}
+    other = [f"{k} = {v}" for k, v in wanted.items() if not np.array_equal(declared[k], v)]
+    if other:
+        return f"the target cannot be made at {', '.join(other)} of the file"
+    shape = tuple(subject.theory.field_shape)
+    if vector.about.get("theory", "any") == "any" or vector.about.get("expected") == "invalid":
+        return ""
+    return "" if vector.x.shape[1:] == shape else f"x: got shape {vector.x.shape}, expected (chains, {str(shape)[1:]}"
+
+
 def comparisons(
     subject: Subject, calls: list[Call], arrays: Mapping[str, NDArray[Any]], kept: Arrays | None = None
 ) -> Iterator[Comparison]:
@@ -122,12 +145,12 @@ def comparisons(
         at = subject.replace(**call["parameters"]) if call.get("parameters") else subject
         if at is None:
             continue
-        got = _answer(at, call, there)
+        got, before = _answer(at, call, there), dict(there)  # nothing is compared with itself
         for name, value in _leaves(got, call.get("keeps")):
             there[name] = kept[name] = np.asarray(value)
         for name, value in _leaves(got, call.get("returns")):
             label, on_circle = _label(call), name in call.get("angles", ())
-            expected = array_named(there, name)
+            expected = array_named(before, name)
             if name not in kept and "function" in call:
                 kept[name] = np.asarray(value)
             if call.get("up_to_constant"):
@@ -208,11 +231,27 @@ def _answer(subject: Subject, call: Call, arrays: Mapping[str, NDArray[Any]]) ->
 
     arguments = [argument(entry) for entry in call["arguments"]]
     if "function" in call:
-        return getattr(subject, call["function"])(*arguments)
+        return _called(subject, call["function"], arguments)
     try:
         return OPERATIONS[call["operation"]](subject, *arguments)
     except (TypeError, IndexError, AttributeError, np.linalg.LinAlgError) as error:
         raise ValueError(f"{call['operation']}: cannot take {_short(call['arguments'])}: {error}") from error
+
+
+def _called(subject: Subject, name: str, arguments: list[Any]) -> Any:
+    """What the target answers; raises `ValueError` for arguments that the function does not have, or that are of another kind."""
+    function = getattr(subject, name)
+    signature = inspect.signature(function)
+    expected = ", ".join(signature.parameters)
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise ValueError(f"calls: {name}: got {len(arguments)} arguments, expected ({expected})") from None
+    try:
+        return function(*arguments)
+    except (TypeError, IndexError, AttributeError) as error:  # what the target itself raises is a `TargetFault`
+        kinds = ", ".join(kind_of(argument) for argument in arguments)
+        raise ValueError(f"calls: {name}: got {kinds}, expected ({expected}) as the contract has them") from error
 
 
 def beginning(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:

@@ -186,7 +186,12 @@ def check_calls(name: str, calls: Any, arrays: set[str]) -> None:
         used = [*_arguments(name, entry.get("arguments", [None])), *_leaves(name, entry.get("returns"))]
         if unknown := sorted({each for each in used if each.partition(":")[0] not in there}):
             raise VectorError(f"{name}: calls: got {_shown(unknown)}, expected names of arrays")
-        there |= set(_leaves(name, entry.get("keeps")))
+        keeps = set(_leaves(name, entry.get("keeps")))
+        if taken := sorted(keeps & ({*arrays, "x"} | set(_leaves(name, entry.get("returns"))))):
+            raise VectorError(
+                f"{name}: calls: keeps: got {_shown(taken)}, expected names of no array of the file or of returns"
+            )
+        there |= keeps
 
 
 def array_named(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:

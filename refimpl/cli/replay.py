@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from refimpl.validation.vector_files import Vector
 
 EXIT_CODES = """exit codes: 0 every answer agrees, 1 one does not, 2 wrong usage or no vector file, 3 the target did not start,
-4 a vector file has the wrong checksum, 5 the target has none of the functions"""
+4 a vector file has the wrong checksum, 5 nothing was compared:
+the target has none of the functions, or cannot be made at the parameters"""
 
 
 def add(commands: Any) -> None:
@@ -75,7 +76,7 @@ def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) ->
     from refimpl.validation import report
     from refimpl.validation.contract import Subject, TargetFault
     from refimpl.validation.remote import RemoteFactory
-    from refimpl.validation.replay import answers, callable_on, made_for
+    from refimpl.validation.replay import answers, callable_on, made_for, misfit
     from refimpl.validation.targets import target_named
 
     theory = vector.about["theory"]
@@ -85,6 +86,9 @@ def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) ->
         print(f"{at.name}: {_parameters(at)}{told}")
         if not callable_on(at, vector):
             print("nothing ran: it has none of the functions that are called, or the file has no calls\n")
+            return report.NOTHING_RAN
+        if told := misfit(at, vector):
+            print(f"nothing ran: {told}\n")
             return report.NOTHING_RAN
         kept, comparisons = answers(at, vector)
     except TargetFault as fault:
@@ -147,6 +151,11 @@ def _told(comparisons: list[Comparison], raised: int = 0) -> int:
 
     for comparison in comparisons:
         print(_line(comparison))
+    if not comparisons and not raised:
+        print(
+            "nothing ran: no call compares anything that the target could be asked for, at the parameters of the calls\n"
+        )
+        return report.NOTHING_RAN
     agree, n = sum(comparison.good for comparison in comparisons), len(comparisons) + raised
     print(f"{agree} of {n} answers agree\n")
     return report.OK if agree == n else report.FAILED

@@ -41,7 +41,7 @@ def vectors(subject: Subject, rng: np.random.Generator) -> Verdict:
     Answers come from decimal, rational or fixed-point arithmetic, with a tolerance derived for each: fields on small and
     rectangular lattices, at branch cuts, in charged sectors, trajectories and whole updates. A target that can be made at other
     parameters is; else only the vectors at its own count. To refuse what is no field is good, but no part of the contract:
-    those vectors are left to ``refimpl replay``.
+    those vectors, and ill-conditioned ones, are left to ``refimpl replay``.
 
     If it fails: the file that is named holds input and answer; `refimpl vectors show` prints it, a C++ or Julia program
     can read it without Python.
