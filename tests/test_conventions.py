@@ -116,8 +116,7 @@ def test_the_deterministic_battery_passes_under_the_convention(told):
     battery, found = found_for(FOREIGN[told])
     under = battery.under(found.convention)
     failed = {c.id for c in under.applicable if not c.statistical and under.verdict(c).status == "fail"}
-    # Angles of 1e-8 lose their digits in [0, 2 pi), and one vector is of these.
-    assert failed == ({"golden.vectors"} if "2 pi" in told else set())
+    assert failed == set()
 
 
 def test_chains_that_are_run_one_by_one_have_noise_of_their_own():
