@@ -85,7 +85,7 @@ def npz_arrays(name: str, content: bytes) -> dict[str, NDArray[Any]]:
             contents = {info.filename: _content(archive, info) for info in members}
     except VectorError:
         raise
-    except (*_FAULTS, NotImplementedError) as error:
+    except (*_FAULTS, NotImplementedError) as error:  # the latter of zipfile, for kinds of compression it has not
         raise VectorError(f"{name}: got {_told(error)}, expected a .npz archive") from error
     return {key.removesuffix(".npy"): npy_array(f"{name}: {key}", data) for key, data in contents.items()}
 
