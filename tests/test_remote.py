@@ -24,6 +24,7 @@ from refimpl.validation.transcripts import played, recorded
 
 MISBEHAVING = Path(__file__).resolve().parent / "targets" / "misbehaving.py"
 X = np.zeros((3, 2, 2, 2))
+BEFORE: list[str] = []  # processes of this one when a test starts
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr("refimpl.validation.run_folder._MEMORY", str(runs))
     monkeypatch.setenv("OUTSIDE", str(tmp_path))
     monkeypatch.setattr("refimpl.validation.remote.GRACE", 0.2)
+    BEFORE[:] = processes()
     yield tmp_path
     assert [path for path in runs.iterdir() if not path.name.endswith(".moved")] == []
 
@@ -51,7 +53,11 @@ def ended(at):
 
 
 def children():
-    """Processes of this one that run or are not waited for."""
+    """Processes of this one that run or are not waited for, but for those that other tests left, as multiprocessing's tracker."""
+    return [number for number in processes() if number not in BEFORE]
+
+
+def processes():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
@@ -69,25 +75,23 @@ def test_an_honest_process_answers_and_nothing_stays(here):
 
 
 def test_processes_end_with_their_target(here):
-    before = children()
     at = subject("honest")
     at.action(X)
-    assert len(children()) == len(before) + 1
+    assert len(children()) == 1
     del at
-    assert children() == before
+    assert children() == []
 
 
 @pytest.mark.parametrize("mode", ["does-not-stop", "silent"])
 def test_what_does_not_stop_is_killed_with_all_that_it_started(mode, here):
-    before = children()
     at = subject(mode)
     at.target.deadline = 0.5  # of what follows: starting may take longer
-    leader = children()[-1]
+    (leader,) = children()
     if mode == "silent":
         with pytest.raises(TargetFault, match=r"action: the process did not answer within 0\.5 s \(--deadline\)"):
             at.action(X)
     ended(at)
-    assert children() == before
+    assert children() == []
     assert list(running(leader)) == []
 
 
@@ -292,7 +296,7 @@ def test_a_signal_that_ends_the_command_ends_its_processes(number, here, monkeyp
         pytest.fail("went on")
 
     monkeypatch.setattr("refimpl.validation.check_target", signalled)
-    before, running = signal.signal(number, signal.SIG_DFL), children()
+    before = signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit) as ending:
             main(["validate", f"cmd:{command('honest')}"])
@@ -301,7 +305,7 @@ def test_a_signal_that_ends_the_command_ends_its_processes(number, here, monkeyp
     finally:
         signal.signal(number, before)
     assert f"ended by {signal.Signals(number).name}" in capsys.readouterr().err
-    assert children() == running
+    assert children() == []
 
 
 # --- transcripts ------------------------------------------------------------------------------------------------------------
