@@ -259,9 +259,10 @@ Arrays run(const std::string& op, const Arrays& in, const std::string& params) {
         return {{op, values}};
     }
     if (op == "force") {
-        Array force{x.shape, std::vector<double>(x.data.size())};
+        Arrays results;  // filled in place: a list in braces would be copied
+        Array& force = results[op] = {x.shape, std::vector<double>(x.data.size())};
         for (std::size_t i = 0; i < x.data.size(); i += size) add_force(&x.data[i], 1, &force.data[i]);
-        return {{op, force}};
+        return results;
     }
     if (op == "forward" || op == "inverse") {  // the inverse is the map between two flips of the momenta
         const double sign = op == "forward" ? 1 : -1;
