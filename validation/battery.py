@@ -27,7 +27,7 @@ from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conventions import OURS, Convention, Converted, converted, named
-from .conversion import Declined, Misdeclared
+from .conversion import Declined, Misdeclared, Untold
 from .discovery import BASIC, CONTRACT, Discovery, discovered
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .known import known_failures
@@ -119,6 +119,7 @@ class Battery:
             belonging=tuple(check.id for check in self.applicable),
             elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
             convention=convention or self.told,
+            thrift=self.subject.thrift // theory.thrift,
         )
 
 
@@ -277,6 +278,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
         except (Inconclusive, Unsampled, Declined) as reason:
             verdict = skipped(str(reason))
+            verdict = replace(verdict, declined=isinstance(reason, Declined) and not isinstance(reason, Untold))
         except Misdeclared as fault:
             verdict = Verdict(FAIL, "what the target declares", detail=str(fault))
         except TargetFault as fault:

@@ -29,7 +29,7 @@ from .contract import DEADLINE, Subject, TargetError
 from .evidence import EFFORTS
 from .known import known_failures_in
 from .parametrize import BoundCheck, bound_checks
-from .report import Report
+from .report import Report, effort
 from .reports import wording
 from .targets import target_named
 from .verdict import Verdict
@@ -325,7 +325,7 @@ def _lines(found: Found) -> list[str]:
     report = found.report
     declared = wording.declared(wording.parameters(report))
     return [
-        f"{found.label}: {declared}; level {report.level}, seed {report.seed}",
+        f"{found.label}: {declared}; {effort(report)}, seed {report.seed}",
         f"  {wording.counted(report)}; {report.applicable} apply to this target, {report.total} there are in all",
         f"  false alarms: at most {report.alpha:.1g} for this target; "
         f"spent {report.ledger['spent']:.2g}, remaining {report.ledger['remaining']:.2g}",

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..report import FAILED, OK, Report, label
+from ..report import FAILED, OK, Report, label, skips
 from ..verdict import FAIL, Verdict
 
 HEADLINES = {OK: "PASSED", FAILED: "FAILED"}
@@ -29,7 +29,7 @@ def counted(report: Report) -> str:
         "skip": "skipped",
     }
     return ", ".join(
-        f"{labels.count(name)} {told}"
+        skips(report) if name == "skip" else f"{labels.count(name)} {told}"
         for name, told in names.items()
         if name in ("pass", "FAIL", "skip") or name in labels
     )
