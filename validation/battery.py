@@ -195,6 +195,21 @@ def check_target(
     )
 
 
+def convention_of(
+    target: Any,
+    conventions: str | Convention,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    deadline: float = DEADLINE,
+) -> Convention:
+    """That which is given, as to `check_target`, or for "auto" that under which the first checks pass, where one is found."""
+    if conventions != "auto":
+        return checked_conventions(conventions)
+    battery = Battery(target, level="smoke", seed=0, parameters=parameters, deadline=deadline)
+    basic = [check for check in battery.applicable if check.id in BASIC]
+    return _discovery(battery, [battery.verdict(check) for check in basic]).convention or OURS
+
+
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:
     """In the conventions that were found, where there are any."""
     return battery.under(found.convention) if found is not None and found.convention is not None else battery

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, seconds
+from .arguments import command, conventions, seconds
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
         "pieces of vectors, package.module with functions of their names",
     )
     replay.add_argument("--deadline", type=seconds, default=120.0, help="seconds one call may take (default 120)")
+    conventions(replay, "ours")
     replay.add_argument("-v", "--verbose", action="store_true", help="also what is returned at each step")
 
 
@@ -74,7 +75,9 @@ def _one(vector: Vector, path: Path, target: str | None, arguments: argparse.Nam
 
 def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
+    from refimpl.validation.battery import convention_of
     from refimpl.validation.contract import Subject, TargetFault
+    from refimpl.validation.conventions import converted
     from refimpl.validation.remote import RemoteFactory
     from refimpl.validation.replay import answers, callable_on, made_for, misfit
     from refimpl.validation.targets import target_named
@@ -82,8 +85,12 @@ def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) ->
     theory = vector.about["theory"]
     made = target_named(target, None if theory == "any" else theory)
     try:
-        at, told = made_for(Subject(made, deadline=arguments.deadline), vector)
+        convention = convention_of(made, arguments.conventions or "ours", deadline=arguments.deadline)
+        own = converted(made, convention, deadline=arguments.deadline) if convention.size else made
+        at, told = made_for(Subject(own, deadline=arguments.deadline), vector)
         print(f"{at.name}: {_parameters(at)}{told}")
+        if convention.size:
+            print(f"conventions: {convention.told}")
         if not callable_on(at, vector):
             print("nothing ran: it has none of the functions that are called, or the file has no calls\n")
             return report.NOTHING_RAN
