@@ -110,6 +110,11 @@ def test_paths_that_are_not_in_the_run_folder_are_refused(path):
         protocol.inside("/run/f", path)
 
 
+def test_a_key_that_comes_twice_is_refused():
+    with pytest.raises(protocol.ProtocolError, match="got the key 'id' twice in an object"):
+        protocol.decoded(b'{"status":"ok","id":1,"id":2}')
+
+
 def test_arguments_have_the_order_of_the_contract():
     """Both sides here go by one table: an exchange in it is seen by programs in other languages only."""
     orders = {
