@@ -452,9 +452,3 @@ def test_reports_go_where_the_command_was_given(quick, tmp_path, monkeypatch):
     assert main(["validate", "mutant:DoubledForce", *options, "--failures", "f"]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "r.json", "r.txt"]
     assert "refimpl replay f/" in " ".join((tmp_path / "r.txt").read_text().split())
-
-
-def test_a_log_is_told_now_and_then_where_a_run_is(capsys, monkeypatch):
-    monkeypatch.setattr(battery, "SILENCE", 0.0)
-    check_target(BY_NAME["DoubledForce"], level="smoke", seed=1, select="static.force", progress=True)
-    assert "refimpl: 1 of 2 checks done, static.force_gradient begins" in capsys.readouterr().err
