@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from refimpl.cli import main
-from refimpl.validation import Report, Verdict, battery, check_target, exhibits
+from refimpl.validation import Report, Verdict, battery, check_target, exhibits, verdict
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.reports import FORMS, pictures, read_report, wording
+from refimpl.validation.reports.page import _prose
 from refimpl.validation.sequential import mean_zero_wealth
 from refimpl.validation.theories import THEORIES
 from refimpl.validation.verdict import FAIL, PASS, SKIP
@@ -223,6 +224,21 @@ def test_pages_and_markdown_tell_a_cause_once_and_where_to_begin(quick):
     assert report.as_junit().count("the force is doubled") == 2  # each case is read by itself
 
 
+def test_of_many_failures_a_page_shows_the_first_whole_and_folds_the_others(quick):
+    articles = one_mistake().as_html().split("<article")[1:]
+    assert ["What it checks" in text for text in articles] == [False, True, True, True]
+    assert all("If it fails" in text.replace("<details><summary>", "") for text in articles)
+    assert "<code>refimpl vectors show</code>" in _prose("one, `refimpl vectors show`")
+    assert _prose("``1.5/h`` times") == '<p class="soft"><code>1.5/h</code> times</p>'
+
+
+def test_the_same_reason_for_no_smallest_configuration_is_told_once():
+    failed = Verdict(FAIL, "e", 1e9, 1e7, check="exact_start.moves", smallest="none: samples")
+    shown = replace(failed, smallest="2x2", reproduced_by="a.json")
+    told = wording.told_once([failed, shown, failed, shown])
+    assert [v.smallest for v in told] == ["none: samples", "2x2", "", "2x2"]
+
+
 def test_the_same_report_is_written_the_same_way(quick):
     for form in FORMS.values():
         assert form(every_outcome()) == form(every_outcome())
@@ -389,6 +405,17 @@ def test_pictures_are_drawn_and_their_parts_do_not_meet(drawn_page):
     assert set(used) <= set(ids)
     assert pictures.INK not in drawn_page
     assert pictures.svg(sample_exhibits()[0], "k") == pictures.svg(sample_exhibits()[0], "k")
+
+
+@pytest.mark.parametrize("exhibit", [
+    verdict.Exhibit("errors", "one", {"value": np.array([3.0]), "bound": np.array(1e-9)}, "", ("configuration", "error")),
+    verdict.Exhibit("trace", "x", {"samples": np.arange(1, 21), "value": np.linspace(70, 50, 20)}, "", ("update", "x")),
+], ids=["errors", "trace"])  # fmt: skip
+def test_what_is_counted_has_whole_numbers_below_it(exhibit):
+    pytest.importorskip("matplotlib")
+    ticks = re.findall(r">([-\u2212]?[\d.]+)</text>", pictures.svg(exhibit, "k"))
+    assert "0" in ticks or "20" in ticks
+    assert not [tick for tick in ticks if "." in tick]
 
 
 @pytest.mark.parametrize("value", [np.nan, -1e308, 0.0])

@@ -44,12 +44,16 @@ def counted(report: Report) -> str:
 
 
 def told_once(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """The same, without causes that one before has."""
-    said: list[tuple[str, ...]] = []
+    """The same, without causes that one before has, and without the same reason why no smallest configuration is told."""
+    causes: set[tuple[str, ...]] = set()
+    reasons: set[str] = set()
     out = []
     for v in verdicts:
-        out.append(replace(v, causes=()) if v.causes in said else v)
-        said.append(v.causes)
+        known = {"causes": ()} if v.causes in causes else {}
+        known |= {"smallest": ""} if v.smallest in reasons else {}
+        out.append(replace(v, **known))
+        causes.add(v.causes)
+        reasons |= {v.smallest} - ({v.smallest} if v.reproduced_by else set())
     return out
 
 
