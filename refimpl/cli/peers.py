@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .arguments import command, emit, positive, seed, writable
+from .arguments import command, emit, seconds, seed, writable
 
 EPILOG = """exit codes: 0 all that are installed passed, 1 one failed or did not start, 2 wrong usage, 5 none is installed. Every
 target runs in a process of its own; the line above its failures repeats them."""
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     peers.add_argument("--list", action="store_true", dest="only_list", help="show the names and run nothing")
     peers.add_argument("--level", choices=["smoke", "standard", "thorough"], default="smoke", help="default smoke")
     peers.add_argument("--seed", type=seed, default=1, help="of every target (default 1)")
-    peers.add_argument("--deadline", type=positive, help="seconds one target may take (default 1800)")
+    peers.add_argument("--deadline", type=seconds, help="seconds one target may take (default 1800)")
     peers.add_argument("--format", choices=["table", "json", "markdown"], default="table", help="default table")
     peers.add_argument("--out", metavar="FILE", help="write there instead of the terminal")
 

@@ -53,6 +53,7 @@ class Survey:
     outcomes: tuple[Outcome, ...]
     total: int
     seconds: float
+    convention: str = ""  # of the target, in words, where it is not the contract's
 
     def of(self, status: str) -> list[Outcome]:
         """The outcomes of this status."""
