@@ -66,6 +66,7 @@ SUITES = {
     "statistics": "field_vectors.series",
     "leapfrog": "field_vectors.leapfrog",
     "updates": "field_vectors.updates",
+    "omelyan": "field_vectors.omelyan",
     "schwinger": "field_vectors.schwinger",
     "exact": "exact_vectors",
     "maps": "map_vectors",
