@@ -77,6 +77,8 @@ SUITES = {
     "u1_variates": "u1_variate_vectors",
     "layers": "layer_vectors",
     "moves": "move_vectors",
+    "orbits": "orbit_vectors",
+    "nested": "nested_vectors",
     "readings": "reading_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
