@@ -17,6 +17,7 @@ from refimpl.nets import Outputs
 
 from .reference_controls import CONTROLS
 from .reference_layers import LAYERS
+from .reference_models import MODELS
 from .reference_moves import MOVES
 from .reference_quarks import QUARKS
 from .reference_readings import READINGS
@@ -82,6 +83,7 @@ PIECES: dict[str, Callable[..., Any]] = {
     **QUARKS,
     **CONTROLS,
     **LAYERS,
+    **MODELS,
     **MOVES,
     **READINGS,
     "groups.wrap": wrap,

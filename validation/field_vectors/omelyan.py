@@ -22,7 +22,7 @@ CONVENTIONS = (
     "the force; angles compared on the circle, stored in [-pi, pi); inverse: flip v, forward, flip v"
 )
 SUITE = Suite("omelyan", "any", __name__, 20261211, DERIVATION, CONVENTIONS)
-LENGTHS = ((0.25, 1), (0.125, 5))
+LENGTHS = ((0.25, 1), (0.125, 3))
 THEORIES = ("u1-2x3", "o2-8", "gmm-3", "phi4-strong-4x6", "su2-2x2")
 
 
