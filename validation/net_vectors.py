@@ -112,8 +112,8 @@ def _of_plaquettes(
     }
     formula = (
         "h_P = sum_j out_j arcsinh(sum_a o_a odd_aj) tanh(sum_a e_a even_aj + bias_j); features a, for k = 1, ..., harmonics: o "
-        "sin k x_Q, e cos k x_Q, Q = P + (t, s), t, s = -radius, ..., radius row by row, then the means of both over the lattice; g "
-        "the shortest link field whose plaquettes are h_P less its mean; f = div g - g . F. "
+        "sin k x_Q, e cos k x_Q, Q = P + (t, s), t, s = -radius, ..., radius row by row, then the means of both over all Q; g the "
+        "shortest link field whose plaquettes are h_P less its mean; f = div g - g . F. "
         "Arguments: beta, weights, radius, harmonics, links (chain, mu, t, x)"
     )
     arguments: list[Any] = [BETA, {"arrays": "params/"}, radius, harmonics, "x"]
