@@ -72,8 +72,8 @@ def _strip(m2: float, lam: float, shape: tuple[int, int]) -> Entry:
         f"phi^4 at m2 = {m2:g}, lam = {lam:g}",
         {"x": [m2, lam], **answers},
         pieces,
-        "sums over all six fields on a grid of midpoints in longdouble (80 bit where the machine has it), rounded once; a finer grid "
-        "gives the same",
+        "sums over all six fields on a grid of midpoints in longdouble (80 bit where the machine has it), rounded once; a finer "
+        "grid gives the same",
         "grids of float64 that agree to 1e-13, and ratios of their sums",
     )
 

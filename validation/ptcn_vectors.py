@@ -7,6 +7,7 @@ in a hurry.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def _entry(
     x = np.stack([fermions.random_links(rng, n, shape, 2.0) for _ in range(CHAINS)])
     convolutions = {
         f"m_{k}": np.round(0.5 * fermions.normal(rng, (CHAINS, *shape, after, 5, before)), 6)
-        for k, (before, after) in enumerate(zip(features[:-1], features[1:], strict=True))
+        for k, (before, after) in enumerate(pairwise(features))
     }
     arrays: dict[str, Any] = {"x": x, "frozen": np.array(frozen), "active": np.array(active), **convolutions}
     rows = len(frozen) * features[0] * n

@@ -1,7 +1,8 @@
 """The pion correlator of two flavours on 2 x 2 sites, by the adjugate of D as a polynomial with Gaussian integers.
 
-``adj D = det(D) D^-1 = sum_k kappa^k A_k``, ``A_k = sum_(j <= k) c_j H^(k - j)`` for ``det D = sum_j c_j kappa^j`` and the hopping matrix
-H. Its entries are of degree 1 in every phase, as ``det D`` is. Of ``|adj D|^2`` only what depends on plaquettes alone has an average.
+``adj D = det(D) D^-1 = sum_k kappa^k A_k``, ``A_k = sum_(j <= k) c_j H^(k - j)`` for ``det D = sum_j c_j kappa^j`` and the hopping
+matrix H. Its entries are of degree 1 in every phase, as ``det D`` is. Of ``|adj D|^2`` only what depends on plaquettes alone has
+an average.
 """
 
 from __future__ import annotations
