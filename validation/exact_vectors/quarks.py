@@ -28,11 +28,10 @@ def correlator(beta: float, kappa: float) -> list[float]:
     angles = Angles.of(beta, 4)
     with localcontext() as context:
         context.prec = DIGITS
-        z = total(c * average(angles, d)[0] for d, c in loops_of(Decimal(kappa)).items())
-        return [
-            float(total(c * average(angles, d)[0] for d, c in _squares(kappa, rows).items()) / z)
-            for rows in (slice(0, 4), slice(4, 8))
-        ]
+        sums = [loops_of(Decimal(kappa)), _squares(kappa, slice(0, 4)), _squares(kappa, slice(4, 8))]
+        averages = {d: average(angles, d)[0] for d in set().union(*sums)}
+        z, *values = (total(c * averages[d] for d, c in loops.items()) for loops in sums)
+        return [float(value / z) for value in values]
 
 
 def _squares(kappa: float, rows: slice) -> dict[Frequencies, Decimal]:

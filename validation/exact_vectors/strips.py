@@ -16,7 +16,7 @@ from .scalars import reach
 
 Extended = NDArray[np.longdouble]
 
-POINTS, ITERATIONS = 22, 60  # of half the line; the second even level is below a quarter of the first
+POINTS, ITERATIONS = 20, 60  # of half the line; the second even level is below a quarter of the first
 
 
 class Strip:
