@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .failure_text import failures_text
+from .failure_text import failures_text, first_failure
 from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
@@ -133,6 +133,8 @@ class Report:
 
     def as_table(self, width: int | None = None) -> str:
         """The terminal form: a line a check, then failures at length, the ledger, and what was not run."""
+        from .reports.wording import counted
+
         width = width or max(100, min(160, shutil.get_terminal_size((120, 24)).columns))
         parameters = ", ".join(f"{k} = {v}" for k, v in self.parameters.items())
         lines = [f"{self.target}: {parameters}; {effort(self)}, seed {self.seed}", ""]
@@ -146,11 +148,12 @@ class Report:
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
-            f"{s['passed']} passed, {s['failed']} failed, {skips(self)}; ran {s['ran']} of {s['selected']} selected; "
+            f"{counted(self)}; ran {s['ran']} of {s['selected']} selected; "
             f"{s['applicable']} apply here, {s['total']} in all; {self.seconds:.1f} s",
             f"false alarms: at most {ledger['alpha']:.1g} for the whole run; "
             f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
         ]
+        lines += textwrap.wrap(first_failure(self), width)
         if still := next((v for v in self.verdicts if v.status == SKIP and v.detail.startswith(HARDLY_MOVES)), None):
             lines += textwrap.wrap(f"careful: {still.detail}; what stands still passes statistics", width)
         return "\n".join(lines)

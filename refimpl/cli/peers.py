@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from .arguments import command, emit, seconds, seed, writable
@@ -28,9 +27,8 @@ def add(commands: Any) -> None:
 
 
 def _peers(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from refimpl.validation import peer_runs, report
+    from refimpl.validation.progress import watched
 
     writable(arguments.out)
     peers = peer_runs.chosen(arguments.names)
@@ -38,11 +36,10 @@ def _peers(arguments: argparse.Namespace) -> int:
         emit("\n".join(f"{p.name:<24}{p.version if p.installed else p.install}" for p in peers), arguments.out)
         return report.OK
     deadline = arguments.deadline or peer_runs.DEADLINE
-    outcomes = []
-    bar = tqdm(peers, file=sys.stderr, leave=False, disable=None)
-    for peer in bar:
-        bar.set_description(peer.name)
-        outcomes.append(peer_runs.outcome_of(peer, arguments.level, arguments.seed, deadline))
+    outcomes = [
+        peer_runs.outcome_of(peer, arguments.level, arguments.seed, deadline)
+        for peer in watched(peers, "targets", True, lambda peer: peer.name)
+    ]
     if arguments.format == "json":
         record = {"level": arguments.level, "seed": arguments.seed, "peers": peer_runs.as_records(outcomes)}
         text = json.dumps(record, indent=1, allow_nan=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import re
 
-from ..failure_text import again_command, replay_command
+from ..failure_text import again_command, first_failure, replay_command
 from ..report import Report, assumed, effort, label
 from ..verdict import PASS, SKIP, Verdict
-from .wording import counted, declared, headline, measured, number, parameters, promise, ran
+from .wording import counted, declared, headline, measured, number, parameters, promise, ran, told_once
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]!|~$]|^[#+\-=]|(?<=^\d)[.)])")
 
@@ -22,7 +22,9 @@ def as_markdown(report: Report) -> str:
     lines += [escaped(" | ".join(told)), ""]
     if report.convention:
         lines += [f"Conventions: {escaped(assumed(report))}", ""]
-    for v in report.failures:
+    if first := first_failure(report):
+        lines += [escaped(f"{first[0].upper()}{first[1:]}."), ""]
+    for v in told_once(report.failures):
         lines += _failure(v, report)
     lines += [escaped(promise(report)), ""]
     lines += [ran(report), "", "<details><summary>All checks</summary>", "", *_table(report), "", "</details>"]
