@@ -12,10 +12,27 @@ def test_vectors_commands(capsys):
     assert out == "14 vectors: checksums match, and they regenerate\n"
     code, out, _ = run(capsys, "vectors", "list")
     assert code == 0
-    assert "BRANCH_CUT" in out.splitlines()[0]
+    *rows, _ = out.splitlines()
+    assert "BRANCH_CUT" in rows[0]
+    assert len({row.index(" vectors  ") for row in rows}) == 1
+    assert len({row.index(" kB  ") for row in rows}) == 1
     code, out, _ = run(capsys, "vectors", "list", "u1")
     assert code == 0
     assert "u1/one-link-4x4" in out
+
+
+def test_columns_of_long_names_do_not_collide(capsys):
+    """In every suite the second column begins behind the longest name, and at the same place in every row."""
+    for suite in ("leapfrog", "omelyan", "readings"):
+        rows = run(capsys, "vectors", "list", suite)[1].splitlines()
+        assert len({len(row) - len(row.split(maxsplit=1)[1]) for row in rows}) == 1
+
+
+def test_vectors_show_has_the_pieces(capsys):
+    code, out, _ = run(capsys, "vectors", "show", "gaussian_models/inflations")
+    assert code == 0
+    assert '"piece": "estimators.conditional.best_inflation"' in out
+    assert "calls:" not in out
 
 
 def test_vectors_show_says_all_about_one(capsys):

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_a_process_that_dies_does_not_end_the_table(tmp_path, monkeypatch):
         "import os\nos.write(2, b'last words\\n')\nos._exit(42)\n", encoding="utf-8"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1)
+    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1, threading.TIMEOUT_MAX)
     assert (dead.status, dead.trouble) == ("crashed", "exit code 42: last words")
     assert dead.version == np.__version__
 
@@ -134,10 +135,11 @@ def test_what_is_no_report_is_told(tmp_path, monkeypatch):
 
 
 def test_the_command(monkeypatch, capsys):
-    asked = []
+    asked, deadlines = [], []
 
     def found(peer, level, seed, deadline):
         asked.append((peer.name, level, seed))
+        deadlines.append(deadline)
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
 
     monkeypatch.setattr(peer_runs, "PEERS", (FAKE, MISSING))
@@ -146,6 +148,8 @@ def test_the_command(monkeypatch, capsys):
     assert main(["peers", "--seed", "3"]) == FAILED
     assert asked == [("fake", "smoke", 3), ("missing:nuts", "smoke", 3)]
     assert "maps.round_trip" in capsys.readouterr().out
+    assert main(["peers", "--deadline", "1e300"]) == FAILED
+    assert deadlines == [peer_runs.DEADLINE] * 2 + [threading.TIMEOUT_MAX] * 2
     assert main(["peers", "--list"]) == OK
     assert "pip install 'refimpl[missing]'" in capsys.readouterr().out
 

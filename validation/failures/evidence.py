@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ def explained(subject: Subject, verdicts: Sequence[Verdict]) -> tuple[Verdict, .
 
 
 def with_evidence(
-    subject: Subject, verdicts: Sequence[Verdict], folder: Path, seed: int, command: str = "", spec: str = ""
+    subject: Subject, verdicts: Iterable[Verdict], folder: Path, seed: int, command: str = "", spec: str = ""
 ) -> tuple[Verdict, ...]:
     """With the smallest failing configuration of every failure, written into the folder, which is made if there is any."""
     hunt = Hunt(subject, folder, seed, command, spec)
