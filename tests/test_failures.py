@@ -345,13 +345,14 @@ def test_unknown_ids_of_later_versions_are_no_matter(tmp_path):
 
 def test_signatures_are_added_to_a_file(tmp_path, capsys):
     path = tmp_path / "signatures.json"
-    assert (
-        main(["mutants", "BrokenTauInt" if "BrokenTauInt" in BY_NAME else "DoubledForce", "--signatures", str(path)])
-        == 0
-    )
+    assert main(["mutants", "DoubledForce", "--signatures", str(path)]) == 0
     first = path.read_bytes()
     assert main(["mutants", "DoubledForce", "--signatures", str(path)]) == 0
     assert path.read_bytes() == first
+    older = tmp_path / "older.json"
+    older.write_text(signatures.as_json({"DoubledForce": Signature("u1", frozenset(), frozenset({"static.force"}))}))
+    assert main(["mutants", "DoubledForce", "--signatures", str(older)]) == 0  # named: measured anew
+    assert older.read_bytes() == first
 
 
 # --- kinds of targets -----------------------------------------------------------------------------------------------------------

@@ -130,6 +130,59 @@ def test_a_key_that_comes_twice_is_refused():
         protocol.decoded(b'{"status":"ok","id":1,"id":2}')
 
 
+STARTED = {
+    "status": "ok",
+    "protocol": 1,
+    "name": "n",
+    "theory": "o2",
+    "parameters": {"beta": 1.0, "length": 4},
+    "ops": [],
+}
+
+
+@pytest.mark.parametrize("version", [True, 2, 1.5, "1", None])
+def test_another_version_is_refused(version):
+    assert protocol.declaration(protocol.encoded(STARTED)).theory == "o2"
+    with pytest.raises(protocol.ProtocolError, match=r"protocol: got .*, expected 1"):
+        protocol.declaration(protocol.encoded({**STARTED, "protocol": version}))
+    with pytest.raises(protocol.ProtocolError, match=r"protocol: got .*, expected 1"):
+        protocol.request(protocol.encoded({**protocol.start_message("/run/f", {}), "protocol": version}))
+
+
+@pytest.mark.parametrize("number", [True, 1.0, 2, "1", None])
+def test_an_answer_to_another_request_is_refused(number):
+    assert protocol.answer(b'{"status":"ok","id":1}', 1).status == "ok"
+    with pytest.raises(protocol.ProtocolError, match=r"id: got .*, expected 1, one answer for each request"):
+        protocol.answer(protocol.encoded({"status": "ok", "id": number}), 1)
+
+
+@pytest.mark.parametrize("length", [2**63, -(2**63) - 1, 4.0, True])
+def test_an_integer_has_64_bits(length):
+    parameters = {"beta": 1.0, "length": length}
+    with pytest.raises(protocol.ProtocolError, match=r"length: got .*, expected an integer"):
+        protocol.declaration(protocol.encoded({**STARTED, "parameters": parameters}))
+
+
+def test_what_a_theory_requires_is_declared():
+    with pytest.raises(protocol.ProtocolError, match="parameters: got no length, expected what o2 requires"):
+        protocol.declaration(protocol.encoded({**STARTED, "parameters": {"beta": 1.0}}))
+
+
+def test_a_line_has_a_largest_length(monkeypatch):
+    line = protocol.encoded({"type": "stop"})
+    monkeypatch.setattr(protocol, "LONGEST_LINE", len(line))
+    assert protocol.decoded(line) == {"type": "stop"}
+    assert protocol.encoded({"type": "stop"}) == line
+    with pytest.raises(protocol.ProtocolError, match="got a line of more than"):
+        protocol.decoded(line + b" ")
+    with pytest.raises(ValueError, match=f"message: got {len(line) + 1} bytes"):
+        protocol.encoded({"type": "stops"})
+
+
+def test_a_run_folder_may_end_with_a_slash():
+    assert protocol.inside("/run/f/", "/run/f/1.x.npy") == "1.x.npy"
+
+
 def test_arguments_have_the_order_of_the_contract():
     """Both sides here go by one table: an exchange in it is seen by programs in other languages only."""
     orders = {

@@ -13,9 +13,10 @@ from refimpl.cli import main
 from refimpl.validation import protocol
 from refimpl.validation.contract import Subject
 from refimpl.validation.conversion import Declined
+from refimpl.validation.operations import OPERATIONS
 from refimpl.validation.remote import Processes, RemoteFactory, plain_parameters
 from refimpl.validation.run_folder import RunFolder, array_in
-from refimpl.validation.serving import Server, serve
+from refimpl.validation.serving import MOST_STATES, Server, _varies, serve
 
 from .targets import loops
 
@@ -157,3 +158,114 @@ def test_parameters_are_what_json_has():
     assert plain_parameters({"shape": (2, 4), "beta": np.float64(1.5), "covariance": np.eye(2)}) == {
         "shape": [2, 4], "beta": 1.5, "covariance": [[1.0, 0.0], [0.0, 1.0]]
     }  # fmt: skip
+
+
+# --- requests, one by one ---------------------------------------------------------------------------------------------------
+class Serving:
+    """A server that was started, and its folder."""
+
+    def __init__(self, target, path):
+        self.server, self.folder, self.path = Server(target), RunFolder(path), str(path)
+        self.started = self.ask(protocol.start_message(self.folder.path, {}))
+
+    def ask(self, message):
+        return self.server.answer(protocol.encoded(message))
+
+    def run(self, op, params=None, sent=(), wanted=(), number=7):
+        files = {name: self.folder.write(f"{name}.npy", value) for name, value in dict(sent).items()}
+        out = {name: self.folder.where(f"got.{name}") for name in wanted}
+        return self.ask(protocol.run_message(number, op, params or {}, files, out, 1.0))
+
+    def got(self, name):
+        return self.folder.read(f"got.{name}")
+
+
+class Odd(Small):
+    """Ends the program, scribbles on what it is given, and keeps states."""
+
+    def force(self, x):
+        raise SystemExit("no licence")
+
+    def plaquette(self, x):
+        x += 1
+        return x[:, 0, 0, 0]
+
+    def dirac_dense(self, x):
+        return np.zeros((1, 2), np.complex128)
+
+    def charge(self, x):
+        return [1, 2]
+
+    def run(self, x, n, seed):
+        return np.zeros((n, *x.shape)), {"n": n}
+
+    def resume(self, state, n):
+        return np.full((1, 1), float(state["n"])), state
+
+    def transcript(self, x, seed):
+        raise KeyError("seed 3")
+
+
+X = {"x": np.zeros((1, 2, 2, 2))}
+
+
+@pytest.mark.parametrize(
+    ("op", "params", "sent", "wanted", "told"),
+    [
+        ("force", {}, X, ["force"], "SystemExit: no licence"),
+        ("action", {}, {}, ["action"], "in: got no x, expected x"),
+        ("action", {}, X, [], "out: got no action, expected action"),
+        ("run", {"n": 1}, X, ["configurations", "state_next"], "params: got no seed, expected n, seed for run"),
+        ("correlator", {"t": 1}, X, ["correlator"], "op: got 'correlator', which this target does not offer"),
+        ("transcript", {"seed": 1}, X, (*OPERATIONS["transcript"].results,), "KeyError: 'seed 3'"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_told(op, params, sent, wanted, told, tmp_path):
+    assert Serving(Odd(), tmp_path).run(op, params, sent, wanted) in (
+        {"status": "errored", "id": 7, "message": told}, {"status": "errored", "message": told}
+    )  # fmt: skip
+
+
+def test_a_session_is_started_once_and_first(tmp_path):
+    serving = Serving(Odd(), tmp_path)
+    again = serving.ask(protocol.start_message(serving.folder.path, {}))
+    assert again == {"status": "errored", "message": "start: got it twice, expected it once"}
+    serving.server = Server(Odd())
+    assert serving.run("action", {}, X, ["action"])["message"] == "run: got it before start, expected start first"
+
+
+def test_a_target_may_scribble_on_what_it_is_sent(tmp_path):
+    serving = Serving(Odd(), tmp_path)
+    assert serving.run("plaquette", {}, X, ["plaquette"])["status"] == "ok"
+    np.testing.assert_array_equal(array_in(serving.got("plaquette")), [1])
+
+
+@pytest.mark.parametrize(("op", "kind"), [("dirac_dense", "complex128"), ("charge", "float64")])
+def test_numbers_are_complex_where_the_target_says_so(op, kind, tmp_path):
+    serving = Serving(Odd(), tmp_path)
+    assert serving.run(op, {}, X, [op])["status"] == "ok"
+    assert array_in(serving.got(op)).dtype == kind
+
+
+def test_the_last_states_alone_are_kept(tmp_path):
+    serving, wanted = Serving(Odd(), tmp_path), ["configurations", "state_next"]
+    tokens = []
+    for n in range(MOST_STATES + 1):
+        assert serving.run("run", {"n": n, "seed": 1}, X, wanted)["status"] == "ok"
+        tokens.append(serving.got("state_next"))
+    told = serving.run("resume", {"n": 1}, {"state": tokens[0]}, wanted)
+    assert told["message"] == f"state: got one that is not kept here, expected one of the last {MOST_STATES}"
+    assert serving.run("resume", {"n": 1}, {"state": tokens[1]}, wanted)["status"] == "ok"
+    np.testing.assert_array_equal(array_in(serving.got("configurations")), [[1]])
+
+
+def test_what_varies_are_the_arguments_that_have_a_name(tmp_path):
+    def factory(shape, /, beta=2.0, *, step_size=0.1, colour="red"):
+        return Small()
+
+    def any_of_them(**parameters):
+        return Small()
+
+    assert _varies(factory, Small()) == ["beta", "step_size"]
+    assert {"beta", "shape", "n_steps"} <= set(_varies(any_of_them, Small()))
+    assert _varies(small := Small(), small) == []
