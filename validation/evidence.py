@@ -6,6 +6,7 @@ does no harm: whatever an exact kernel does to such a chain, its law stays the e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -152,6 +153,8 @@ class Evidence:
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng, self._theory = subject, rng, subject.theory
         self._flows: FlowEvidence | None = None
+        self._variates: VariateEvidence | None = None
+        self._streams = rng.spawn(2)  # of flows and of variates, whichever is asked for first
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
@@ -166,8 +169,15 @@ class Evidence:
     def flows(self) -> FlowEvidence:
         """The draws that the checks of flows share, from a stream of their own."""
         if self._flows is None:
-            self._flows = FlowEvidence(self._subject, self._rng.spawn(1)[0])
+            self._flows = FlowEvidence(self._subject, self._streams[0])
         return self._flows
+
+    @property
+    def variates(self) -> VariateEvidence:
+        """The values that the checks of control variates share, from a stream of their own."""
+        if self._variates is None:
+            self._variates = VariateEvidence(self._subject, self._streams[1])
+        return self._variates
 
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
@@ -286,6 +296,24 @@ def _joined(parts: list[Draws], n: int) -> Draws:
     return Draws(
         np.concatenate([part.log_ratio for part in parts])[:n], np.concatenate([part.features for part in parts])[:n]
     )
+
+
+class VariateEvidence:
+    """A variate f and its observable O on exact, independent configurations, drawn when first asked for."""
+
+    def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
+        self._subject, self._rng = subject, rng
+        self._parts: list[Array] = []
+
+    def values(self, n: int, observable: Callable[[Array], Array] | None) -> Array:
+        """f and O of the first n configurations, ``(2, n)``; O is 0 where there is none. One target has one observable."""
+        size = batch_size(self._subject.theory.volume)
+        while (missing := n - sum(part.shape[1] for part in self._parts)) > 0:
+            x = equilibrium(self._subject, self._rng, min(size, missing))
+            f = self._subject.control_variate(x)
+            self._parts.append(np.stack([f, np.zeros(len(x)) if observable is None else observable(x)]))
+        self._parts = [np.concatenate(self._parts, axis=1)]
+        return self._parts[0][:, :n]
 
 
 def schwinger_dyson_defect(x: Array, beta: float) -> Array:
