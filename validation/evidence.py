@@ -7,9 +7,11 @@ does no harm: whatever an exact kernel does to such a chain, its law stays the e
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,9 @@ from .theories import U1, Phi4, Schwinger
 from .theories.density import Density, nearest
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
+SHARED = ("flows", "variates", "runs", "records", "noise")  # by several checks, each from a stream of its own
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
 LEARNING = 1024  # chains, divided by the thrift, that only teach the direction of the per-link drift, and scales
@@ -152,9 +156,8 @@ class Evidence:
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng, self._theory = subject, rng, subject.theory
-        self._flows: FlowEvidence | None = None
-        self._variates: VariateEvidence | None = None
-        self._streams = rng.spawn(2)  # of flows and of variates, whichever is asked for first
+        self._streams = dict(zip(SHARED, rng.spawn(len(SHARED)), strict=True))
+        self._shared: dict[str, Any] = {}
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
@@ -165,19 +168,22 @@ class Evidence:
             shape = self._theory.shape
             self.sides = [side for side in (2, 3, 4) if side <= min(shape) and side**2 < self._theory.volume]
 
+    def shared(self, name: str, make: Callable[[np.random.Generator], T]) -> T:
+        """What ``make`` draws from the stream of this name, one of `SHARED`: once, and the same whoever asks first."""
+        if name not in self._shared:
+            self._shared[name] = make(deepcopy(self._streams[name]))
+        found: T = self._shared[name]
+        return found
+
     @property
     def flows(self) -> FlowEvidence:
         """The draws that the checks of flows share, from a stream of their own."""
-        if self._flows is None:
-            self._flows = FlowEvidence(self._subject, self._streams[0])
-        return self._flows
+        return self.shared("flows", partial(FlowEvidence, self._subject))
 
     @property
     def variates(self) -> VariateEvidence:
-        """The values that the checks of control variates share, from a stream of their own."""
-        if self._variates is None:
-            self._variates = VariateEvidence(self._subject, self._streams[1])
-        return self._variates
+        """The values that the checks of control variates share."""
+        return self.shared("variates", partial(VariateEvidence, self._subject))
 
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
