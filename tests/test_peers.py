@@ -118,7 +118,7 @@ def test_a_process_that_dies_does_not_end_the_table(tmp_path, monkeypatch):
 def test_the_command(monkeypatch, capsys):
     asked = []
 
-    def found(peer, level, seed, deadline):
+    def found(peer, level, seed, deadline, children, options):
         asked.append((peer.name, level, seed))
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
 
