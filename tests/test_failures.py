@@ -362,12 +362,22 @@ def test_signatures_are_added_to_a_file(tmp_path, capsys):
         ("PriorOfHalfTheLinks", "flows.prior", "4x4, beta = 1, all links 0"),
         ("LogdetOfTheOtherDirection", "conditional.round_trip", "2x2, beta = 1, kappa = 0.125, all links 0, chi = 0"),
         ("DivergenceDropped", "variates.divergence", "2x2, m2 = 1, lam = 1, phi = 0"),
+        ("ComplexCountedOnce", "conditional.jacobian", "2x2, beta = 1, kappa = 0.125, all links 0, chi = 0"),
+        ("NoisyVariate", "variates.batch", "2x2, beta = 1, all links 0"),
+        (
+            "MaskNotSwapped",
+            "maps.moves_every_link",
+            "2x2, beta = 1, 64 of 64 links not 0, 64 of 64 components of v not 0",
+        ),
     ],
 )
 def test_flows_conditionals_and_variates_have_small_ones(tmp_path, mutant, check, words):
-    verdict, vector = evidence(tmp_path, BY_NAME[mutant], check)
+    mutant = BY_NAME[mutant]
+    verdict, vector = evidence(tmp_path, mutant, check)
     assert verdict.smallest == words
-    assert not all(one.good for one in repeated(made_for(Subject(BY_NAME[mutant]), vector)[0], vector))
+    red, green = (made_for(Subject(target), vector)[0] for target in (mutant, mutant.__mro__[1]))
+    assert not all(one.good for one in repeated(red, vector))
+    assert all(one.good for one in repeated(green, vector))
 
 
 def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -110,16 +111,17 @@ def test_a_process_that_dies_does_not_end_the_table(tmp_path, monkeypatch):
         "import os\nos.write(2, b'last words\\n')\nos._exit(42)\n", encoding="utf-8"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1)
+    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1, threading.TIMEOUT_MAX)
     assert (dead.status, dead.trouble) == ("crashed", "exit code 42: last words")
     assert dead.version == np.__version__
 
 
 def test_the_command(monkeypatch, capsys):
-    asked = []
+    asked, deadlines = [], []
 
     def found(peer, level, seed, deadline, children, options):
         asked.append((peer.name, level, seed))
+        deadlines.append(deadline)
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
 
     monkeypatch.setattr(peer_runs, "PEERS", (FAKE, MISSING))
@@ -128,6 +130,8 @@ def test_the_command(monkeypatch, capsys):
     assert main(["peers", "--seed", "3"]) == FAILED
     assert asked == [("fake", "smoke", 3), ("missing:nuts", "smoke", 3)]
     assert "maps.round_trip" in capsys.readouterr().out
+    assert main(["peers", "--deadline", "1e300"]) == FAILED
+    assert deadlines == [peer_runs.DEADLINE] * 2 + [threading.TIMEOUT_MAX] * 2
     assert main(["peers", "--list"]) == OK
     assert "pip install 'refimpl[missing]'" in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, emit, positive, seed, writable
+from .arguments import command, count, emit, seconds, seed, writable
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     peers.add_argument("--list", action="store_true", dest="only_list", help="show the names and run nothing")
     peers.add_argument("--level", choices=["smoke", "standard", "thorough"], default="smoke", help="default smoke")
     peers.add_argument("--seed", type=seed, default=1, help="of every target (default 1)")
-    peers.add_argument("--deadline", type=positive, help="seconds one target may take (default 1800)")
+    peers.add_argument("--deadline", type=seconds, help="seconds one target may take (default 1800)")
     peers.add_argument("--jobs", type=count, default=1, metavar="N", help="judge so many at a time (default 1)")
     peers.add_argument("--format", choices=["table", "json", "markdown"], default="table", help="default table")
     peers.add_argument("--out", metavar="FILE", help="write there instead of the terminal")
@@ -82,12 +82,10 @@ def judge_built_in(arguments: argparse.Namespace, defaults: dict[str, Any]) -> i
     found = {
         outcome.peer.target: outcome for outcome in _judged(peer_runs.built_in(BUILT_IN), arguments, None, options)
     }
-    seconds, cpu = time.perf_counter() - start, _of_children() - before
-    print(
-        f"refimpl: {len(found)} targets in {seconds:.0f} s, {cpu:.0f} s of CPU, seed {arguments.seed}", file=sys.stderr
-    )
+    wall, cpu = time.perf_counter() - start, _of_children() - before
+    print(f"refimpl: {len(found)} targets in {wall:.0f} s, {cpu:.0f} s of CPU, seed {arguments.seed}", file=sys.stderr)
     run = {"level": arguments.level, "seed": arguments.seed, "jobs": arguments.jobs}
-    run |= {"seconds": seconds, "cpu_seconds": cpu}
+    run |= {"seconds": wall, "cpu_seconds": cpu}
     return _told([found[f"builtin:{name}"] for name in BUILT_IN], arguments, run, "targets")
 
 
