@@ -137,7 +137,7 @@ def test_what_is_no_report_is_told(tmp_path, monkeypatch):
 def test_the_command(monkeypatch, capsys):
     asked, deadlines = [], []
 
-    def found(peer, level, seed, deadline):
+    def found(peer, level, seed, deadline, children, options):
         asked.append((peer.name, level, seed))
         deadlines.append(deadline)
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
