@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.cli import main
-from refimpl.cli.oracle import CONVENTIONS
+from refimpl.cli.arguments import CONVENTIONS
 from refimpl.validation import Convention, check_target, converted
 from refimpl.validation.battery import Battery, _discovery
 from refimpl.validation.checks import BY_ID

@@ -188,7 +188,7 @@ def test_a_target_that_cannot_be_made_is_an_error_without_a_traceback(judged):
 
 GIVEN = {
     "target": ["strange:Action"], "level": "smoke", "seed": None, "alpha": 1e-6, "parameter": [], "xfail": None,
-    "report": None, "deadline": 1.0,
+    "report": None, "deadline": 1.0, "conventions": "ours",
 }  # fmt: skip
 
 
@@ -198,6 +198,7 @@ GIVEN = {
         ("seed", -1, "seed: got -1, expected an integer >= 0"),
         ("alpha", 1.0, "alpha: got 1.0, expected a probability"),
         ("deadline", float("nan"), "deadline: got nan, expected a number > 0"),
+        ("conventions", "backwards", "conventions: got 'backwards', expected one of ours"),
         ("parameter", ["beta"], "parameter: got 'beta', expected NAME=VALUE"),
         ("parameter", ["2=3"], "parameter: got '2=3', expected NAME=VALUE"),
         ("parameter", ["beta=two"], "parameter: got 'beta=two', expected a value in JSON"),

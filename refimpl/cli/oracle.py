@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import harness, papers, reports
-from .arguments import command, parameters_given, probability, seconds, seed, target_parameters
+from .arguments import command, conventions, parameters_given, probability, seconds, seed, target_parameters
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ THEORIES = (
     "su3",
     "phi4",
 )  # written out: importing the oracle for a help text would take a second
-CONVENTIONS = (
-    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
-    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
-)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -57,12 +53,7 @@ def add(commands: Any) -> None:
     validate.add_argument("--alpha", type=probability, help="false-alarm level of the run (default 1e-6)")
     validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
     validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
-    validate.add_argument(
-        "--conventions",
-        metavar="NAME",
-        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
-        "where action, force, plaquette or charge do not have them, others under which they are right",
-    )
+    conventions(validate, "auto")
     validate.add_argument("--deadline", type=seconds, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(

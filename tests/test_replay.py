@@ -1,0 +1,48 @@
+"""What is compared with what when calls are repeated."""
+
+import numpy as np
+import pytest
+
+from refimpl.validation.contract import Subject
+from refimpl.validation.replay import compared, comparisons
+
+
+class Plaquettes:
+    """U(1), of which everything is 1."""
+
+    theory, beta, shape = "u1", 2.0, (2, 2)
+
+    def plaquette(self, x):
+        return 1.0 + x[:, 0, 0, 0]
+
+
+X = np.zeros((1, 2, 2, 2))
+PLAQUETTE = {"function": "plaquette", "arguments": ["x"]}
+
+
+def test_no_answer_is_compared_with_itself():
+    call = {**PLAQUETTE, "keeps": "plaquette", "returns": "plaquette", "tolerance": 0.0}
+    (found,) = comparisons(Subject(Plaquettes()), [call], {"x": X, "plaquette": np.zeros(1)})
+    assert not found.good
+    assert (found.got, found.expected) == (1.0, 0.0)
+
+
+def test_what_was_kept_first_is_kept():
+    calls = [{**PLAQUETTE, "keeps": "p"}, {**PLAQUETTE, "arguments": ["y"], "returns": "p", "tolerance": 0.0}]
+    kept = {}
+    (found,) = comparisons(Subject(Plaquettes()), calls, {"x": X, "y": X + 1}, kept)
+    assert (found.got, found.expected) == (2.0, 1.0)
+    assert kept == {"p": [1.0]}
+
+
+@pytest.mark.parametrize("on_circle", [False, True])
+def test_a_nan_is_the_worst_of_all(on_circle):
+    found = compared("force", "force", np.array([0.5, np.nan, 9.0]), np.zeros(3), 10.0, on_circle)
+    assert found.worst == (1,)
+    assert not found.good
+
+
+def test_arrays_of_other_shapes_are_not_spread():
+    for got, expected in ((np.zeros(1), np.zeros(3)), (np.zeros(()), np.zeros(1)), (np.zeros((1, 3)), np.zeros(3))):
+        with pytest.raises(ValueError, match="force: got force of shape"):
+            compared("force", "force", got, expected, 1.0)
