@@ -19,7 +19,7 @@ from refimpl.validation.child import Crashed
 from refimpl.validation.contract import CAPABILITIES, Subject, TargetFault
 from refimpl.validation.conventions import NAMED, OURS, Converted, named, option
 from refimpl.validation.conversion import Declined, Timed
-from refimpl.validation.discovery import BASIC, NOTHING
+from refimpl.validation.discovery import BASIC, NOTHING, _with_outputs
 from refimpl.validation.failure_text import again_command
 from refimpl.validation.mutants import BY_NAME, MUTANTS
 from refimpl.validation.mutants.clay import Clay
@@ -45,6 +45,40 @@ def found_for(target):
     battery = Battery(target, level="smoke", seed=1)
     basic = [BY_ID[check] for check in BASIC if BY_ID[check] in battery.applicable]
     return battery, _discovery(battery, [battery.verdict(check) for check in basic])
+
+
+class Weighted(Timed):
+    """Takes weights, and has the plaquette of another normalisation."""
+
+    theory, beta, shape = "u1", 2.0, (2, 2)
+
+    def map_with_weights(self, params, architecture, z, d):
+        return z, np.zeros(len(z[0]))
+
+    def plaquette(self, x):
+        return 2 * np.cos(x[:, 0] + np.roll(x[:, 1], -1, 1) - np.roll(x[:, 0], -1, 2) - x[:, 1]).mean(axis=(1, 2))
+
+
+@pytest.mark.parametrize(("names", "good"), [("ours", True), ("half-beta", True), ("phases", False), ("mu-last", False),
+                                             ("space-first", False)])  # fmt: skip
+def test_weights_are_those_of_fields_of_the_contract(names, good):
+    z = np.zeros((1, 2, 2, 2)), np.ones((1, 2, 2, 2))
+    asked = converted(Weighted(), named(names)).map_with_weights
+    if good:
+        np.testing.assert_array_equal(asked({}, {}, z, np.ones(1))[0], z)
+        return
+    with pytest.raises(Declined, match="weights are those of fields in the conventions of the contract"):
+        asked({}, {}, z, np.ones(1))
+
+
+def test_a_deadline_is_that_of_the_target_itself():
+    target = Weighted()
+    converted(target, OURS).deadline = 3.0
+    assert target.deadline == 3.0
+
+
+def test_another_normalisation_of_the_plaquette_is_no_convention():
+    assert list(_with_outputs(Subject(Weighted()), OURS)) == []
 
 
 # --- converters --------------------------------------------------------------------------------------------------------
