@@ -29,7 +29,7 @@ from refimpl.validation.mutants.scalar_clay import ScalarClay
 from refimpl.validation.mutants.toy_clay import Toy
 from refimpl.validation.reports import read_report
 from refimpl.validation.theories import THEORIES
-from refimpl.validation.translation import CALLS, Layout
+from refimpl.validation.translation import CALLS, Layout, _positive, _signed
 from refimpl.validation.wrappers import BUGS, broken
 from tests.foreign import FOREIGN, LAYOUTS, Foreign, OneChain
 
@@ -69,6 +69,19 @@ def test_weights_are_those_of_fields_of_the_contract(names, good):
         return
     with pytest.raises(Declined, match="weights are those of fields in the conventions of the contract"):
         asked({}, {}, z, np.ones(1))
+
+
+def test_answers_for_single_chains_have_one_shape():
+    layout = Layout(THEORIES["u1"].parse({"beta": 2.0, "shape": (2, 2)}), Convention("mu t x"))
+    np.testing.assert_array_equal(layout.stacked("action", "S", [np.ones(()), np.zeros(())]), [1, 0])
+    with pytest.raises(TargetFault, match=r"action: got answers of shapes \(1,\), \(2,\) for single chains"):
+        layout.stacked("action", "S", [np.zeros(1), np.zeros(2)])
+
+
+def test_angles_come_back_to_the_half_open_interval():
+    angles = np.array([np.pi, -np.pi, 0.1, 3.5, -3.5])
+    np.testing.assert_allclose(_signed(angles), [-np.pi, -np.pi, 0.1, 3.5 - 2 * np.pi, 2 * np.pi - 3.5], rtol=1e-15)
+    np.testing.assert_array_equal(_positive(np.array([-1e-300, 2 * np.pi, 0.5])), [0, 0, 0.5])
 
 
 def test_a_deadline_is_that_of_the_target_itself():
