@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from refimpl.validation import protocol
 from refimpl.validation.contract import CAPABILITIES
 from refimpl.validation.operations import OPERATIONS, arguments, flattened, named_results, operation, returned
+from refimpl.validation.remote import Processes, RemoteFactory
 from refimpl.validation.theories import THEORIES
+from refimpl.validation.transcripts import recorded
 
 from .sessions import session_lines
 
@@ -59,6 +62,18 @@ def test_the_examples_of_the_definition_are_messages(line):
     kinds = ["request"] if "type" in message else ["answer_to_run", "answer_to_stop", "answer_to_start"]
     good = [schema.Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{kind}"}).is_valid(message) for kind in kinds]
     assert any(good), line
+
+
+def test_the_definition_tells_the_lines_of_a_transcript(tmp_path):
+    source = RemoteFactory(Processes("true"))
+    with recorded(source, tmp_path / "t.zip", {}):
+        pass
+    with zipfile.ZipFile(tmp_path / "t.zip") as archive:
+        first, end = map(json.loads, archive.read("transcript.jsonl").splitlines())
+    assert list(end) == ["type", "count", "sha256"]
+    assert '`{"type":"end","count":N,"sha256":"..."}`' in TEXT
+    assert f'`{{"type":"{first["type"]}",...}}`' in TEXT
+    assert {"transcript.jsonl", "arrays/SHA256.npy"} <= set(re.findall(r"`([\w./]+)`", TEXT))
 
 
 @pytest.fixture(scope="module")

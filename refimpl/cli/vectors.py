@@ -43,13 +43,14 @@ def _list(suite: str | None) -> int:
 
     if suite is not None:
         _known(suite)
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for vector in vectors.read_suite(suite):
             told = [*vector.flags, *([vector.about["expected"]] if vector.about["expected"] != "valid" else [])]
             rows.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
         print("\n".join(_aligned(rows)))
         return 0
-    summary, rows = vectors.summary(), []
+    summary = vectors.summary()
+    rows = []
     for name in vectors.SUITES:
         entries, size = vectors.read_suite(name), summary["suites"][name]["bytes"]
         shapes = sorted({vector.shape for vector in entries})

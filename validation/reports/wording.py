@@ -49,7 +49,7 @@ def told_once(verdicts: Iterable[Verdict]) -> list[Verdict]:
     reasons: set[str] = set()
     out = []
     for v in verdicts:
-        known = {"causes": ()} if v.causes in causes else {}
+        known: dict[str, Any] = {"causes": ()} if v.causes in causes else {}
         known |= {"smallest": ""} if v.smallest in reasons else {}
         out.append(replace(v, **known))
         causes.add(v.causes)
