@@ -17,8 +17,9 @@ from .endings import ended_by_signals
 if TYPE_CHECKING:
     from refimpl.validation.verdict import Verdict
 
-EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
-3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
+EXIT_CODES = """Where stderr is no terminal, a line there says every half minute how far the run is. exit codes: 0 every check
+passed, or was skipped, or failed as declared; 1 a check failed, or passed that was declared to fail; 2 wrong usage; 3 the target
+did not start; 4 a file that is shipped has the wrong checksum; 5 nothing ran; 130 interrupted, 143 or 129 ended by a signal"""
 
 FAILURES = "refimpl-failures"
 ALPHA, DEADLINE = 1e-6, 120.0
@@ -38,7 +39,11 @@ THEORIES = (
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     validate = command(
-        commands, "validate", _validate, "judge an implementation; without TARGET the built-in one", EXIT_CODES
+        commands,
+        "validate",
+        _validate,
+        "judge an implementation by every check that applies to it; without TARGET the built-in one",
+        EXIT_CODES,
     )
     validate.add_argument(
         "target",
@@ -50,10 +55,27 @@ def add(commands: Any) -> None:
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
-    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], help="sample sizes (default standard)")
-    validate.add_argument("--alpha", type=probability, help="false-alarm level of the run (default 1e-6)")
-    validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
-    validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
+    validate.add_argument(
+        "--level",
+        choices=["smoke", "standard", "thorough"],
+        help="sample sizes: smoke takes seconds, standard (default) half a minute or more, thorough minutes; slow targets longer",
+    )
+    validate.add_argument(
+        "--alpha",
+        type=probability,
+        help="false-alarm level: the probability that correct code fails anything at all (default 1e-6)",
+    )
+    validate.add_argument(
+        "-k",
+        dest="select",
+        metavar="EXPR",
+        help="only checks whose id contains EXPR, or a pattern such as 'static.*' (default: all that apply)",
+    )
+    validate.add_argument(
+        "--xfail",
+        metavar="FILE",
+        help='JSON file of known failures, such as {"static.tau_int": "why"}; one that passes counts as a failure',
+    )
     conventions(validate, "auto")
     validate.add_argument("--deadline", type=seconds, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
