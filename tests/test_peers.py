@@ -169,6 +169,7 @@ def test_every_peer_has_its_module_and_its_extra(peer):
         ("blackjax", "blackjax"),
         ("numpyro", "numpyro"),
         ("l2hmc", "torch"),
+        ("sesamo", "sesamo"),
         ("u1_torch_hmc", "torch"),
         ("u1_jax_hmc", "jax"),
     ],
