@@ -48,7 +48,7 @@ BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "flow-phi4": flows.affine,
     "flow-schwinger": flows.holonomies,
     "flow-su2": partial(flows.spectra, 2),
-    "flow-su3": partial(flows.spectra, 3, beta=1.5, steps=40),
+    "flow-su3": partial(flows.spectra, 3, beta=1.5, steps=20),
     "decimation": flows.decimation,
     "joint": joint.angles,
     "joint-su2": partial(joint.matrices, 2),

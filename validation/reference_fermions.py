@@ -102,6 +102,7 @@ class ReferenceSchwinger(KernelTarget, Fermions):
     mu_reg: float = 0.0
     theory: ClassVar[str] = "schwinger"
     name: ClassVar[str] = "refimpl Schwinger HMC"
+    thrift: ClassVar[int] = 4
 
     @property
     def sampled(self) -> Action:
@@ -132,6 +133,7 @@ class ReferencePseudofermion(Updates, Fermions):
     theory: ClassVar[str] = "schwinger"
     name: ClassVar[str] = "refimpl Schwinger HMC with pseudofermions"
     pseudofermions: ClassVar[bool] = True
+    thrift: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         if self.even_odd and (self.shape[0] % 2 or self.shape[1] % 2):

@@ -25,7 +25,7 @@ from refimpl.maps.plaquette_coupling import PlaquetteCoupling, gauge_chain
 from refimpl.maps.projections import ProjectionMixture
 from refimpl.maps.spectral import SpectralKernel
 from refimpl.maps.splines import CircularSpline, IntervalSpline
-from refimpl.maps.sun_coupling import SpectralCoupling, spectral_chain
+from refimpl.maps.sun_coupling import SpectralCoupling
 from refimpl.models import Flow, Haar, Normal, PureGauge, UniformAngles
 from refimpl.models.files import KIND as FLOW
 from refimpl.nets.convolution import ConvNet
@@ -41,6 +41,7 @@ Shape = tuple[int, int]
 
 SEED = 20261126
 MASK_PERIOD = 4  # of stripes and tiles; checkerboards have 2
+STAPLED = (0, 1)  # layers with staples, one of links in time and one of links in space
 
 
 class ReferenceFlow(Updates):
@@ -51,7 +52,7 @@ class ReferenceFlow(Updates):
         for key, value in theory.parameters.items():
             setattr(self, key, tuple(value) if key == "shape" else value)
         self.flow_updates = True
-        self.thrift = 8 if theory.name == "su3" else 4
+        self.thrift = {"su2": 8, "su3": 16}.get(theory.name, 4)
 
     @cached_property
     def flow(self) -> Flow:
@@ -192,13 +193,20 @@ def decimation(beta: float = 2.0, shape: Shape = (4, 4)) -> ReferenceFlow:
     return ReferenceFlow(theory, lambda: Flow(UniformAngles(shape), Decimation(beta, shape)), "refimpl decimation flow")
 
 
-def spectra(n: int, beta: float = 1.0, shape: Shape = (4, 4), steps: int = 60) -> ReferenceFlow:
+def spectra(n: int, beta: float = 1.0, shape: Shape = (4, 4), steps: int = 30) -> ReferenceFlow:
     """Splines of the spectra of SU(n) plaquettes, from Haar-distributed links."""
 
     def made(rng: np.random.Generator) -> Flow:
-        return Flow(Haar(n, shape), spectral_chain(rng, n, shape, 8, hidden=(8,), last=0.3))
+        return Flow(Haar(n, shape), spectral_layers(rng, n, shape, hidden=(8,), last=0.3))
 
     return _trained(f"su{n}", made, steps, "spectral couplings", beta=beta, shape=shape)
+
+
+def spectral_layers(rng: np.random.Generator, n: int, shape: Shape, hidden: tuple[int, ...], last: float) -> Chain:
+    """Every link once, by layers with staples and without; spectra are what they cost, two with and one without."""
+    return Chain(
+        tuple(SpectralCoupling.init(rng, n, shape, i, hidden=hidden, staples=i in STAPLED, last=last) for i in range(8))
+    )
 
 
 def _trained(

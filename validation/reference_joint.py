@@ -27,7 +27,6 @@ from refimpl.maps.base import Params, parted
 from refimpl.maps.context import PERIOD, Context
 from refimpl.maps.plaquette_coupling import gauge_chain
 from refimpl.maps.pseudofermion_layer import Given, PseudofermionLayer
-from refimpl.maps.sun_coupling import spectral_chain
 from refimpl.maps.transport import transport
 from refimpl.models import Conditional, Flow, JointModel, PureGauge
 from refimpl.models.joint_files import KIND
@@ -36,7 +35,7 @@ from refimpl.theories import Theory, by_name
 from refimpl.training.checkpoints import WEIGHTS
 from refimpl.training.joint_files import load_joint
 
-from .reference_flows import SEED, ReferenceFlow
+from .reference_flows import SEED, ReferenceFlow, spectral_layers
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]
@@ -200,7 +199,7 @@ def matrices(
     """Of SU(n), spin and space in turn."""
 
     def marginal(rng: np.random.Generator) -> Flow:
-        moved = spectral_chain(rng, n, shape, 8, hidden=(4,), last=0.05)
+        moved = spectral_layers(rng, n, shape, hidden=(4,), last=0.05)
         return Flow(PureGauge(1.2 * beta, shape, n), moved)
 
     return _untrained(by_name(f"su{n}", beta=beta, kappa=kappa, shape=shape), marginal, even_odd, mus, n_pf)
