@@ -186,6 +186,11 @@ class ReferenceSUN(KernelTarget, Fermions):
         return self.n
 
     @property
+    def thrift(self) -> int:
+        """Besides that of the theory."""
+        return 2 if self.n > 2 else 1
+
+    @property
     def theory(self) -> str:
         return f"su{self.n}"
 

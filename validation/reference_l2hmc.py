@@ -161,6 +161,7 @@ class ReferenceL2HMCMixture(KernelTarget):
     merged: bool = False
     seed: int = 0
     theory: ClassVar[str] = "gmm"
+    thrift: ClassVar[int] = 4  # nets and a mixture, in every one of many chains
 
     @property
     def name(self) -> str:
