@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def _inflations() -> Entry:
     formula = "Var log weight = sum (w - 1)^2"
     pieces.append(piece("estimators.conditional.log_variance", formula, ["x"], "log_variance", **bounds))
     for k in (2, 3):
-        arrays[f"log_moment_{k}"] = _of_rows(lambda w, k=k: _log_moment(w, k))
+        arrays[f"log_moment_{k}"] = _of_rows(partial(_log_moment, k=k))
         arrays[f"finite_moment_{k}"] = np.isfinite(arrays[f"log_moment_{k}"])
         formula = "log E [weight/det K]^k = sum log w^k/(k w - (k - 1)), infinite where it diverges. Arguments: w, k"
         pieces.append(piece("estimators.conditional.log_moment", formula, ["x", k], f"log_moment_{k}", **bounds))

@@ -43,11 +43,11 @@ def _list(suite: str | None) -> int:
 
     if suite is not None:
         _known(suite)
-        rows = []
+        listed = []
         for vector in vectors.read_suite(suite):
             told = [*vector.flags, *([vector.about["expected"]] if vector.about["expected"] != "valid" else [])]
-            rows.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
-        print("\n".join(_aligned(rows)))
+            listed.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
+        print("\n".join(_aligned(listed)))
         return 0
     summary, rows = vectors.summary(), []
     for name in vectors.SUITES:

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,9 @@ def correlator(beta: float, kappa: float) -> list[float]:
 
 def _squares(kappa: float, rows: slice) -> dict[Frequencies, Decimal]:
     """``sum |adj D|^2`` over these rows and the columns of t = 0, by the frequencies of plaquettes."""
-    power, re, im = ONE, 0, 0
+    power: int = ONE
+    re: Any = 0
+    im: Any = 0
     k = int(Decimal(kappa) * ONE)
     for coefficients in _adjugate():
         part = coefficients[:, rows, :4]
