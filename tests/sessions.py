@@ -1,11 +1,12 @@
-"""A session of the protocol, line by line."""
+"""A session of the protocol, line by line, and one without a process."""
 
 import json
 
 import numpy as np
 
 from refimpl.validation import protocol
-from refimpl.validation.operations import OPERATIONS
+from refimpl.validation.contract import CAPABILITIES
+from refimpl.validation.operations import OPERATIONS, arguments, named_results, operation
 from refimpl.validation.run_folder import RunFolder
 from refimpl.validation.serving import Server
 
@@ -37,3 +38,43 @@ def session_lines(path):
     ask({"type": "run", "id": 99, "op": "dance", "params": {}, "in": {}, "out": {}, "deadline": 1.0})
     ask({"type": "stop"})
     return lines
+
+
+class Patient:
+    """A target whose functions take any arrays."""
+
+    theory, beta, shape = "u1", 2.0, (2, 2)
+
+    def action(self, x):
+        return np.zeros(np.shape(x)[:1])
+
+    def forward(self, z):
+        return z, np.zeros(np.shape(z[0])[:1])
+
+    def run(self, x, n, seed):
+        return np.zeros((2, *np.shape(x))), object()
+
+    def resume(self, state, n):
+        return np.zeros(3), state
+
+
+class InProcess:
+    """A source that answers by a server in this process."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def close(self):
+        """Nothing was opened."""
+
+    def declared(self, parameters, deadline):
+        ops = [name for name in CAPABILITIES if hasattr(self.target, name)]
+        about = {"name": "here", "theory": "u1", "parameters": {"beta": 2.0, "shape": [2, 2]}, "ops": ops}
+        return protocol.declaration(protocol.encoded({"status": "ok", "protocol": 1, **about}))
+
+    def results(self, parameters, op, asked, wanted, deadline):
+        kind = operation(op)
+        return {
+            name: value if isinstance(value, bytes) else np.asarray(value)
+            for name, value in named_results(kind, getattr(self.target, op)(*arguments(kind, *asked))).items()
+        }

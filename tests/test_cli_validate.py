@@ -130,3 +130,61 @@ def test_validate_prints_the_table_and_exits_0_without_a_progress_bar_where_ther
     assert done.stderr == ""
     for shown in ("0 failed", "seed 1", "false alarms: at most 1e-06"):
         assert shown in done.stdout
+
+
+def test_the_options_that_a_verdict_depends_on_are_told_again(capsys, tmp_path):
+    known = tmp_path / "known.json"
+    known.write_text("{}")
+    typed = ("--beta 1.5", "--shape 2 3", "--steps 4", "--alpha 0.0001", "--conventions ours", "--deadline 60.0")
+    argv = ["validate", "mutant:DoubledForce", "-k", "static.force", "--seed", "1", "--failures", "none"]
+    for options in ((), (*typed, f"--xfail {known}")):
+        code, out, _ = run(capsys, *argv, *" ".join(options).split())
+        (line,) = [line for line in out.splitlines() if line.strip().startswith("again: ")]
+        assert code == 1
+        assert [option for option in (*typed, f"--xfail {known}") if option in line] == list(options)
+        assert line.endswith("--level standard --seed 1 -k static.force")
+
+
+def test_failures_go_where_the_command_was_given(capsys, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    lines = (
+        "import os",
+        "import numpy as np",
+        "class Target:",
+        "    theory, beta, shape = 'u1', 2.0, (2, 2)",
+        "    def force(self, x):",
+        f"        os.chdir({str(elsewhere)!r})",
+        "        return np.ones(x.shape)",
+    )
+    (tmp_path / "roaming.py").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "validate", "roaming:Target", "-k", "static.force", "--failures", "here")
+    assert code == 1
+    assert "refimpl replay here/roaming-Target-static-force.json roaming:Target" in out
+    assert (tmp_path / "here" / "roaming-Target-static-force.json").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_folder_that_nobody_asked_for_and_cannot_be_is_no_matter(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "refimpl-failures").write_text("a file")
+    assert run(capsys, "validate", "mutant:DoubledForce", "-k", "static.force")[0] == 1
+    assert (tmp_path / "refimpl-failures").read_text() == "a file"
+    code, _, err = run(capsys, "validate", "-k", "static.force", "--failures", "refimpl-failures")
+    assert code == 2
+    assert "--failures: got 'refimpl-failures', expected a folder" in err
+
+
+@pytest.mark.parametrize(
+    ("select", "told"),
+    [
+        ("fermions.dense", "refimpl: fermions.dense: do not apply to this target: theory = u1, beta"),
+        ("nothing-like-it", "refimpl: no check matches 'nothing-like-it'; refimpl explain lists them"),
+    ],
+)
+def test_why_nothing_ran_is_told(capsys, select, told):
+    code, _, err = run(capsys, "validate", "-k", select)
+    assert code == 5
+    assert told in err

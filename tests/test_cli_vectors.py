@@ -62,6 +62,16 @@ def test_vectors_refuse_what_is_not_there(capsys, arguments, told):
     assert told in err
 
 
+def test_vectors_check_sees_other_vectors(capsys, monkeypatch):
+    from refimpl.validation import vectors
+
+    entries = vectors.read_suite("o2")
+    monkeypatch.setattr(vectors, "regenerated", lambda suite: entries[:-1])
+    code, _, err = run(capsys, "vectors", "check", "o2")
+    assert code == 4
+    assert "o2: got other vectors than those that are generated" in err
+
+
 def test_vectors_check_sees_another_answer(capsys, monkeypatch):
     from refimpl.validation.field_vectors import o2
 

@@ -267,6 +267,8 @@ def test_causes_are_those_of_the_theory_or_of_what_it_is_made_of():
     for theory, expected in {"u1": {"u1"}, "schwinger": {"u1"}, "su2": {"su3"}, "su3": {"su3"}}.items():
         assert {name for _, name in signatures.ranked(Signature(theory, failed, frozenset()), bank)} == expected
     assert signatures.ranked(Signature("u1", failed, frozenset()), {"su3": bank["su3"]}) == []
+    own = Signature("schwinger", failed, frozenset())
+    assert signatures.ranked(own, {**bank, "own": own}) == [(1.0, "own")]  # others are not asked
 
 
 def test_a_mistake_in_what_the_target_does_not_offer_is_no_cause():

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from refimpl.validation import protocol
-from refimpl.validation.contract import CAPABILITIES, Subject, TargetError
-from refimpl.validation.operations import OPERATIONS, arguments, named_results, operation
+from refimpl.validation.contract import Subject, TargetError
+from refimpl.validation.operations import OPERATIONS
 from refimpl.validation.remote import RemoteFactory
 from refimpl.validation.run_folder import FileFault, array_in
 from refimpl.validation.serving import Server
 from refimpl.validation.theories import THEORIES
 from refimpl.validation.transcripts import played, recorded
 
-from .sessions import session_lines
+from .sessions import InProcess, Patient, session_lines
 
 TOKENS = [
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1", b"9" * 5000, b"0", b"1.5", b"null", b"true", b'""', b"[]", b"{}",
@@ -77,24 +77,6 @@ def test_malformed_answers_are_refused_or_understood(session):
     assert max(map(len, refused)) < 2000
     "".join(refused).encode("utf-8")
     assert 2500 < len(refused) < 5000
-
-
-class Patient:
-    """A target whose functions take any arrays."""
-
-    theory, beta, shape = "u1", 2.0, (2, 2)
-
-    def action(self, x):
-        return np.zeros(np.shape(x)[:1])
-
-    def forward(self, z):
-        return z, np.zeros(np.shape(z[0])[:1])
-
-    def run(self, x, n, seed):
-        return np.zeros((2, *np.shape(x))), object()
-
-    def resume(self, state, n):
-        return np.zeros(3), state
 
 
 def test_malformed_requests_are_answered(tmp_path, monkeypatch, capsys):
@@ -196,7 +178,7 @@ def test_malformed_files_are_refused_or_numbers(tmp_path, monkeypatch):
 def test_damaged_transcripts_are_refused_or_play(tmp_path):
     """300 archives with bytes of the messages or of the archive changed."""
     path, rng = tmp_path / "t.zip", random.Random(4)
-    factory = RemoteFactory(_InProcess(Patient()))
+    factory = RemoteFactory(InProcess(Patient()))
     with recorded(factory, path, {"seed": 1}) as writing:
         at = Subject(writing)
         at.action(np.zeros((3, 2, 2, 2)))
@@ -210,25 +192,3 @@ def test_damaged_transcripts_are_refused_or_play(tmp_path):
             refused.append(str(error))
     assert all("transcript" in text for text in refused)
     assert len(refused) > 200
-
-
-class _InProcess:
-    """A source that answers by a server in this process."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def close(self):
-        """Nothing was opened."""
-
-    def declared(self, parameters, deadline):
-        ops = [name for name in CAPABILITIES if hasattr(self.target, name)]
-        about = {"name": "here", "theory": "u1", "parameters": {"beta": 2.0, "shape": [2, 2]}, "ops": ops}
-        return protocol.declaration(protocol.encoded({"status": "ok", "protocol": 1, **about}))
-
-    def results(self, parameters, op, asked, wanted, deadline):
-        kind = operation(op)
-        return {
-            name: value if isinstance(value, bytes) else np.asarray(value)
-            for name, value in named_results(kind, getattr(self.target, op)(*arguments(kind, *asked))).items()
-        }

@@ -216,6 +216,16 @@ def test_options_that_cannot_be_are_named(option, value, message):
         pytest_plugin.pytest_configure(SimpleNamespace(option=SimpleNamespace(**given), stash={}))
 
 
+def test_options_are_taken_as_they_are_meant():
+    given = {**GIVEN, "target": ["a:b", "c:d", "a:b"], "parameter": ["shape=[2,3]", "mus=[0.1]", "beta=2"]}
+    given = SimpleNamespace(**{f"refimpl_{name}": value for name, value in given.items()})
+    config = SimpleNamespace(option=given, stash={}, pluginmanager=pytest.PytestPluginManager())
+    pytest_plugin.pytest_configure(config)
+    run = config.stash[pytest_plugin.RUN]
+    assert run.targets == ["a:b", "c:d"]
+    assert run.parameters == {"shape": (2, 3), "mus": [0.1], "beta": 2}
+
+
 def test_the_workers_of_a_parallel_run_have_its_seed():
     given = SimpleNamespace(**{f"refimpl_{name}": value for name, value in GIVEN.items()})
     parent = SimpleNamespace(option=given, stash={}, pluginmanager=pytest.PytestPluginManager())

@@ -1,10 +1,14 @@
 """What is compared with what when calls are repeated."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from refimpl.cli import replay
 from refimpl.validation.contract import Subject
 from refimpl.validation.replay import compared, comparisons
+from refimpl.validation.report import FAILED, NOTHING_RAN, OK
 
 
 class Plaquettes:
@@ -46,3 +50,33 @@ def test_arrays_of_other_shapes_are_not_spread():
     for got, expected in ((np.zeros(1), np.zeros(3)), (np.zeros(()), np.zeros(1)), (np.zeros((1, 3)), np.zeros(3))):
         with pytest.raises(ValueError, match="force: got force of shape"):
             compared("force", "force", got, expected, 1.0)
+
+
+# --- exit codes ---------------------------------------------------------------------------------------------------------------
+def test_a_function_that_raised_is_an_answer_that_does_not_agree(capsys):
+    good = compared("u1.plaquette", "plaquette", np.ones(1), np.ones(1), 0.0)
+    assert replay._told([good]) == OK
+    assert replay._told([good], raised=1) == FAILED
+    assert "1 of 2 answers agree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls", "code"),
+    [(OK, FAILED, FAILED), (FAILED, OK, FAILED), (OK, NOTHING_RAN, OK), (NOTHING_RAN, OK, OK), (NOTHING_RAN,) * 3],
+)
+def test_what_fails_in_a_vector_is_its_outcome(pieces, calls, code, monkeypatch):
+    monkeypatch.setattr(replay, "_pieces", lambda *_: pieces)
+    monkeypatch.setattr(replay, "_calls", lambda *_: calls)
+    vector = SimpleNamespace(comment="", about={"pieces": [1], "calls": [1]})
+    assert replay._one(vector, "a.json", None, None) == code
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [((OK, FAILED), FAILED), ((NOTHING_RAN, OK), OK), ((NOTHING_RAN, NOTHING_RAN), NOTHING_RAN), ((OK, OK), OK)],
+)
+def test_one_file_that_fails_is_a_failure(codes, code, monkeypatch):
+    left = list(codes)
+    monkeypatch.setattr("refimpl.validation.vectors.read", lambda path: path)
+    monkeypatch.setattr(replay, "_one", lambda *_: left.pop(0))
+    assert replay._replay(SimpleNamespace(arguments=["a.json"] * len(codes))) == code

@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
         _vectors,
         "the golden vectors shipped with the package",
         "list: the suites, or the vectors of SUITE. show: all about SUITE/NAME. check: verify checksums and compute anew, all or "
-        "SUITE; exit 4 where a file is not what it should be. write: add what is missing in the folder DIR (default: that of the "
-        "package); vectors that are there are never changed.",
+        "SUITE. write: add what is missing in the folder DIR (default: that of the "
+        "package); vectors that are there are never changed. exit codes: 0 all is as it should be, 2 wrong usage, 4 a file is not.",
     )
     vectors.add_argument("action", choices=["list", "show", "check", "write"], help="see below")
     vectors.add_argument("what", nargs="?", metavar="SUITE | SUITE/NAME | DIR", help="which; see below")
@@ -43,13 +43,14 @@ def _list(suite: str | None) -> int:
 
     if suite is not None:
         _known(suite)
-        listed = []
+        rows: list[tuple[str, ...]] = []
         for vector in vectors.read_suite(suite):
             told = [*vector.flags, *([vector.about["expected"]] if vector.about["expected"] != "valid" else [])]
-            listed.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
-        print("\n".join(_aligned(listed)))
+            rows.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
+        print("\n".join(_aligned(rows)))
         return 0
-    summary, rows = vectors.summary(), []
+    summary = vectors.summary()
+    rows = []
     for name in vectors.SUITES:
         entries, size = vectors.read_suite(name), summary["suites"][name]["bytes"]
         shapes = sorted({vector.shape for vector in entries})

@@ -37,7 +37,7 @@ def correlator(beta: float, kappa: float) -> list[float]:
 
 def _squares(kappa: float, rows: slice) -> dict[Frequencies, Decimal]:
     """``sum |adj D|^2`` over these rows and the columns of t = 0, by the frequencies of plaquettes."""
-    power: int = ONE
+    power = ONE
     re: Any = 0
     im: Any = 0
     k = int(Decimal(kappa) * ONE)
