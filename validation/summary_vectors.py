@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,14 +192,18 @@ def _root(rising: Callable[[Decimal], Decimal], low: Decimal, high: Decimal) -> 
     return low
 
 
-def _excess(plaquette: Decimal, beta: Decimal) -> Decimal:
-    return bessel(1, beta) - plaquette * bessel(0, beta)
+def _matched(p: Decimal) -> float:
+    return float(_root(lambda beta: bessel(1, beta) - p * bessel(0, beta), Decimal(0), Decimal(20)))
 
 
 def _couplings() -> Entry:
     plaquettes, quartic = [0.125, 0.4464, 0.75, 0.9375], [0.25, 0.0, 1.5]
-    betas = [float(_root(partial(_excess, Decimal(p)), Decimal(0), Decimal(20))) for p in plaquettes]
-    arrays = {"x": plaquettes, "beta": betas, "g": quartic, "lam": [float(24 * Decimal(g)) for g in quartic]}
+    arrays = {
+        "x": plaquettes,
+        "beta": [_matched(Decimal(p)) for p in plaquettes],
+        "g": quartic,
+        "lam": [float(24 * Decimal(g)) for g in quartic],
+    }
     pieces = [
         piece("kernels.matched_beta", "I_1(beta)/I_0(beta) = p", ["x"], "beta", rows=True, tolerance=ROOT),
         piece("actions.from_quartic", "lam/24 = g", ["g"], "lam", rows=True, relative=TOLERANCE),

@@ -173,8 +173,9 @@ def _functions_of(target: str) -> Callable[[str], Callable[..., Any] | None]:
 def _told(comparisons: list[Comparison], raised: int = 0) -> int:
     from refimpl.validation import report
 
+    widths = [max((len(name) for name in names), default=0) for names in _names(comparisons)]
     for comparison in comparisons:
-        print(_line(comparison))
+        print(_line(comparison, *widths))
     if not comparisons and not raised:
         print(
             "nothing ran: no call compares anything that the target could be asked for, at the parameters of the calls\n"
@@ -185,12 +186,17 @@ def _told(comparisons: list[Comparison], raised: int = 0) -> int:
     return report.OK if agree == n else report.FAILED
 
 
-def _line(comparison: Comparison) -> str:
+def _names(comparisons: list[Comparison]) -> tuple[list[str], list[str]]:
+    return [comparison.function for comparison in comparisons], [comparison.name for comparison in comparisons]
+
+
+def _line(comparison: Comparison, function: int, name: int) -> str:
+    """With names in columns of these widths."""
     where = f" at {comparison.worst}" if comparison.worst else ""
     circle = " (mod 2 pi)" if comparison.on_circle else ""
     return (
-        f"{'agrees' if comparison.good else 'FAIL':<8}{comparison.function:<22}{comparison.name:<22}"
-        f"off by {comparison.error:<9.3g} allowed {comparison.tolerance:<9.3g}"
+        f"{'agrees' if comparison.good else 'FAIL':<8}{comparison.function:<{function}}  {comparison.name:<{name}}  "
+        f"off by {comparison.error:<9.3g} allowed {comparison.tolerance:<9.3g} "
         f"got {_number(comparison.got)}, expected {_number(comparison.expected)}{circle}{where}"
     )
 
