@@ -7,8 +7,10 @@ from refimpl.validation.checks import BY_ID
 from refimpl.validation.contract import Subject, TargetError
 from refimpl.validation.evidence import EFFORTS
 from refimpl.validation.verdict import FAIL, PASS, Verdict
+from refimpl.validation.wrappers.advice import Advice
 from refimpl.validation.wrappers.same import changes_nothing
-from refimpl.validation.wrappers.survey import SEEN, _Judging
+from refimpl.validation.wrappers.survey import MISSED, SEEN, Outcome, _Judging
+from refimpl.validation.wrappers.told import grouped
 from refimpl.validation.wrappers.wrapped import Bug, broken
 
 
@@ -73,3 +75,11 @@ def test_a_target_that_cannot_be_made_with_a_bug_shows_it(judging, monkeypatch):
     outcome = judging.outcome(Bug("B", "", times(2)), (), everything=False)
     assert outcome.status == SEEN
     assert outcome.verdicts[0].detail == "the constructor calls force"
+
+
+def test_a_larger_sample_is_advised_before_functions():
+    offer, level = Advice("offer", "force", "static.force"), Advice("level", "standard", "driver.seeds")
+    for advice in ((offer, level), (level, offer)):
+        ((told, bugs),) = grouped([Outcome("B", "", MISSED, advice=advice)])
+        assert told == [level]
+        assert bugs == ["B"]
