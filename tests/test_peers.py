@@ -137,7 +137,7 @@ def test_what_is_no_report_is_told(tmp_path, monkeypatch):
 def test_the_command(monkeypatch, capsys):
     asked, deadlines = [], []
 
-    def found(peer, level, seed, deadline):
+    def found(peer, level, seed, deadline, children, options):
         asked.append((peer.name, level, seed))
         deadlines.append(deadline)
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
@@ -169,6 +169,7 @@ def test_every_peer_has_its_module_and_its_extra(peer):
         ("blackjax", "blackjax"),
         ("numpyro", "numpyro"),
         ("l2hmc", "torch"),
+        ("sesamo", "sesamo"),
         ("u1_torch_hmc", "torch"),
         ("u1_jax_hmc", "jax"),
     ],

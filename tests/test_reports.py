@@ -215,6 +215,17 @@ def test_a_single_failure_is_told_at_length_and_an_unexpected_pass_is_no_other()
         assert words not in text
 
 
+def test_unexpected_passes_alone_are_told(quick):
+    passed = Verdict(PASS, "max |d|", 0.0, 1.0, "any", 5, check="maps.reversal", expected_failure="known")
+    told = "XPASS maps.reversal: passed, but was declared to fail: known"
+    assert told in report_of(passed).as_table().splitlines()
+    failed = Verdict(FAIL, "max |e|", 2.0, 1.0, "", 5, detail="wrong", check="maps.jacobian")
+    text = report_of(passed, failed).as_table()
+    assert told in text
+    assert "-k maps.jacobian" in text
+    assert "passed unexpectedly" in report_of(passed).as_html()
+
+
 def test_pages_and_markdown_tell_a_cause_once_and_where_to_begin(quick):
     report = one_mistake()
     for text in (report.as_html(), report.as_markdown().replace("\\", "")):

@@ -69,7 +69,7 @@ def test_a_wrong_number_in_a_vector_is_seen(vector):
     assert {name for _, name in good} == returned
     for name in sorted(returned):
         array = np.array({"x": vector.x, **vector.expected}[name])
-        if array.dtype.kind not in "fc":
+        if array.dtype.kind not in "fc" or not np.isfinite(array).any():
             continue
         at = np.unravel_index(np.argmax(np.where(np.isfinite(array), np.abs(array), -1)), array.shape)
         array[at] += max(abs(array[at]), 1.0) * 1e-9

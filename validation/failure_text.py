@@ -45,9 +45,9 @@ def failures_text(report: Report, width: int) -> list[str]:
             continue
         if unanswered:
             first[v.detail] = v.check
-        known = said if v is not failed[0] else set()
-        lines += ["", *failure_text(v, width, report, known, general if known else "")]
-        said |= {text for _, text in _told(v, report)}
+        lines += ["", *failure_text(v, width, report, said, general if said else "")]
+        if v.status == FAIL:
+            said |= {text for _, text in _told(v, report)}
     if general:
         lines += ["", f"any of them again: {general}", "what one checks: refimpl explain CHECK"]
     return lines

@@ -77,6 +77,11 @@ class Recording:
         line["out"] = {name: self._kept(value) for name, value in found.items()}
         return found
 
+    @property
+    def calls(self) -> int:
+        """How many were written down."""
+        return sum(line["type"] == "run" for line in self._lines)
+
     def close(self) -> None:
         """End what answers; the file is finished by `finish`."""
         self._source.close()
@@ -192,12 +197,21 @@ class Played:
         return content
 
 
+class Recorded(RemoteFactory):
+    """A factory of targets whose calls are written down."""
+
+    source: Recording
+
+    def __init__(self, source: Recording) -> None:
+        super().__init__(source)
+
+
 @contextmanager
-def recorded(factory: RemoteFactory, path: Path, settings: Mapping[str, Any]) -> Iterator[RemoteFactory]:
+def recorded(factory: RemoteFactory, path: Path, settings: Mapping[str, Any]) -> Iterator[Recorded]:
     """The same factory, writing down what passes; the file is there, whole, when the block ends without an error."""
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         recording = Recording(factory.source, archive, settings)
-        yield RemoteFactory(recording)
+        yield Recorded(recording)
         recording.finish()
 
 

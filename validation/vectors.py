@@ -84,6 +84,7 @@ SUITES = {
     "orbits": "orbit_vectors",
     "nested": "nested_vectors",
     "readings": "reading_vectors",
+    "summaries": "summary_vectors",
 }
 _MANIFEST, _CALLS = "manifest.json", "calls.json"
 

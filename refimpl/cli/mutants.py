@@ -21,9 +21,10 @@ from .arguments import (
 )
 from .endings import ended_by_signals
 
-EPILOG = """exit codes: 0 every mutant is killed (with TARGET: every bug that could be in it is seen), 1 one lives, or TARGET itself
-fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is missed is no fault of the code: it says
-what the set-up (the functions on offer, the level, the parameters) is blind to."""
+EPILOG = """All bugs of a fast TARGET take a minute or two at the level smoke, the bank much longer; where stderr is no terminal,
+a line there says every half minute how far it is. exit codes: 0 every mutant is killed (with TARGET: every bug that could be in
+it is seen), 1 one lives, or TARGET itself fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is
+missed is no fault of the code: it says what the set-up (the functions on offer, the level, the parameters) is blind to."""
 DEADLINE = 120.0
 
 
@@ -49,10 +50,13 @@ def add(commands: Any) -> None:
         help="sample sizes (default: standard for the bank, smoke for TARGET)",
     )
     mutants.add_argument(
-        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern"
+        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern such as '*Force'"
     )
     mutants.add_argument(
-        "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="do not stop at the first check that sees a bug (of the bank: at those it names): show all that do",
     )
     target_parameters(mutants)
     conventions(mutants, "ours")
@@ -63,7 +67,7 @@ def add(commands: Any) -> None:
         help="instead: which checks fail on which (by cheap checks), into the file that likely causes of failures are read from: "
         "what is not yet in it is added; those named are measured anew",
     )
-    seed_and_output(mutants)
+    seed_and_output(mutants, "of the bank 0, of TARGET drawn and printed")
 
 
 def _mutants(arguments: argparse.Namespace) -> int:

@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
         _vectors,
         "the golden vectors shipped with the package",
         "list: the suites, or the vectors of SUITE. show: all about SUITE/NAME. check: verify checksums and compute anew, all or "
-        "SUITE; exit 4 where a file is not what it should be. write: add what is missing in the folder DIR (default: that of the "
-        "package); vectors that are there are never changed.",
+        "SUITE. write: add what is missing in the folder DIR (default: that of the "
+        "package); vectors that are there are never changed. exit codes: 0 all is as it should be, 2 wrong usage, 4 a file is not.",
     )
     vectors.add_argument("action", choices=["list", "show", "check", "write"], help="see below")
     vectors.add_argument("what", nargs="?", metavar="SUITE | SUITE/NAME | DIR", help="which; see below")

@@ -32,8 +32,12 @@ SEED_BITS = (16, 31, 32, 48, 62)
 CONTROLS = 8  # independent exact configurations that each chain is compared with
 
 
-def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
+def _runs(subject: Subject, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
     """Observables ``(steps, chains, observable)`` of runs from exact starts, and the charges ``(2, chains)`` before and after."""
+    return trial.evidence.shared("runs", lambda rng: _drawn_runs(subject, rng, trial))
+
+
+def _drawn_runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
     theory = subject.theory
     values, charges = [], []
     for start in range(0, trial.effort.driver_chains, batch_size(theory.volume)):
@@ -52,7 +56,7 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     If it fails: if the exact_start checks pass, an error that builds up over many updates, or outputs that are
     selected; else mend those first.
     """
-    values, _ = _runs(subject, rng, trial)
+    values, _ = _runs(subject, trial)
     steps, n, k = values.shape
     control = equilibrium(subject, rng, CONTROLS * n)
     columns, biases, details = [], [], []
@@ -90,7 +94,7 @@ def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial
     If it fails: as exact_start.charge_distribution, after a longer run; a chain that hardly tunnels keeps its exact
     start and passes.
     """
-    return charge_verdict(subject, trial, _runs(subject, rng, trial)[1], f"{trial.effort.driver_steps} updates")
+    return charge_verdict(subject, trial, _runs(subject, trial)[1], f"{trial.effort.driver_steps} updates")
 
 
 def _one_update(subject: Subject, x: Array, seed: int, driver: str) -> Array:

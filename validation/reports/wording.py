@@ -49,9 +49,8 @@ def told_once(verdicts: Iterable[Verdict]) -> list[Verdict]:
     reasons: set[str] = set()
     out = []
     for v in verdicts:
-        known: dict[str, Any] = {"causes": ()} if v.causes in causes else {}
-        known |= {"smallest": ""} if v.smallest in reasons else {}
-        out.append(replace(v, **known))
+        shown = replace(v, causes=()) if v.causes in causes else v
+        out.append(replace(shown, smallest="") if v.smallest in reasons else shown)
         causes.add(v.causes)
         reasons |= {v.smallest} - ({v.smallest} if v.reproduced_by else set())
     return out
