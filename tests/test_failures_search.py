@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, configuration, settings
 
 from refimpl.validation.contract import Subject
-from refimpl.validation.failures import conditional, evidence, known, search
+from refimpl.validation.failures import conditional, evidence, explained, files, known, search
 from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.evidence import NOT_SEARCHED, SAMPLES_ALONE, Hunt
-from refimpl.validation.failures.search import NONE_FAILS, NONE_MADE, smallest
+from refimpl.validation.failures.search import NONE_FAILS, NONE_MADE, Found, smallest
 from refimpl.validation.failures.words import described
 from refimpl.validation.mutants import BY_NAME
 from refimpl.validation.mutants.variates import DivergenceDropped
@@ -46,7 +46,9 @@ def test_monomials_that_are_mixed_are_seen_where_determinants_are_not():
 def test_where_nothing_is_found_it_says_why(tmp_path, monkeypatch):
     subject, asked = Subject(BY_NAME["DoubledForce"]), []
     assert smallest(subject, (lambda at, draw: asked.append(at),)) == NONE_MADE
-    assert smallest(subject, (known.plaquette, known.charge)) == NONE_FAILS
+    first = iter([True])  # one experiment, then none
+    once = smallest(subject, (lambda at, draw: known.plaquette(at, draw) if next(first, False) else None,))
+    assert once == smallest(subject, (known.plaquette, known.charge)) == NONE_FAILS
     monkeypatch.setattr("refimpl.validation.failures.search.smallest", lambda *a, **k: asked.append(a) or NONE_MADE)
     hunt = Hunt(subject, tmp_path, 1, "")
     asked.clear()
@@ -94,3 +96,36 @@ def test_the_experiment_that_the_failure_names_comes_first():
     named = evidence._likely(builds, "max |charge(x) - charge(gx)|")
     assert named[:2] == (known.charge, builds[0])
     assert set(named) == set(builds)
+
+
+def test_answers_that_change_are_told_to(tmp_path, monkeypatch):
+    subject = Subject(BY_NAME["DoubledForce"])
+    case = smallest(subject, CASES["static.force"]).case
+    for repeats in (True, False):
+        monkeypatch.setattr(search, "smallest", lambda *a, r=repeats, **k: Found(known.force, case, "", r))
+        seen = Hunt(subject, tmp_path, 1, "").seen(Verdict("fail", "q", check="static.force"))
+        assert ("not every time" in seen.smallest) is not repeats
+
+
+def test_declared_failures_have_no_likely_cause():
+    failed = Verdict("fail", "q", check="static.force", detail="got = 2 times the expected everywhere")
+    first, second = explained(
+        Subject(BY_NAME["DoubledForce"]), [failed, replace(failed, expected_failure="as published")]
+    )
+    assert first.causes != ()
+    assert second.causes == ()
+
+
+def test_names_of_files_are_short_and_apart():
+    names = {files._plain(f"{'x' * 80}:{target}") for target in ("one", "two")}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {60}
+    assert files._plain("cmd:./a b") == "cmd-a-b"
+    assert files._plain("::") == "target"
+
+
+def test_hypothesis_gets_its_folder_back():
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    with search._no_folder():
+        assert getattr(configuration, "__hypothesis_home_directory", None) != before
+    assert getattr(configuration, "__hypothesis_home_directory", None) == before

@@ -338,3 +338,10 @@ def test_missing_hypothesis_is_named_with_the_way_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ImportError, match=r"hypothesis is not installed: pip install 'refimpl\[test\]'"):
         importlib.import_module("refimpl.validation.strategies")
+
+
+@pytest.mark.parametrize("chains", [True, 1.0, "1", 0, None])
+def test_numbers_of_chains_are_integers(chains):
+    with pytest.raises(ValueError, match=r"chains: got .*, expected an integer of at least 1"):
+        gauge_transforms((2, 2), chains)
+    gauge_transforms((2, np.int64(2)), 1)
