@@ -24,7 +24,7 @@ from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conventions import OURS, Convention, Converted, converted, named
-from .conversion import Declined, Misdeclared
+from .conversion import Declined, Misdeclared, Untold
 from .discovery import BASIC, CONTRACT, Discovery, discovered
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .known import known_failures
@@ -116,6 +116,7 @@ class Battery:
             belonging=tuple(check.id for check in self.applicable),
             elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
             convention=convention or self.told,
+            thrift=self.subject.thrift // theory.thrift,
         )
 
 
@@ -190,6 +191,21 @@ def check_target(
         options=tuple(options),
         option=found.option,
     )
+
+
+def convention_of(
+    target: Any,
+    conventions: str | Convention,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    deadline: float = DEADLINE,
+) -> Convention:
+    """That which is given, as to `check_target`, or for "auto" that under which the first checks pass, where one is found."""
+    if conventions != "auto":
+        return checked_conventions(conventions)
+    battery = Battery(target, level="smoke", seed=0, parameters=parameters, deadline=deadline)
+    basic = [check for check in battery.applicable if check.id in BASIC]
+    return _discovery(battery, [battery.verdict(check) for check in basic]).convention or OURS
 
 
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:
@@ -273,6 +289,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
         except (Inconclusive, Unsampled, Declined) as reason:
             verdict = skipped(str(reason))
+            verdict = replace(verdict, declined=isinstance(reason, Declined) and not isinstance(reason, Untold))
         except Misdeclared as fault:
             verdict = Verdict(FAIL, "what the target declares", detail=str(fault))
         except TargetFault as fault:

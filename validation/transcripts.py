@@ -25,7 +25,7 @@ import numpy as np
 from refimpl.files import whole_file
 
 from . import protocol
-from .conversion import Declined, TargetError, TargetFault
+from .conversion import Declined, TargetError, TargetFault, Untold
 from .protocol import Declaration, ProtocolError
 from .remote import Key, RemoteFactory, Source, Values, key_of, plain_parameters
 from .run_folder import LARGEST_FILE, FileFault, array_in, plain_array
@@ -144,12 +144,12 @@ class Played:
         names = {name: _name(value, _content(value)) for name, value in arrays.items()}
         left = self._runs.get(_question(key_of(parameters), op, params, names))
         if not left:
-            raise Declined(f"{op}: this call is not in the transcript (another version of refimpl, or other settings)")
+            raise Untold(f"{op}: this call is not in the transcript (another version of refimpl, or other settings)")
         kind, found = left.popleft()
         if kind in _FAULTS:
             raise _FAULTS[kind](found)
         if missing := [name for name in wanted if name not in found]:
-            raise Declined(f"{op}: {', '.join(missing)} is not in the transcript")
+            raise Untold(f"{op}: {', '.join(missing)} is not in the transcript")
         return {name: self._array(found[name]) for name in wanted}
 
     def close(self) -> None:

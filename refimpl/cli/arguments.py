@@ -14,6 +14,12 @@ from typing import Any
 
 from refimpl.files import whole_file
 
+# Written out: importing the oracle for a help text would take a second.
+CONVENTIONS = (
+    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
+    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
+)  # fmt: skip
+
 EXIT_CODES = "exit codes: 0 done, 2 wrong usage"
 RESUMABLE = "exit codes: 0 done, 1 it could not be finished, 2 wrong usage, 130 interrupted; --resume goes on"
 
@@ -183,6 +189,17 @@ def target_parameters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
     parser.add_argument("--step-size", type=positive, help="step size of the trajectory (default: the target's)")
     parser.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory (default: the target's)")
+
+
+def conventions(parser: argparse.ArgumentParser, default: str) -> None:
+    """The option ``--conventions``; what is done where it is not given, the command says."""
+    ours, auto = (" (default)" if name == default else "" for name in ("ours", "auto"))
+    parser.add_argument(
+        "--conventions",
+        metavar="NAME",
+        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between{ours}; or auto{auto}: ours and, "
+        "where action, force, plaquette or charge do not have them, others under which they are right",
+    )
 
 
 def parameters_given(arguments: argparse.Namespace) -> dict[str, Any]:

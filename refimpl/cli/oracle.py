@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import harness, papers, reports
-from .arguments import command, parameters_given, probability, seconds, seed, target_parameters
+from . import harness, papers, peers, reports
+from .arguments import command, conventions, count, parameters_given, probability, seconds, seed, target_parameters
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ THEORIES = (
     "su3",
     "phi4",
 )  # written out: importing the oracle for a help text would take a second
-CONVENTIONS = (
-    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
-    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
-)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -54,7 +50,8 @@ def add(commands: Any) -> None:
         nargs="?",
         metavar="TARGET",
         help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, model:DIR of a trained one, "
-        "cmd:'./harness --flag' of a program in any language, or transcript:FILE of what one said",
+        "cmd:'./harness --flag' of a program in any language, transcript:FILE of what one said, or builtin:all: every built-in "
+        "one in a process of its own, dearest first, and a table of what was found",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
@@ -79,12 +76,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help='JSON file of known failures, such as {"static.tau_int": "why"}; one that passes counts as a failure',
     )
-    validate.add_argument(
-        "--conventions",
-        metavar="NAME",
-        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
-        "where action, force, plaquette or charge do not have them, others under which they are right",
-    )
+    conventions(validate, "auto")
     validate.add_argument("--deadline", type=seconds, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
@@ -93,6 +85,8 @@ def add(commands: Any) -> None:
         help=f"where the smallest failing configurations go, made only if there are any; none: nowhere (default {FAILURES})",
     )
     validate.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    text = f"with {peers.ALL}: judge so many at a time (default: as many as there are processors for this process)"
+    validate.add_argument("--jobs", type=count, metavar="N", help=text)
     reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
@@ -111,6 +105,10 @@ def _text(path: str) -> str:
 
 @ended_by_signals()
 def _validate(arguments: argparse.Namespace) -> int:
+    if arguments.target == peers.ALL:
+        return peers.judge_built_in(arguments, {"deadline": DEADLINE, "report": []})
+    if arguments.jobs is not None:
+        raise ValueError(f"--jobs: got it with {arguments.target or 'one target'}, expected {peers.ALL}")
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
     from refimpl.validation.known import known_failures_in

@@ -58,7 +58,7 @@ class Hunt:
     spec: str = ""
     end: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     known: dict[Build, tuple[str, str]] = field(default_factory=dict)  # in words, and the path
-    vain: set[tuple[Build, ...]] = field(default_factory=set)
+    vain: dict[tuple[Build, ...], str] = field(default_factory=dict)  # why there is none
 
     def seen(self, verdict: Verdict) -> Verdict:
         """The verdict with the smallest configuration, or with why there is none."""
@@ -79,11 +79,11 @@ class Hunt:
         except ImportError:
             return replace(verdict, smallest=NO_HYPOTHESIS)
         if builds in self.vain:
-            return replace(verdict, smallest="none found among small configurations")
+            return replace(verdict, smallest=self.vain[builds])
         found = smallest(self.subject, builds, faults=verdict.quantity == "the call itself")
-        if found is None:
-            self.vain.add(builds)
-            return replace(verdict, smallest="none found among small configurations")
+        if isinstance(found, str):
+            self.vain[builds] = found
+            return replace(verdict, smallest=found)
         words, path = self._written(verdict, found)
         self.known[found.build] = words, path
         return replace(verdict, smallest=words, reproduced_by=path)

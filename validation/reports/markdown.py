@@ -6,7 +6,7 @@ import html
 import re
 
 from ..failure_text import again_command, first_failure, replay_command
-from ..report import Report, assumed, label
+from ..report import Report, assumed, effort, label
 from ..verdict import PASS, SKIP, Verdict
 from .wording import counted, declared, headline, measured, number, parameters, promise, ran, told_once
 
@@ -15,7 +15,7 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]!|~$]|^[#+\-=]|(?<=^\d)[.)])")
 
 def as_markdown(report: Report) -> str:
     """Headline, failures that unfold, the ledger of false alarms, and a table of all checks that unfolds."""
-    told = [counted(report), f"alpha {report.alpha:.1g}", f"level {report.level}", f"seed {report.seed}"]
+    told = [counted(report), f"alpha {report.alpha:.1g}", effort(report), f"seed {report.seed}"]
     told += [f"{name} {version}" for name, version in report.versions.items() if name == "refimpl"]
     told += [report.date[:10]] if report.date else []
     lines = [f"**{headline(report)}: {escaped(report.target)}** ({escaped(declared(parameters(report)))})", ""]

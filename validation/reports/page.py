@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ..failure_text import again_command, first_failure, replay_command
-from ..report import FAILED, OK, Report, assumed, label
+from ..report import FAILED, OK, Report, assumed, effort, label
 from ..verdict import PASS, SKIP, Verdict
 from . import pictures
 from .style import STYLE
@@ -92,7 +92,7 @@ def _header(report: Report) -> str:
             f'<header class="{tone}">',
             f'<div class="verdict">{headline(report)}</div>',
             f"<h1>{e(report.target)}</h1>",
-            f'<p class="soft">{e(told)}</p>',
+            f'<p class="soft">{e(told)}; {e(effort(report))}</p>',
             f"<p>{e(counted(report))}. {e(promise(report))}</p>",
             *([f"<p><b>Conventions:</b> {e(assumed(report))}</p>"] if report.convention else []),
             "</header>",

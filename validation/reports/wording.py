@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..report import FAILED, OK, Report, label
+from ..report import FAILED, OK, Report, label, skips
 from ..verdict import FAIL, Verdict
 
 HEADLINES = {OK: "PASSED", FAILED: "FAILED"}
@@ -40,7 +40,7 @@ def outcomes(report: Report) -> list[tuple[str, str, int]]:
 
 def counted(report: Report) -> str:
     """Such as ``52 passed, 1 failed, 0 skipped``; known failures and unexpected passes by themselves, where there are any."""
-    return ", ".join(f"{n} {told}" for _, told, n in outcomes(report))
+    return ", ".join(skips(report) if name == "skip" else f"{n} {told}" for name, told, n in outcomes(report))
 
 
 def told_once(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -53,6 +53,7 @@ class Survey:
     outcomes: tuple[Outcome, ...]
     total: int
     seconds: float
+    convention: str = ""  # of the target, in words, where it is not the contract's
 
     def of(self, status: str) -> list[Outcome]:
         """The outcomes of this status."""
@@ -97,7 +98,7 @@ class _Judging:
     def judge_itself(self, progress: Callable[[list[Check]], Iterable[Check]]) -> None:
         """Every check that can run, with a note of the functions it calls.
 
-        Statistical checks share their evidence: what one of them needs counts as called by all.
+        Checks that take a trial share what it has drawn: what one of them needs counts as called by all.
         """
         heard: set[str] = set()
         subject = self.made(listening(heard))
@@ -106,7 +107,7 @@ class _Judging:
             heard.clear()
             self.own[check.id] = judge(check, subject, self.seed, trial)
             needed = {name for any_of in check.needs for name in any_of if subject.has(name)}
-            self.called[check.id] = heard | (needed if check.statistical else set())
+            self.called[check.id] = heard | (needed if check.takes_trial else set())
 
     def checks(self, replaced: set[str], likely: tuple[str, ...]) -> list[Check]:
         """Those that pass and call a replaced function: the likeliest first, deterministic before statistical, quick ones first."""
