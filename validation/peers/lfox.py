@@ -7,8 +7,8 @@ At level smoke and seed 1 both targets pass everything.
 Read from the wheel of lfox 0.0.1, and measured; tests/test_peers_lfox.py has every point:
 
 - **An action whose parameters are changed keeps its old values, and so do others**: ``params`` is a dict in a static field, which
-  is compared, not copied, where compiled functions are looked up. After ``a.S(fields); a.params["lam"] = 5``, ``a.S(fields)`` is that
-  of the old ``lam``, and so is that of *another* action made with ``lam = 5`` from the start.
+  is compared, not copied, where compiled functions are looked up. After ``a.S(fields); a.params["lam"] = 5``, ``a.S(fields)`` is
+  that of the old ``lam``, and so is that of *another* action made with ``lam = 5`` from the start.
 - **a + b changes a**: the sum shares the dict of ``a``, and ``a.params.update(b.params)`` follows. A parameter of both has the
   value of ``b`` in either term; the source says "TODO: warn in case of collision".
 - ``a + (b + c)`` raises FrozenInstanceError (``other.sub_actions = []``).
