@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from refimpl import chains
-from refimpl.cli import main
 from refimpl.kernels import IndependenceMetropolis, spawn_rngs
 from refimpl.maps.coupling import AffineCoupling
 from refimpl.maps.holonomy import Holonomy
@@ -13,18 +12,9 @@ from refimpl.maps.sun_coupling import SpectralCoupling
 from refimpl.models import Haar, Normal, PureGauge, UniformAngles
 from refimpl.theories import pure_gauge_beta
 from refimpl.training import load_flow, load_flow_checkpoint
+from tests.commands import run
 
 U1 = "--theory u1 --beta 1 --shape 4 4 --layers 2 --hidden 2 --batch 4 --samples 16"
-
-
-def run(capsys, *argv):
-    """Exit code, standard output, standard error of one command."""
-    try:
-        code = main(list(argv))
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def train(capsys, out, options):

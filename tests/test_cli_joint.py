@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from refimpl import training
-from refimpl.cli import main
 from refimpl.maps.holonomy import Holonomy
 from refimpl.maps.plaquette_coupling import PlaquetteCoupling
 from refimpl.maps.sun_coupling import SpectralCoupling
@@ -14,21 +13,12 @@ from refimpl.models import PureGauge, UniformAngles
 from refimpl.theories import by_name, pure_gauge_beta, schwinger
 from refimpl.training import load_joint, load_joint_checkpoint
 from refimpl.training.joint_evaluation import evaluate_joint
+from tests.commands import run
 
 SCHWINGER = "--theory schwinger --beta 2 --kappa 0.265 --shape 4 4"
 SUN = SCHWINGER.replace("schwinger", "su{}")
 SMALL = "--layers 1 --hidden 2 --holonomies 1 --pf-layers 2 --n-pt 2 --context-hidden 2 --batch 3 --samples 4 --n-pf 2"
 TINY = f"{SCHWINGER} {SMALL} --mus 0.1"
-
-
-def run(capsys, *argv):
-    """Exit code, standard output, standard error of one command."""
-    try:
-        code = main(list(argv))
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def train(capsys, out, options):

@@ -17,19 +17,10 @@ from refimpl.cli import main
 from refimpl.exact import free_scalar, phi4
 from refimpl.kernels import HMC, FourierHMC
 from refimpl.maps import OMELYAN
+from tests.commands import run
 
 COUPLINGS = ("--m2", "0.1", "--lam", "24", "--shape")
 SIZES = ("--chains", "4", "--executor", "thread", "--trajectories")
-
-
-def run(capsys, *argv):
-    """Exit code, standard output and standard error of a command."""
-    try:
-        code = main(argv)
-    except SystemExit as stop:
-        code = stop.code
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_exact_answers_are_those_of_the_library(capsys):

@@ -7,7 +7,6 @@ import pytest
 
 from refimpl import chains, theories
 from refimpl.actions import WilsonU1
-from refimpl.cli import main
 from refimpl.kernels import IndependenceMetropolis, JointDeterminant, PseudomarginalMetropolis, spawn_rngs
 from refimpl.training import (
     flow_plan,
@@ -18,19 +17,10 @@ from refimpl.training import (
     save_joint_checkpoint,
     start_joint,
 )
+from tests.commands import run
 
 THEORY = theories.schwinger(1.0, 0.1, (4, 4))
 SAMPLE = "sample schwinger --beta 1 --kappa 0.1 --shape 4 4 --chains 4 --seed 3 --start flow"
-
-
-def run(capsys, *argv):
-    """Exit code, standard output, standard error of one command."""
-    try:
-        code = main(list(argv))
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def small(theory):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.cli import main
-from refimpl.cli.oracle import CONVENTIONS
+from refimpl.cli.arguments import CONVENTIONS
 from refimpl.validation import Convention, check_target, converted
 from refimpl.validation.battery import Battery, _discovery
 from refimpl.validation.checks import BY_ID
@@ -19,7 +19,7 @@ from refimpl.validation.child import Crashed
 from refimpl.validation.contract import CAPABILITIES, Subject, TargetFault
 from refimpl.validation.conventions import NAMED, OURS, Converted, named, option
 from refimpl.validation.conversion import Declined, Timed
-from refimpl.validation.discovery import BASIC, NOTHING
+from refimpl.validation.discovery import BASIC, NOTHING, _with_outputs
 from refimpl.validation.failure_text import again_command
 from refimpl.validation.mutants import BY_NAME, MUTANTS
 from refimpl.validation.mutants.clay import Clay
@@ -29,7 +29,7 @@ from refimpl.validation.mutants.scalar_clay import ScalarClay
 from refimpl.validation.mutants.toy_clay import Toy
 from refimpl.validation.reports import read_report
 from refimpl.validation.theories import THEORIES
-from refimpl.validation.translation import CALLS, Layout
+from refimpl.validation.translation import CALLS, Layout, _positive, _signed
 from refimpl.validation.wrappers import BUGS, broken
 from tests.foreign import FOREIGN, LAYOUTS, Foreign, OneChain
 
@@ -45,6 +45,53 @@ def found_for(target):
     battery = Battery(target, level="smoke", seed=1)
     basic = [BY_ID[check] for check in BASIC if BY_ID[check] in battery.applicable]
     return battery, _discovery(battery, [battery.verdict(check) for check in basic])
+
+
+class Weighted(Timed):
+    """Takes weights, and has the plaquette of another normalisation."""
+
+    theory, beta, shape = "u1", 2.0, (2, 2)
+
+    def map_with_weights(self, params, architecture, z, d):
+        return z, np.zeros(len(z[0]))
+
+    def plaquette(self, x):
+        return 2 * np.cos(x[:, 0] + np.roll(x[:, 1], -1, 1) - np.roll(x[:, 0], -1, 2) - x[:, 1]).mean(axis=(1, 2))
+
+
+@pytest.mark.parametrize(("names", "good"), [("ours", True), ("half-beta", True), ("phases", False), ("mu-last", False),
+                                             ("space-first", False)])  # fmt: skip
+def test_weights_are_those_of_fields_of_the_contract(names, good):
+    z = np.zeros((1, 2, 2, 2)), np.ones((1, 2, 2, 2))
+    asked = converted(Weighted(), named(names)).map_with_weights
+    if good:
+        np.testing.assert_array_equal(asked({}, {}, z, np.ones(1))[0], z)
+        return
+    with pytest.raises(Declined, match="weights are those of fields in the conventions of the contract"):
+        asked({}, {}, z, np.ones(1))
+
+
+def test_answers_for_single_chains_have_one_shape():
+    layout = Layout(THEORIES["u1"].parse({"beta": 2.0, "shape": (2, 2)}), Convention("mu t x"))
+    np.testing.assert_array_equal(layout.stacked("action", "S", [np.ones(()), np.zeros(())]), [1, 0])
+    with pytest.raises(TargetFault, match=r"action: got answers of shapes \(1,\), \(2,\) for single chains"):
+        layout.stacked("action", "S", [np.zeros(1), np.zeros(2)])
+
+
+def test_angles_come_back_to_the_half_open_interval():
+    angles = np.array([np.pi, -np.pi, 0.1, 3.5, -3.5])
+    np.testing.assert_allclose(_signed(angles), [-np.pi, -np.pi, 0.1, 3.5 - 2 * np.pi, 2 * np.pi - 3.5], rtol=1e-15)
+    np.testing.assert_array_equal(_positive(np.array([-1e-300, 2 * np.pi, 0.5])), [0, 0, 0.5])
+
+
+def test_a_deadline_is_that_of_the_target_itself():
+    target = Weighted()
+    converted(target, OURS).deadline = 3.0
+    assert target.deadline == 3.0
+
+
+def test_another_normalisation_of_the_plaquette_is_no_convention():
+    assert list(_with_outputs(Subject(Weighted()), OURS)) == []
 
 
 # --- converters --------------------------------------------------------------------------------------------------------

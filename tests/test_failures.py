@@ -267,6 +267,8 @@ def test_causes_are_those_of_the_theory_or_of_what_it_is_made_of():
     for theory, expected in {"u1": {"u1"}, "schwinger": {"u1"}, "su2": {"su3"}, "su3": {"su3"}}.items():
         assert {name for _, name in signatures.ranked(Signature(theory, failed, frozenset()), bank)} == expected
     assert signatures.ranked(Signature("u1", failed, frozenset()), {"su3": bank["su3"]}) == []
+    own = Signature("schwinger", failed, frozenset())
+    assert signatures.ranked(own, {**bank, "own": own}) == [(1.0, "own")]  # others are not asked
 
 
 def test_a_mistake_in_what_the_target_does_not_offer_is_no_cause():
@@ -345,13 +347,14 @@ def test_unknown_ids_of_later_versions_are_no_matter(tmp_path):
 
 def test_signatures_are_added_to_a_file(tmp_path, capsys):
     path = tmp_path / "signatures.json"
-    assert (
-        main(["mutants", "BrokenTauInt" if "BrokenTauInt" in BY_NAME else "DoubledForce", "--signatures", str(path)])
-        == 0
-    )
+    assert main(["mutants", "DoubledForce", "--signatures", str(path)]) == 0
     first = path.read_bytes()
     assert main(["mutants", "DoubledForce", "--signatures", str(path)]) == 0
     assert path.read_bytes() == first
+    older = tmp_path / "older.json"
+    older.write_text(signatures.as_json({"DoubledForce": Signature("u1", frozenset(), frozenset({"static.force"}))}))
+    assert main(["mutants", "DoubledForce", "--signatures", str(older)]) == 0  # named: measured anew
+    assert older.read_bytes() == first
 
 
 # --- kinds of targets -----------------------------------------------------------------------------------------------------------
@@ -362,12 +365,22 @@ def test_signatures_are_added_to_a_file(tmp_path, capsys):
         ("PriorOfHalfTheLinks", "flows.prior", "4x4, beta = 1, all links 0"),
         ("LogdetOfTheOtherDirection", "conditional.round_trip", "2x2, beta = 1, kappa = 0.125, all links 0, chi = 0"),
         ("DivergenceDropped", "variates.divergence", "2x2, m2 = 1, lam = 1, phi = 0"),
+        ("ComplexCountedOnce", "conditional.jacobian", "2x2, beta = 1, kappa = 0.125, all links 0, chi = 0"),
+        ("NoisyVariate", "variates.batch", "2x2, beta = 1, all links 0"),
+        (
+            "MaskNotSwapped",
+            "maps.moves_every_link",
+            "2x2, beta = 1, 64 of 64 links not 0, 64 of 64 components of v not 0",
+        ),
     ],
 )
 def test_flows_conditionals_and_variates_have_small_ones(tmp_path, mutant, check, words):
-    verdict, vector = evidence(tmp_path, BY_NAME[mutant], check)
+    mutant = BY_NAME[mutant]
+    verdict, vector = evidence(tmp_path, mutant, check)
     assert verdict.smallest == words
-    assert not all(one.good for one in repeated(made_for(Subject(BY_NAME[mutant]), vector)[0], vector))
+    red, green = (made_for(Subject(target), vector)[0] for target in (mutant, mutant.__mro__[1]))
+    assert not all(one.good for one in repeated(red, vector))
+    assert all(one.good for one in repeated(green, vector))
 
 
 def test_the_target_is_shown_as_it_was_typed(tmp_path, monkeypatch, capsys):

@@ -432,6 +432,27 @@ def test_shared_streams_of_a_cycle_are_seen(streams, killer):
     assert statuses(check_target(target, level="smoke", seed=1, select=killer))[killer] == FAIL
 
 
+@pytest.mark.parametrize("bit", [16, 31, 48, 62])
+@pytest.mark.parametrize("reversible", [True, False])
+def test_a_bit_of_the_seed_that_is_dropped_is_seen(bit, reversible):
+    def step(x, seed):
+        return x + np.random.default_rng(seed & ~(1 << bit)).standard_normal(x.shape)
+
+    report = check_target(Bare(step=step, reversible=reversible), level="smoke", seed=1, select="driver.seeds")
+    assert f"differ in bit {bit} alone" in report.failures[0].detail
+
+
+@pytest.mark.parametrize(("most", "status"), [(32, PASS), (31, PASS), (16, FAIL)])
+def test_seeds_beyond_31_bits_may_be_refused_but_not_below(most, status):
+    def step(x, seed):
+        if seed >= 1 << most:
+            raise ValueError(f"seed: got {seed}, expected {most} bits")
+        return x + np.random.default_rng(seed).standard_normal(x.shape)
+
+    report = check_target(Bare(step=step, reversible=False), level="smoke", seed=1, select="driver.seeds")
+    assert statuses(report)["driver.seeds"] == status
+
+
 # --- acceptance near zero ----------------------------------------------------------------------------------------------
 def test_a_correct_sampler_that_hardly_accepts_is_not_said_to_stand_still():
     for step_size in (0.9, 1.2, 3.0):

@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import math
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +48,9 @@ def test_evidence_of_a_pass_is_the_smallest_error_that_is_no_statistic():
 def test_evidence_of_failures_is_the_one_furthest_beyond_its_bound():
     assert outcome(UNLIKELY, WORSE, WRONG, RAISED).evidence == "maps.round_trip: max |a - b| = 0.003, bound 1e-12"
     assert outcome(UNLIKELY).evidence == "exact_start.drift: p-value = 1e-20, bound 1e-08"
+    assert outcome(UNLIKELY, RAISED).evidence == "driver.seeds: step: raised ValueError"  # no false alarm
+    nan = replace(WRONG, value=math.nan)
+    assert outcome(nan, WORSE).evidence == outcome(WORSE, nan).evidence == peer_runs.told(nan)
     assert outcome(EXACT, RAISED).evidence == "driver.seeds: step: raised ValueError"
 
 
@@ -110,16 +116,30 @@ def test_a_process_that_dies_does_not_end_the_table(tmp_path, monkeypatch):
         "import os\nos.write(2, b'last words\\n')\nos._exit(42)\n", encoding="utf-8"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1)
+    dead = peer_runs.outcome_of(Peer("numpy", "dying_peer:target", ""), "smoke", 1, threading.TIMEOUT_MAX)
     assert (dead.status, dead.trouble) == ("crashed", "exit code 42: last words")
     assert dead.version == np.__version__
 
 
-def test_the_command(monkeypatch, capsys):
-    asked = []
+def test_a_target_that_takes_too_long_is_ended():
+    assert peer_runs.outcome_of(Peer("numpy", "builtin:u1", ""), "smoke", 1, 0.01).trouble == "took longer than 0 s"
 
-    def found(peer, level, seed, deadline):
+
+def test_what_is_no_report_is_told(tmp_path, monkeypatch):
+    lines = ("import os, sys", "open(sys.argv[sys.argv.index('--out') + 1], 'w').write('{}')", "os._exit(0)")
+    (tmp_path / "lying_peer.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lying = peer_runs.outcome_of(Peer("numpy", "lying_peer:target", ""), "smoke", 1)
+    assert lying.status == "crashed"
+    assert "is no report: schema: got NoneType" in lying.trouble
+
+
+def test_the_command(monkeypatch, capsys):
+    asked, deadlines = [], []
+
+    def found(peer, level, seed, deadline, children, options):
         asked.append((peer.name, level, seed))
+        deadlines.append(deadline)
         return Outcome(peer) if peer is MISSING else outcome(WRONG)
 
     monkeypatch.setattr(peer_runs, "PEERS", (FAKE, MISSING))
@@ -128,6 +148,8 @@ def test_the_command(monkeypatch, capsys):
     assert main(["peers", "--seed", "3"]) == FAILED
     assert asked == [("fake", "smoke", 3), ("missing:nuts", "smoke", 3)]
     assert "maps.round_trip" in capsys.readouterr().out
+    assert main(["peers", "--deadline", "1e300"]) == FAILED
+    assert deadlines == [peer_runs.DEADLINE] * 2 + [threading.TIMEOUT_MAX] * 2
     assert main(["peers", "--list"]) == OK
     assert "pip install 'refimpl[missing]'" in capsys.readouterr().out
 

@@ -188,7 +188,7 @@ def test_a_target_that_cannot_be_made_is_an_error_without_a_traceback(judged):
 
 GIVEN = {
     "target": ["strange:Action"], "level": "smoke", "seed": None, "alpha": 1e-6, "parameter": [], "xfail": None,
-    "report": None, "deadline": 1.0,
+    "report": None, "deadline": 1.0, "conventions": "ours",
 }  # fmt: skip
 
 
@@ -198,6 +198,7 @@ GIVEN = {
         ("seed", -1, "seed: got -1, expected an integer >= 0"),
         ("alpha", 1.0, "alpha: got 1.0, expected a probability"),
         ("deadline", float("nan"), "deadline: got nan, expected a number > 0"),
+        ("conventions", "backwards", "conventions: got 'backwards', expected one of ours"),
         ("parameter", ["beta"], "parameter: got 'beta', expected NAME=VALUE"),
         ("parameter", ["2=3"], "parameter: got '2=3', expected NAME=VALUE"),
         ("parameter", ["beta=two"], "parameter: got 'beta=two', expected a value in JSON"),
@@ -213,6 +214,16 @@ def test_options_that_cannot_be_are_named(option, value, message):
     given = {f"refimpl_{name}": v for name, v in {**GIVEN, option: value}.items()}
     with pytest.raises(pytest.UsageError, match=f"^--refimpl-{message}"):
         pytest_plugin.pytest_configure(SimpleNamespace(option=SimpleNamespace(**given), stash={}))
+
+
+def test_options_are_taken_as_they_are_meant():
+    given = {**GIVEN, "target": ["a:b", "c:d", "a:b"], "parameter": ["shape=[2,3]", "mus=[0.1]", "beta=2"]}
+    given = SimpleNamespace(**{f"refimpl_{name}": value for name, value in given.items()})
+    config = SimpleNamespace(option=given, stash={}, pluginmanager=pytest.PytestPluginManager())
+    pytest_plugin.pytest_configure(config)
+    run = config.stash[pytest_plugin.RUN]
+    assert run.targets == ["a:b", "c:d"]
+    assert run.parameters == {"shape": (2, 3), "mus": [0.1], "beta": 2}
 
 
 def test_the_workers_of_a_parallel_run_have_its_seed():

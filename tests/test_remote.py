@@ -15,6 +15,7 @@ import pytest
 
 from refimpl.cli import main
 from refimpl.cli.arguments import seconds
+from refimpl.cli.harness import megabytes
 from refimpl.validation import check_target
 from refimpl.validation.contract import Subject, TargetError, TargetFault
 from refimpl.validation.conversion import Declined
@@ -342,6 +343,19 @@ def test_a_call_that_is_not_in_a_transcript_is_a_skip(here):
     path.unlink()
 
 
+def path_calls(path):
+    """How many calls the file has."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("transcript.jsonl").count(b'{"type":"run"')
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(41_400_000, "41 MB"), (1_000_000, "1 MB"), (999_999, "1 MB"), (52_000, "0.05 MB")]
+)
+def test_sizes_are_told_in_megabytes(size, told):
+    assert megabytes(size) == told
+
+
 def test_transcripts_on_the_command_line(here, capsys):
     path, target = here / "t.zip", f"cmd:{command('honest')}"
     assert (
@@ -361,7 +375,10 @@ def test_transcripts_on_the_command_line(here, capsys):
         )
         == 0
     )
-    recording = capsys.readouterr().out
+    recording, told = capsys.readouterr()
+    calls = path_calls(path)
+    assert calls > 0
+    assert f"refimpl: {path}, {path.stat().st_size / 1e6:.1g} MB, {calls} calls\n" in told
     assert main(["validate", f"transcript:{path}"]) == 0
     said = capsys.readouterr().out
     assert "beta = 1.5" in said

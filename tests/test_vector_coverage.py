@@ -19,7 +19,7 @@ TRACED = "none: a formula for autograd, compared with the function itself by tes
 INSIDE = "none: part of layers that have vectors in flows, l2hmc, conditionals or layers"
 SELECT = "none: selects or names, no number comes out"
 
-# Names of calls and pieces, or a reason why there are none.
+# Names of calls, pieces and integrators, or a reason why there are none.
 COVERED = {
     "actions": {
         **dict.fromkeys(("Action", "Dynamics", "SmoothAction", "SolverError", "Hopping", "Unhalved"), TYPE),
@@ -43,7 +43,7 @@ COVERED = {
         "from_hopping": "actions.from_hopping",
         "to_unhalved": "actions.to_unhalved",
         "from_unhalved": "actions.from_unhalved",
-        "from_quartic": "none: lam = 24 g, all there is",
+        "from_quartic": "actions.from_quartic",
     },
     "observables": {
         **dict.fromkeys(("EffectiveMass", "Quantiles", "Quantity"), TYPE),
@@ -58,16 +58,16 @@ COVERED = {
         "chiral_condensate_estimate": "none: it draws; the condensate itself has a vector",
         "condition_numbers": "dirac.condition_numbers",
         "effective_mass": "observables.effective_mass_early",
-        "effective_mass_estimate": "none: a jackknife of the effective mass, which has a vector",
+        "effective_mass_estimate": "observables.effective_mass_estimate",
         "eigenvalues": "dirac.eigenvalues",
-        "extreme_eigenvalues": "none: the ends of eigenvalues, which have vectors",
-        "hasenbusch_spectra": "none: the next function of eigenvalues",
+        "extreme_eigenvalues": "observables.extreme_eigenvalues",
+        "hasenbusch_spectra": "observables.hasenbusch_spectra",
         "mean_plaquette": "plaquette",
-        "monomial_eigenvalues": "none: quotients (lam + mu)/(lam + mu') told in its docstring",
+        "monomial_eigenvalues": "observables.monomial_eigenvalues",
         "plaquette_and_charges": "sine_charge",
         "polyakov_loop": "observables.polyakov_loop",
         "pseudoscalar_correlator": "dirac.pseudoscalar_correlator",
-        "quantiles": "none: order statistics of weighted samples, a convention of plots",
+        "quantiles": "observables.quantiles",
         "sine_charge": "sine_charge",
         "tunnelling_rate": "observables.tunnelling_rate",
         "wilson_loop": "wilson_loop",
@@ -99,21 +99,21 @@ COVERED = {
         "FluxHeatBath": "kernels.flux_heat_bath",
         "FourierHMC": "kernels.fourier",
         "IndependenceMetropolis": "kernels.independence",
-        "JointDeterminant": "none yet: its weight is estimators.conditional.single_log_weight of given eigenvalues",
-        "NestedHMC": "none yet: a leapfrog on several time scales, reversibility and order are tested",
-        "OrbitHeatBath": "none yet: uniform flux with quarks, the pure gauge one has a vector",
-        "OrbitMetropolis": "none yet: uniform flux with quarks, the pure gauge one has a vector",
-        "OrbitPool": "none yet: uniform flux with quarks, the pure gauge one has a vector",
+        "JointDeterminant": "kernels.joint_determinant",
+        "NestedHMC": "kernels.nested",
+        "OrbitHeatBath": "kernels.orbit_heat_bath",
+        "OrbitMetropolis": "kernels.orbit_metropolis",
+        "OrbitPool": "kernels.orbit_pool",
         "PseudomarginalMetropolis": "kernels.pseudomarginal",
         "PureGauge": DRAWS,
         "Winding": "kernels.winding",
-        "matched_beta": "none: the inverse of I_1/I_0, an exact value with vectors",
+        "matched_beta": "kernels.matched_beta",
         "wind": "kernels.wind",
     },
     "maps": {
         **dict.fromkeys(("Chain", "Integrator", "Inverse", "Layer", "Map", "PhasePoint", "INTEGRATORS"), TYPE),
         **dict.fromkeys(("LEAPFROG", "MolecularDynamics", "trajectory"), "forward"),
-        **dict.fromkeys(("OMELYAN", "OMELYAN_LAMBDA"), "none yet: the integrator of two forces a step"),
+        **dict.fromkeys(("OMELYAN", "OMELYAN_LAMBDA"), "omelyan"),
     },
     "variates": {
         **dict.fromkeys(("Factorised", "FreeField", "Linear", "TwoStage", "cross_fit", "was_fitted_to"), FIT),
@@ -124,7 +124,7 @@ COVERED = {
         "LinearVariate": "variates.linear",
         "TwoStageVariate": "variates.two_stage",
         "joint_values": "variates.two_stage",
-        "NeuralVariate": "none yet: a net on translated fields, compared with the definition by tests",
+        "NeuralVariate": "variates.neural",
         "improve": "none: errors of series, in suite statistics",
     },
 }
@@ -144,7 +144,7 @@ CLASSES = {
         **dict.fromkeys(("Given", "GivenCotangent", "Partition"), TYPE),
         "PseudofermionLayer": "conditional_with_weights",
     },
-    "maps.ptcn": {"Ptc": INSIDE, "Network": INSIDE},
+    "maps.ptcn": {"Ptc": "maps.ptcn", "Network": "maps.ptcn"},
     "maps.pulled_back": {"PulledBack": "maps.holonomy.pulled_back", "PulledBackDynamics": PARTS},
     "maps.spectral": {
         **dict.fromkeys(("Box", "Cell", "Move"), TYPE),
@@ -179,9 +179,7 @@ CLASSES = {
         "FitRows": FIT,
         "GroupVariate": "variates.plaquette_groups",
     },
-    "estimators.variates.u1.neural": {
-        "PlaquetteNetVariate": "none yet: a net on plaquettes, compared with the definition by tests"
-    },
+    "estimators.variates.u1.neural": {"PlaquetteNetVariate": "variates.plaquette_net"},
 }
 
 FUNCTIONS = {
@@ -192,17 +190,18 @@ FUNCTIONS = {
         "single_log_weight": "estimators.conditional.single_log_weight",
         "product_law": "estimators.conditional.product_law",
         "linear_law": "estimators.conditional.linear_law",
-        "log_variance": "none: that of determinant with lam = 1/w, which has a vector",
-        "log_moment": "none: that of determinant with lam = 1/w, which has a vector",
-        "finite_moment": "none: that of determinant with lam = 1/w, which has a vector",
+        "log_variance": "estimators.conditional.log_variance",
+        "log_moment": "estimators.conditional.log_moment",
+        "finite_moment": "estimators.conditional.finite_moment",
         "log_weights": DRAWS,
-        **dict.fromkeys(
-            ("best_inflation", "field_inflation", "smallest_inflation"), "none yet: roots of told equations"
-        ),
-        **dict.fromkeys(
-            ("weight_matrix", "weight_eigenvalues", "smallest_curvature"), "none: products of given matrices"
-        ),
-        **dict.fromkeys(("log_kernel_determinant", "field_log_weight"), "none: sums of told terms"),
+        "best_inflation": "estimators.conditional.best_inflation",
+        "field_inflation": "estimators.conditional.field_inflation",
+        "smallest_inflation": "estimators.conditional.smallest_inflation",
+        "weight_matrix": "estimators.conditional.weight_matrix",
+        "weight_eigenvalues": "estimators.conditional.weight_eigenvalues",
+        "smallest_curvature": "estimators.conditional.smallest_curvature",
+        "log_kernel_determinant": "estimators.conditional.log_kernel_determinant",
+        "field_log_weight": "estimators.conditional.field_log_weight",
         **dict.fromkeys(("kept_fields", "draw_counts"), SELECT),
     },
     reweighting: {
@@ -210,17 +209,18 @@ FUNCTIONS = {
         "log_partition": "estimators.reweighting.log_partition",
         "reweighted_mean": "estimators.reweighting.reweighted_mean",
         "largest_share": "estimators.reweighting.largest_share",
-        "pooled_ess": "none: relative_ess in chunks",
-        "pareto_shape": "none yet: an estimate with conventions of its own (Vehtari 2024)",
+        "pooled_ess": "estimators.reweighting.pooled_ess",
+        "pareto_shape": "estimators.reweighting.pareto_shape",
     },
 }
 
 
 @pytest.fixture(scope="module")
 def told():
-    """Names of all calls and pieces."""
+    """Names of all calls and pieces, and of integrators that calls are of."""
     every = [vector for suite in vectors.SUITES for vector in vectors.read_suite(suite)]
     pieces = {entry["piece"] for vector in every for entry in vector.about.get("pieces", ())}
+    pieces |= {vector.about.get("declares", {}).get("integrator") for vector in every}
     return pieces | {c["function"] for vector in every for c in vector.about["calls"] if "function" in c}
 
 

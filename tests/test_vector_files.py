@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
 import pickle
 import random
 import struct
+import threading
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 
 from refimpl.validation import archives, vectors
 from refimpl.validation.archives import VectorError, npy_array, npz_arrays
-from refimpl.validation.vector_files import ChecksumError, content_of, read_vector, vector_of
+from refimpl.validation.vector_files import ChecksumError, content_of, read_file, read_vector, vector_of
+from refimpl.validation.vector_format import array_named
 
 REFUSED = (VectorError, ChecksumError)
 
@@ -187,6 +191,44 @@ KEEPING = {"function": "force", "arguments": ["x"], "returns": "force", "toleran
 def test_what_makes_no_sense_is_refused(change, told):
     with pytest.raises(VectorError, match=told):
         vector_of("here", "name", json.dumps({**TOLD, **change}).encode(), ARCHIVE)
+
+
+def test_a_vector_has_a_field():
+    arrays = {"force": np.zeros((1, 8))}
+    with pytest.raises(VectorError, match="got no array x, expected the field x"):
+        vector_of("here", "name", json.dumps({**TOLD, "arrays": {}}).encode(), content_of({}, arrays)[".npz"])
+
+
+def test_an_archive_of_more_bytes_than_a_vector_may_have_is_not_opened(monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST", len(ARCHIVE))
+    assert "x" in npz_arrays("here", ARCHIVE)
+    with pytest.raises(VectorError, match=f"got {len(ARCHIVE) + 1} bytes, expected at most {len(ARCHIVE)}"):
+        npz_arrays("here", ARCHIVE + b"x")
+
+
+def test_columns_are_those_that_there_are():
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.zeros(2)}
+    np.testing.assert_array_equal(array_named(arrays, "a:2"), [2, 5])
+    for name in ("a:3", "a:-1", "a:", "b:0"):
+        with pytest.raises(VectorError, match="expected a column of an array of shape"):
+            array_named(arrays, name)
+
+
+def test_a_vector_with_other_arrays_is_another_one():
+    one = vector_of("here", "name", TEXT, ARCHIVE)
+    more = replace(one, expected={**one.expected, "more": np.zeros(1)})
+    assert one.regenerated_by(one)
+    assert not one.regenerated_by(more)
+    assert not more.regenerated_by(one)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "v.json")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(read_file(tmp_path / "v.json")), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == [b""]
 
 
 def test_an_array_has_the_checksum_that_the_description_says():

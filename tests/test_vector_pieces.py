@@ -13,18 +13,7 @@ from refimpl.validation.archives import VectorError
 from refimpl.validation.pieces import answered, pieces_of
 from refimpl.validation.reference_pieces import function_named
 
-SUITES = (
-    "exact",
-    "maps",
-    "estimators",
-    "dirac",
-    "determinants",
-    "variates",
-    "u1_variates",
-    "layers",
-    "moves",
-    "readings",
-)
+SUITES = [suite for suite in vectors.SUITES if any("pieces" in each.about for each in vectors.read_suite(suite))]
 VECTORS = [vector for suite in SUITES for vector in vectors.read_suite(suite)]
 
 
@@ -80,7 +69,7 @@ def test_a_wrong_number_in_a_vector_is_seen(vector):
     assert {name for _, name in good} == returned
     for name in sorted(returned):
         array = np.array({"x": vector.x, **vector.expected}[name])
-        if array.dtype.kind not in "fc":
+        if array.dtype.kind not in "fc" or not np.isfinite(array).any():
             continue
         at = np.unravel_index(np.argmax(np.where(np.isfinite(array), np.abs(array), -1)), array.shape)
         array[at] += max(abs(array[at]), 1.0) * 1e-9
@@ -104,7 +93,7 @@ NOT_VALUES |= {
     "refined",
 }
 # Of a given field, in the suite of fermions; the same numbers as `answers` on these lattices; bookkeeping of dimensions.
-NOT_VALUES |= {"phi4.free", "schwinger.log_determinant", "transfer_matrix", "dimension", "action_moments"}
+NOT_VALUES |= {"phi4.free", "schwinger.log_determinant", "dimension", "action_moments"}
 
 
 def test_every_exact_value_has_a_vector():

@@ -40,7 +40,8 @@ def test_the_suite_covers_sectors_boundaries_and_rectangles():
 
 # Made in less than 0.3 s; `refimpl vectors check` of the CI makes all of them.
 SLOW = {"fermions", "schwinger", "sun", "leapfrog", "updates", "exact"}
-SLOW |= {"dirac", "determinants", "variates", "u1_variates", "layers"}
+SLOW |= {"dirac", "determinants", "variates", "u1_variates", "layers", "omelyan", "nested", "orbits"}
+SLOW |= {"exact_lattices", "estimators", "gaussian_models", "net_variates", "summaries"}
 QUICK = [s for s in vectors.SUITES if s not in SLOW]
 
 

@@ -132,6 +132,12 @@ def log_jacobian(subject: Subject, x: Array, v: Array, x_centre: Array, v_centre
     return np.linalg.slogdet((8 * (d[2] - d[1]) - (d[3] - d[0])).T / (12 * step * scales))[1][None]
 
 
+def standing(subject: Subject, x: Array, v: Array, x_end: Array, v_end: Array) -> Array:
+    """how many components of the field and of the momenta are in all chains where they were, to 1e-9"""
+    moved = np.stack([subject.theory.difference(x_end, x).reshape(v.shape), v_end - v])
+    return np.array([float((np.abs(moved).max(axis=1) < 1e-9).sum())])
+
+
 def log_jacobian_of_field(subject: Subject, x: Array, centre: Array, step: float) -> Array:
     """the same of a map of the field alone"""
     size = subject.theory.size
@@ -169,6 +175,7 @@ OPERATIONS: Mapping[str, Callable[..., Array]] = {
         energy_change,
         decision,
         chosen,
+        standing,
         log_jacobian,
         log_jacobian_of_field,
         divergence,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import math
 import platform
 import re
 import secrets
-import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from refimpl import __version__
 
@@ -27,17 +24,17 @@ from .checks import BY_ID, CHECKS, Check
 from .checks.maps import Inconclusive
 from .contract import CAPABILITIES, DEADLINE, Subject, TargetError, TargetFault
 from .conventions import OURS, Convention, Converted, converted, named
-from .conversion import Declined, Misdeclared
+from .conversion import Declined, Misdeclared, Untold
 from .discovery import BASIC, CONTRACT, Discovery, discovered
 from .evidence import EFFORTS, Effort, Evidence, Trial
 from .known import known_failures
+from .progress import watched
 from .report import Report
 from .theories import Unsampled
 from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
-SILENCE = 60.0  # seconds, after which a run that is watched by a log says where it is
 
 
 class Battery:
@@ -119,6 +116,7 @@ class Battery:
             belonging=tuple(check.id for check in self.applicable),
             elsewhere=tuple(check.id for check in CHECKS if check not in self.applicable),
             convention=convention or self.told,
+            thrift=self.subject.thrift // theory.thrift,
         )
 
 
@@ -178,12 +176,13 @@ def check_target(
     basic = [check for check in chosen if check.id in CONTRACT]
     found = None if conventions == "auto" else Discovery()
     judged: dict[Check, Verdict] = {}
-    for check in _watched([*basic, *(check for check in chosen if check not in basic)], start, progress):
+    ordered = [*basic, *(check for check in chosen if check not in basic)]
+    for check in watched(ordered, "checks", progress, _name):
         if check not in basic and found is None:
             found = _discovery(battery, judged.values())
         judged[check] = (battery if check in basic else _assumed(battery, found)).verdict(check)
     found = found or _discovery(battery, judged.values())
-    told = _with_evidence(battery, [judged[check] for check in chosen], failures, (command, spec), found)
+    told = _with_evidence(battery, [judged[check] for check in chosen], failures, (command, spec), found, progress)
     seconds = time.perf_counter() - start
     return replace(
         battery.report(told, seconds, found.advice if found.convention else ""),
@@ -192,6 +191,21 @@ def check_target(
         options=tuple(options),
         option=found.option,
     )
+
+
+def convention_of(
+    target: Any,
+    conventions: str | Convention,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    deadline: float = DEADLINE,
+) -> Convention:
+    """That which is given, as to `check_target`, or for "auto" that under which the first checks pass, where one is found."""
+    if conventions != "auto":
+        return checked_conventions(conventions)
+    battery = Battery(target, level="smoke", seed=0, parameters=parameters, deadline=deadline)
+    basic = [check for check in battery.applicable if check.id in BASIC]
+    return _discovery(battery, [battery.verdict(check) for check in basic]).convention or OURS
 
 
 def _assumed(battery: Battery, found: Discovery | None) -> Battery:
@@ -207,20 +221,17 @@ def _discovery(battery: Battery, verdicts: Iterable[Verdict]) -> Discovery:
         return Discovery()
 
 
-def _watched(checks: list[Check], start: float, progress: bool) -> Iterator[Check]:
-    """The checks, with a bar on a terminal that is watched; a log gets a line now and then."""
-    bar = tqdm(checks, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
-    silent = start if progress and not sys.stderr.isatty() else math.inf
-    for done, check in enumerate(bar):
-        bar.set_description(check.id)
-        if (now := time.perf_counter()) > silent + SILENCE:
-            silent = now
-            print(f"refimpl: {done} of {len(checks)} checks done, {check.id} begins", file=sys.stderr, flush=True)
-        yield check
+def _name(check: Check) -> str:
+    return check.id
 
 
 def _with_evidence(
-    battery: Battery, verdicts: list[Verdict], folder: Path | None, typed: tuple[str, str], found: Discovery
+    battery: Battery,
+    verdicts: list[Verdict],
+    folder: Path | None,
+    typed: tuple[str, str],
+    found: Discovery,
+    progress: bool,
 ) -> Iterable[Verdict]:
     """Failures with their likely causes and, where a folder is given, the smallest configurations that show them."""
     if all(verdict.good for verdict in verdicts):
@@ -232,7 +243,8 @@ def _with_evidence(
     told = explained(battery.subject, verdicts)
     if folder is None or battery.told:
         return told
-    return with_evidence(battery.subject, told, folder, battery.seed, *typed)
+    searched = watched(told, "checks searched for their smallest failures", progress, lambda verdict: verdict.check)
+    return with_evidence(battery.subject, searched, folder, battery.seed, *typed)
 
 
 def _by_conventions(battery: Battery, verdicts: list[Verdict], found: Discovery) -> Iterable[Verdict]:
@@ -277,6 +289,7 @@ def judge(check: Check, subject: Subject, seed: int, trial: Trial) -> Verdict:
                 verdict = check.function(subject, rng, trial) if check.takes_trial else check.function(subject, rng)
         except (Inconclusive, Unsampled, Declined) as reason:
             verdict = skipped(str(reason))
+            verdict = replace(verdict, declined=isinstance(reason, Declined) and not isinstance(reason, Untold))
         except Misdeclared as fault:
             verdict = Verdict(FAIL, "what the target declares", detail=str(fault))
         except TargetFault as fault:

@@ -1,9 +1,10 @@
-"""One process that answers a line with a line: started, asked with a deadline, and ended with its process group."""
+"""One process that answers a line with a line: started, asked with a deadline, and ended with all that it started."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import selectors
 import shlex
 import signal
@@ -11,6 +12,8 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 from .protocol import LONGEST_LINE, ProtocolError, encoded, plain, shown
@@ -35,8 +38,11 @@ class Child:
         if not words:
             raise ValueError("got an empty command")
         self.command = command
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(words, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        self._mark = f"REFIMPL_CHILD_{secrets.token_hex(16)}"
+        pipe, marked = subprocess.PIPE, {**os.environ, self._mark: "1"}
+        self._process = subprocess.Popen(
+            words, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, env=marked
+        )
         self._stdin, self._stdout = _handle(self._process.stdin), _handle(self._process.stdout)
         self._buffer = bytearray()
         self._tail: deque[bytes] = deque()
@@ -161,13 +167,17 @@ class Child:
         return True
 
     def kill(self, grace: float = 0.0) -> int | None:
-        """End it and its process group; its exit code, or None where it was still running. Its number is free only after that."""
+        """End it, its process group, and where there is a ``/proc`` what it started in others.
+
+        Its exit code, or None where it was still running. Its number is free only after that.
+        """
         if self._process.returncode is not None:
             return self._process.returncode
         ended = self.wait(grace)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all is dead
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
+        _kill_marked(self._mark.encode())
         self.close_input()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -191,6 +201,27 @@ def _drained(pipe: IO[bytes], tail: deque[bytes]) -> None:
             kept += len(data)
             while kept - len(tail[0]) > _TAIL:
                 kept -= len(tail.popleft())
+
+
+def _kill_marked(mark: bytes) -> None:
+    """End the processes in whose environment this name stands, which they have from who started them, in whatever session.
+
+    What begins while they are looked for is found the next time.
+    """
+    for _ in range(3):
+        found = list(_marked(mark))
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if mark + b"=" in path.read_bytes():
+                yield int(path.parent.name)
 
 
 def _has_ended(pid: int) -> bool:

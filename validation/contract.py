@@ -226,6 +226,8 @@ CAPABILITIES = (
     "joint_sample",
     *PSEUDOMARGINAL,
 )
+# Of a lattice, or components: some hundred fields of them are in memory at a time.
+MOST_SITES = 2**18
 FLIP, INVOLUTION, DIRECTION = REVERSALS = ("flip", "involution", "direction")
 
 
@@ -271,6 +273,8 @@ class Subject(Calls):
             self.theory: Theory = kind.parse(values)
         except ValueError as error:
             raise TargetError(str(error)) from None  # a cause would read as a refusal, see `replace`
+        if self.theory.volume > MOST_SITES:
+            raise TargetError(f"target: got a theory of {self.theory.volume} sites, expected at most {MOST_SITES}")
         for name, declared in self.theory.declared().items():
             shown = getattr(target, name, declared)
             if name in given and not any(np.array_equal(given[name], value) for value in (shown, declared)):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .contract import DEADLINE, Subject
-from .conversion import Declined, Timed
+from .conversion import Timed, Untold
 from .theories import U1, Matrices, Theory
 from .theories.circle import Angles
 from .translation import AXES, CALLS, Code, Layout, axes_of, has_spinors
@@ -231,7 +231,7 @@ class Converted(Timed):
     def _translated(self, name: str, *arguments: Any) -> Any:
         asked, answer = CALLS[name]
         if reason := self._why_not(name, asked, answer):
-            raise Declined(f"{name}: {reason}")
+            raise Untold(f"{name}: {reason}")
         layout, call = self._layout, self._subject._call
         if name == "transition":  # phi goes as it is, a direction as u does
             asked += "p" if self._subject.pseudofermions else "n" * (len(arguments) - len(asked))

@@ -30,6 +30,10 @@ class Declined(Exception):
     """The target says that it does not do this, with a reason, and not that it went wrong. Becomes a skip with this reason."""
 
 
+class Untold(Declined):
+    """Not the target declines, but what stands before it: a transcript without the call, conventions that are not translated."""
+
+
 class Timed:
     """A target, or a factory of one, that keeps the deadline of its calls itself, in seconds, and raises what there is to say."""
 

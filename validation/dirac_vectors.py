@@ -129,14 +129,14 @@ def _drawn(prefix: str, d: Fixed, chirality: NDArray[np.int64], chi: NDArray[Any
     out: Numbers = {}
     column = Fixed.of(chi.reshape(-1, 1)[rows])
     for k, (mu, after) in enumerate(MASSES):
-        phi = column if after is None else solved(_twisted(d, chirality, after), column)[1]
+        phi = column if after is None else solved(twisted(d, chirality, after), column)[1]
         whole = Fixed.zeros(chi.size, 1)
-        whole[rows] = _twisted(d, chirality, mu) @ phi
+        whole[rows] = twisted(d, chirality, mu) @ phi
         out[f"{prefix}phi_{k}"] = whole.rounded().reshape(chi.shape)
     return out
 
 
-def _twisted(d: Fixed, chirality: NDArray[np.int64], mu: float) -> Fixed:
+def twisted(d: Fixed, chirality: NDArray[np.int64], mu: float) -> Fixed:
     """``D + i sqrt(mu) gamma5``."""
     root, here = square_root(int(Fixed.of(mu).re)), np.arange(len(chirality))
     out = Fixed(d.re.copy(), d.im.copy())

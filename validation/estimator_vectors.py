@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Numbers = list[Decimal]
 
+SEED = 20261215
 DIGITS = 50
 RELATIVE = 1e-13  # sums of some ten terms, of exponentials of sums
 
@@ -42,6 +43,7 @@ def vectors() -> Iterator[Entry]:
         yield _draws()
         for name, log_weights in LOG_WEIGHTS.items():
             yield _reweighting(name, [Decimal(v) for v in log_weights])
+        yield _tails(np.random.default_rng(SEED))
 
 
 def _entry(name: str, flags: list[str], comment: str, arrays: dict[str, Any], pieces: list[Piece]) -> Entry:
@@ -54,11 +56,11 @@ def _entry(name: str, flags: list[str], comment: str, arrays: dict[str, Any], pi
         parameters={},
         calls=[],
         derivation="from the formula of each piece in 50-digit decimal arithmetic, rounded once",
-        tolerance=RELATIVE,
+        tolerance=max(max(each["relative"], each["tolerance"]) for each in pieces),
         reason="some ten roundings of float64, tenfold where logarithms of small numbers are summed",
         conventions="one row per configuration; relative and absolute tolerances stand in pieces",
         module=__name__,
-        seed=0,
+        seed=SEED if name == "tails" else 0,
     )
     return name, {**about, "pieces": pieces}, {key: np.asarray(value) for key, value in arrays.items()}
 
@@ -208,3 +210,61 @@ def _reweighting(name: str, log_weights: Numbers) -> Entry:
     ]
     flags = ["BASIC"] if name == "mild" else ["EDGE_CASE"]
     return _entry(f"weights-{name}", flags, "logarithms of weights of independent draws", arrays, pieces)
+
+
+def _tails(rng: np.random.Generator) -> Entry:
+    """A tail of shape 0.8, one that falls exponentially, one that ends, and two that have no shape."""
+    given: dict[str, Array] = {
+        "heavy": -0.8 * np.log(rng.random(100)),
+        "falling": np.log(rng.standard_exponential(400)),
+        "ending": np.log1p(rng.random(24)),
+        "equal": np.full(30, 2.5),
+        "four": np.concatenate([np.zeros(4), np.full(26, -1000.0)]),
+    }
+    arrays: dict[str, Any] = {"x": list(range(len(given)))}
+    formula = (
+        "m = ceil(min(n/5, 3 sqrt n)) largest weights, y their excess over the next one, rising, without those below 1e-200 of the "
+        "largest weight; G = 30 + floor(sqrt m), t_j = 1/y_m + (1 - sqrt(G/(j - 1/2)))/(3 y_q), q = floor(m/4 + 1/2), k(t) = mean "
+        "log(1 - t y), l_j = m (log(-t_j/k_j) - k_j - 1), t the mean of t_j with weights exp(l_j): the shape is (m k(t) + 5)/(m + "
+        "10); -inf where the m are equal to the next one, inf where fewer than 5 of them have weight. Argument: log w"
+    )
+    pieces = []
+    for name, log_weights in given.items():
+        arrays[name] = np.round(log_weights, 6)
+        arrays[f"{name}_shape"] = _shape([Decimal(v) for v in arrays[name].tolist()])
+        bounds: dict[str, Any] = {"relative": 1e-12, "tolerance": 1e-12}  # differences of weights close to each other
+        pieces.append(piece("estimators.reweighting.pareto_shape", formula, [name], f"{name}_shape", **bounds))
+    parts = [[Decimal(v) for v in arrays[name].tolist()] for name in ("heavy", "falling")]
+    w = [v.exp() for part in parts for v in part]
+    arrays["pooled_ess"] = float(total(w) ** 2 / (len(w) * total(v * v for v in w)))
+    formula = "(sum w)^2/(n sum w^2) of all weights together. Argument: a list of arrays of log w"
+    arguments = [["heavy", "falling"]]
+    pieces.append(piece("estimators.reweighting.pooled_ess", formula, arguments, "pooled_ess", relative=RELATIVE * 10))
+    return _entry(
+        "tails", ["BASIC", "EDGE_CASE"], "how heavy the tail of weights is, and weights in parts", arrays, pieces
+    )
+
+
+def _shape(log_weights: Numbers) -> float:
+    """As Zhang and Stephens (2009) and Vehtari et al. (2024) have it."""
+    top = max(log_weights)
+    w = sorted((v - top).exp() for v in log_weights)
+    n = len(w)
+    m = int(min(Decimal(n) / 5, 3 * Decimal(n).sqrt()).to_integral_value("ROUND_CEILING"))
+    y = [v - w[n - m - 1] for v in w[n - m :]]
+    if y[-1] == 0:
+        return -np.inf
+    y = [v for v in y if v > Decimal("1e-200")]
+    m = len(y)
+    if m < 5:
+        return np.inf
+    grid = 30 + int(Decimal(m).sqrt())
+    quartile = y[int(Decimal(m) / 4 + Decimal("0.5")) - 1]
+    halves = [Decimal(2 * j + 1) / 2 for j in range(grid)]
+    thetas = [1 / y[-1] + (1 - (grid / half).sqrt()) / (3 * quartile) for half in halves]
+    shapes = [total((1 - theta * v).ln() for v in y) / m for theta in thetas]
+    logs = [m * ((-theta / k).ln() - k - 1) for theta, k in zip(thetas, shapes, strict=True)]
+    posterior = [(v - max(logs)).exp() for v in logs]
+    mean = total(a * b for a, b in zip(thetas, posterior, strict=True)) / total(posterior)
+    shape = total((1 - mean * v).ln() for v in y) / m
+    return float((m * shape + 5) / (m + 10))

@@ -6,9 +6,12 @@ does no harm: whatever an exact kernel does to such a chain, its law stays the e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +24,9 @@ from .theories import U1, Phi4, Schwinger
 from .theories.density import Density, nearest
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
+SHARED = ("flows", "variates", "runs", "records", "noise")  # by several checks, each from a stream of its own
 LATER = 3  # the second time at which evidence is taken, in updates
 MOVED = 1e-12  # a link that changed by less was only wrapped again
 LEARNING = 1024  # chains, divided by the thrift, that only teach the direction of the per-link drift, and scales
@@ -151,7 +156,8 @@ class Evidence:
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
         self._subject, self._rng, self._theory = subject, rng, subject.theory
-        self._flows: FlowEvidence | None = None
+        self._streams = dict(zip(SHARED, rng.spawn(len(SHARED)), strict=True))
+        self._shared: dict[str, Any] = {}
         self._learned: Array | None = None
         self.loop_scales: list[float] = []  # standard deviations of the loops, from the learning chains
         self._parts: list[Features] = []
@@ -162,12 +168,22 @@ class Evidence:
             shape = self._theory.shape
             self.sides = [side for side in (2, 3, 4) if side <= min(shape) and side**2 < self._theory.volume]
 
+    def shared(self, name: str, make: Callable[[np.random.Generator], T]) -> T:
+        """What ``make`` draws from the stream of this name, one of `SHARED`: once, and the same whoever asks first."""
+        if name not in self._shared:
+            self._shared[name] = make(deepcopy(self._streams[name]))
+        found: T = self._shared[name]
+        return found
+
     @property
     def flows(self) -> FlowEvidence:
         """The draws that the checks of flows share, from a stream of their own."""
-        if self._flows is None:
-            self._flows = FlowEvidence(self._subject, self._rng.spawn(1)[0])
-        return self._flows
+        return self.shared("flows", partial(FlowEvidence, self._subject))
+
+    @property
+    def variates(self) -> VariateEvidence:
+        """The values that the checks of control variates share."""
+        return self.shared("variates", partial(VariateEvidence, self._subject))
 
     def extend(self, n: int) -> None:
         """Have at least ``n`` chains."""
@@ -286,6 +302,24 @@ def _joined(parts: list[Draws], n: int) -> Draws:
     return Draws(
         np.concatenate([part.log_ratio for part in parts])[:n], np.concatenate([part.features for part in parts])[:n]
     )
+
+
+class VariateEvidence:
+    """A variate f and its observable O on exact, independent configurations, drawn when first asked for."""
+
+    def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
+        self._subject, self._rng = subject, rng
+        self._parts: list[Array] = []
+
+    def values(self, n: int, observable: Callable[[Array], Array] | None) -> Array:
+        """f and O of the first n configurations, ``(2, n)``; O is 0 where there is none. One target has one observable."""
+        size = batch_size(self._subject.theory.volume)
+        while (missing := n - sum(part.shape[1] for part in self._parts)) > 0:
+            x = equilibrium(self._subject, self._rng, min(size, missing))
+            f = self._subject.control_variate(x)
+            self._parts.append(np.stack([f, np.zeros(len(x)) if observable is None else observable(x)]))
+        self._parts = [np.concatenate(self._parts, axis=1)]
+        return self._parts[0][:, :n]
 
 
 def schwinger_dyson_defect(x: Array, beta: float) -> Array:

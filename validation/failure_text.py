@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from .verdict import FAIL, Verdict
@@ -11,7 +12,7 @@ from .verdict import FAIL, Verdict
 if TYPE_CHECKING:
     from .report import Report
 
-REPEAT, AGAIN = "repeat it: ", "again: "
+REPEAT, CHECKS, AGAIN = "repeat it: ", "what it checks: ", "again: "
 UNANSWERED = "the call itself"
 
 
@@ -28,37 +29,73 @@ def again_command(verdict: Verdict, report: Report) -> str:
 
 
 def failures_text(report: Report, width: int) -> list[str]:
-    """All failures; a call that fails in the same words once more is told in a line."""
+    """All failures: the first one at length, of the others what is new; what is the same for all comes at the end.
+
+    One mistake fails many checks. They stand in the order of what they rest on, so that the first one is the most basic.
+    """
     lines: list[str] = []
     first: dict[str, str] = {}  # the check that told it, by what it told
+    failed = [v for v in report.failures if v.status == FAIL]
+    general = _any_check(failed[0], report) if len(failed) > 1 else ""
+    said: set[str] = set()
     for v in report.failures:
-        if v.status != FAIL or v.quantity != UNANSWERED or v.detail not in first:
-            lines += ["", *failure_text(v, width, report)]
-        else:
+        unanswered = v.status == FAIL and v.quantity == UNANSWERED
+        if unanswered and v.detail in first:
             lines += ["", f"FAIL  {v.check}: {v.quantity}, as {first[v.detail]} above"]
-        if v.status == FAIL and v.quantity == UNANSWERED:
-            first.setdefault(v.detail, v.check)
+            continue
+        if unanswered:
+            first[v.detail] = v.check
+        lines += ["", *failure_text(v, width, report, said, general if said else "")]
+        if v.status == FAIL:
+            said |= {text for _, text in _told(v, report)}
+    if general:
+        lines += ["", f"any of them again: {general}", "what one checks: refimpl explain CHECK"]
     return lines
 
 
-def failure_text(verdict: Verdict, width: int, report: Report) -> list[str]:
-    """The lines about a failure, or about a declared failure that passed."""
-    if verdict.status != FAIL:
-        return [f"XPASS {verdict.check}: passed, but was declared to fail: {verdict.expected_failure}"]
-    measured = "" if verdict.value is None else f" = {verdict.value:.6g}, bound {verdict.bound:.3g}"
-    told = [
+def first_failure(report: Report) -> str:
+    """Where to begin, if more than one check failed."""
+    failed = [v.check for v in report.failures if v.status == FAIL]
+    if len(failed) < 2:
+        return ""
+    return f"begin with {failed[0]}: checks stand in the order of what they rest on, and one mistake fails many"
+
+
+def _any_check(verdict: Verdict, report: Report) -> str:
+    """What repeats a check, whichever it is."""
+    return again_command(verdict, report).removesuffix(shlex.quote(verdict.check)) + "CHECK"
+
+
+def _told(verdict: Verdict, report: Report) -> list[tuple[str, str]]:
+    """What is said below the first line, with what introduces it."""
+    return [
         ("", verdict.detail),
         ("smallest: ", verdict.smallest),
         ("looks like: ", "; or: ".join(verdict.causes)),
         (REPEAT, replay_command(verdict, report.spec) if verdict.reproduced_by else ""),
-        ("what it checks: ", f"refimpl explain {verdict.check}"),
+        (CHECKS, f"refimpl explain {verdict.check}"),
         (AGAIN, again_command(verdict, report)),
     ]
+
+
+def failure_text(
+    verdict: Verdict, width: int, report: Report, said: Collection[str] = (), general: str = ""
+) -> list[str]:
+    """The lines about a failure, or about a declared failure that passed, without what was ``said`` already.
+
+    ``general``: what repeats any check is told elsewhere.
+    """
+    if verdict.status != FAIL:
+        return [f"XPASS {verdict.check}: passed, but was declared to fail: {verdict.expected_failure}"]
+    measured = "" if verdict.value is None else f" = {verdict.value:.6g}, bound {verdict.bound:.3g}"
     lines = [f"FAIL  {verdict.check}: {verdict.quantity}{measured}"]
-    for label, text in told:
-        if label in (REPEAT, AGAIN) and text:  # in one line, to be copied
+    for label, text in _told(verdict, report):
+        elsewhere = general and (label == CHECKS or (label == AGAIN and general == _any_check(verdict, report)))
+        if not text or text in said or elsewhere:
+            continue
+        if label in (REPEAT, AGAIN):  # in one line, to be copied
             lines.append(f"      {label}{text}")
-        elif text:
+        else:
             lines += textwrap.wrap(
                 label + text, width, initial_indent="      ", subsequent_indent="        ", break_on_hyphens=False
             )

@@ -114,15 +114,29 @@ def _answers(
         force: Any = 0
         for k, phi in enumerate(arrays[f"{key}/phi"]):
             column = Fixed.of(phi.reshape(-1, 1))
-            inside = (_even_odd if kind["even_odd"] else _whole)(d, column, masses[k], even)
-            action, change = inside[0], -2 * response(links, inside[1], kappa)
-            if k + 1 < len(masses):
-                ratio = int(Fixed.of(masses[k + 1] - masses[k]).re)
-                action = int((column.dagger @ column).re[0, 0]) + (ratio * action >> BITS)
-                change = ratio * change >> BITS
+            after = masses[k + 1] if k + 1 < len(masses) else None
+            action, change = monomial(links, d, column, kappa, masses[k], after, even if kind["even_odd"] else None)
             total, force = total + action, force + change
         out[f"{key}/action"], out[f"{key}/force"] = total / ONE, _rounded(force)
     return out
+
+
+def monomial(
+    links: Fixed,
+    d: Fixed,
+    phi: Fixed,
+    kappa: float,
+    mu: float,
+    after: float | None,
+    even: NDArray[np.int64] | None = None,
+) -> tuple[int, Integers]:
+    """Action and force of one pseudofermion, ``after`` the next mass, if any; of even rows alone where they are given."""
+    inside = _whole(d, phi, mu) if even is None else _even_odd(d, phi, mu, even)
+    action, change = inside[0], -2 * response(links, inside[1], kappa)
+    if after is None:
+        return action, change
+    ratio = int(Fixed.of(after - mu).re)
+    return int((phi.dagger @ phi).re[0, 0]) + (ratio * action >> BITS), ratio * change >> BITS
 
 
 def dirac(links: Fixed, kappa: float, *, antiperiodic: bool) -> Fixed:
@@ -173,7 +187,7 @@ def components(k: Fixed) -> list[int]:
     return out
 
 
-def _whole(d: Fixed, phi: Fixed, mu: float, _: NDArray[np.int64]) -> tuple[int, Fixed]:
+def _whole(d: Fixed, phi: Fixed, mu: float) -> tuple[int, Fixed]:
     """``phi^dag (D D^dag + mu)^-1 phi``, and the density ``Y X^dag`` of its change."""
     action, x, y = _quadratic(d, phi, mu)
     return action, y @ x.dagger

@@ -85,9 +85,13 @@ def _integers(values: NDArray[np.float64]) -> Integers:
 
 
 def phases(angles: ArrayLike) -> Fixed:
-    """``exp(i theta)`` of float64 angles, by the Taylor series with 30 bits to spare; ``|theta|`` at most some 10."""
-    theta = _integers(np.asarray(angles, dtype=np.float64)) << 30
-    bits = BITS + 30
+    """``exp(i theta)`` of float64 angles; ``|theta|`` at most some 10."""
+    return turned(_integers(np.asarray(angles, dtype=np.float64)))
+
+
+def turned(angles: Integers) -> Fixed:
+    """The same of fixed-point angles, by the Taylor series with 30 bits to spare."""
+    theta, bits = angles << 30, BITS + 30
     term = [np.zeros_like(theta) + (1 << bits), np.zeros_like(theta)]
     total = list(term)
     for k in range(1, 100):
@@ -129,7 +133,12 @@ def solved(a: Fixed, b: Fixed) -> tuple[Fixed, Fixed]:
 
 def log_absolute(z: Fixed) -> float:
     """``log |z|`` of one number, rounded once."""
+    return float(log_size(z))
+
+
+def log_size(z: Fixed) -> Decimal:
+    """The same before it is rounded."""
     with localcontext() as context:
         context.prec = _DIGITS
         size = Decimal(int(z.re)) ** 2 + Decimal(int(z.im)) ** 2
-        return float(size.ln() / 2 - BITS * Decimal(2).ln())
+        return size.ln() / 2 - BITS * Decimal(2).ln()

@@ -228,7 +228,7 @@ def pulled_force(action: Callable[[Decimals], Decimal], x: Decimals) -> Array:
     return out
 
 
-def _tanh(a: Decimal) -> Decimal:
+def tanh(a: Decimal) -> Decimal:
     return 1 - 2 / ((2 * a).exp() + 1)
 
 
@@ -244,7 +244,7 @@ def _net(params: dict[str, Array], h: Decimals) -> Decimals:
                 for i in range(3)
                 for j in range(3)
             )
-        h = np.asarray(np.frompyfunc(_tanh, 1, 1)(out), dtype=object)
+        h = np.asarray(np.frompyfunc(tanh, 1, 1)(out), dtype=object)
     return h
 
 
@@ -330,7 +330,7 @@ def _holonomy(
             _argument(cosine(along).sum(), sine(along).sum()) if line is None else wrapped(along[line : line + 1])[0]
         )
         features = np.array([*means(along - phase), *means(across), *means(plaquettes(links))], dtype=object)
-        hidden = np.frompyfunc(_tanh, 1, 1)(features @ weights["weight/0"] + weights["bias/0"])
+        hidden = np.frompyfunc(tanh, 1, 1)(features @ weights["weight/0"] + weights["bias/0"])
         numbers = list(hidden @ weights["weight/1"] + weights["bias/1"])
         slopes = [numbers[3 * BINS - 1], *numbers[2 * BINS : 3 * BINS]]
         folded = phase if phase >= 0 else phase + 2 * PI

@@ -54,13 +54,13 @@ def _entry(name: str, theory: str, comment: str, arrays: dict[str, Any], pieces:
     return name, {**about, "pieces": pieces}, {key: np.asarray(value) for key, value in arrays.items()}
 
 
-def _uniforms(deltas: list[Decimal]) -> list[float]:
+def uniforms(deltas: list[Decimal]) -> list[float]:
     """Of those that may be rejected one after the other is, three halves and two thirds of what decides; else 0.95."""
     factors = itertools.cycle((Decimal("1.5"), Decimal("0.65")))
     return [float((-delta).exp() * next(factors)) if delta > Decimal("0.5") else 0.95 for delta in deltas]
 
 
-def _accepted(u: list[float], deltas: list[Decimal]) -> NDArray[np.bool_]:
+def accepted(u: list[float], deltas: list[Decimal]) -> NDArray[np.bool_]:
     return np.array([Decimal(a) < (-delta).exp() for a, delta in zip(u, deltas, strict=True)])
 
 
@@ -74,14 +74,14 @@ def _independence(rng: np.random.Generator) -> Entry:
     deltas = [log_w[c] - log_w[c + 4] for c in range(4)]
     estimated = [value + Decimal(float(d)) for value, d in zip(log_w, [*log_d_old, *log_d], strict=True)]
     noisy = [estimated[c] - estimated[c + 4] for c in range(4)]
-    u, u_noisy = _uniforms(deltas), _uniforms(noisy)
+    u, u_noisy = uniforms(deltas), uniforms(noisy)
     arrays = {"x": x, "y": y, "s_q": [float(q) for q in other[4:]], "log_d": log_d, "log_d_old": log_d_old}
-    arrays |= {"u": u, "delta_h": [float(d) for d in deltas], "accepted": _accepted(u, deltas)}
+    arrays |= {"u": u, "delta_h": [float(d) for d in deltas], "accepted": accepted(u, deltas)}
     arrays |= {"log_w": [float(w) for w in log_w[4:]], "estimated_log_w": [float(w) for w in estimated[4:]]}
     arrays |= {
         "noisy_u": u_noisy,
         "noisy_delta_h": [float(d) for d in noisy],
-        "noisy_accepted": _accepted(u_noisy, noisy),
+        "noisy_accepted": accepted(u_noisy, noisy),
     }
     told = (
         f"delta_h = log w(x) - log w(y), {DECIDED}. S_q and S the actions of U(1) at two betas. "
@@ -113,22 +113,18 @@ def _independence(rng: np.random.Generator) -> Entry:
 
 
 def _winding(rng: np.random.Generator) -> Entry:
-    beta, (n_t, n_x) = 2.0, SHAPE
-    v = n_t * n_x
+    beta = 2.0
     x = np.round(rng.uniform(-3, 3, (4, 2, *SHAPE)), 6)
     x[:2] *= 0.25
     directions, u_bath = np.array([1.0, -1.0, 1.0, -1.0]), [0.125, 0.5, 0.75, 0.9375]
-    flux = decimals(np.zeros((2, *SHAPE)))
-    for t, s in np.ndindex(*SHAPE):
-        flux[1, t, s] = 2 * PI * t / v
-        flux[0, t, s] = -2 * PI * s / n_x if t == n_t - 1 else Decimal(0)
+    flux = unit_flux(SHAPE)
     theory, fields = U1(beta), [decimals(links) for links in x]
     moved = [wrapped(field + int(d) * flux) for field, d in zip(fields, directions, strict=True)]
     deltas = [theory.action(b) - theory.action(a) for a, b in zip(fields, moved, strict=True)]
-    u = _uniforms(deltas)
-    drawn = [_drawn(field, Decimal("0.25"), Decimal(a)) for field, a in zip(fields, u_bath, strict=True)]
+    u = uniforms(deltas)
+    drawn = [chosen(orbit_weights(field, Decimal("0.25")), Decimal(a)) for field, a in zip(fields, u_bath, strict=True)]
     arrays = {"x": x, "d": directions, "u": u, "y": [rounded(b) for b in moved], "delta_h": [float(d) for d in deltas]}
-    arrays |= {"accepted": _accepted(u, deltas), "bath_u": u_bath, "k": [float(k) for k in drawn]}
+    arrays |= {"accepted": accepted(u, deltas), "bath_u": u_bath, "k": [float(k) for k in drawn]}
     arrays["bath_y"] = [rounded(wrapped(field + k * flux)) for field, k in zip(fields, drawn, strict=True)]
     told = "x + k I, wrapped, I the uniform flux of suite maps; S of U(1)"
     pieces = [
@@ -153,10 +149,24 @@ def _winding(rng: np.random.Generator) -> Entry:
     return _entry("winding-2x3", "u1", "moves along uniform flux", arrays, pieces)
 
 
-def _drawn(field: Decimals, beta: Decimal, u: Decimal) -> int:
+def unit_flux(shape: tuple[int, int]) -> Decimals:
+    """Every plaquette is ``2 pi/V`` modulo 2 pi."""
+    n_t, n_x = shape
+    flux = decimals(np.zeros((2, *shape)))
+    for t, s in np.ndindex(*shape):
+        flux[1, t, s] = 2 * PI * t / (n_t * n_x)
+        flux[0, t, s] = -2 * PI * s / n_x if t == n_t - 1 else Decimal(0)
+    return flux
+
+
+def orbit_weights(field: Decimals, beta: Decimal) -> list[Decimal]:
+    """``exp(-S)`` along the orbit, up to a factor."""
     p = plaquettes(field)
-    v = p.size
-    weights = [(beta * cosine((p + 2 * PI * k / v).ravel()).sum()).exp() for k in range(v)]
+    return [(beta * cosine((p + 2 * PI * k / p.size).ravel()).sum()).exp() for k in range(p.size)]
+
+
+def chosen(weights: list[Decimal], u: Decimal) -> int:
+    """The first index with ``u`` below its share of the sum of the weights up to there."""
     shares = list(itertools.accumulate(weights))
     return sum(share <= u * shares[-1] for share in shares[:-1])
 
@@ -186,9 +196,9 @@ def _fourier(rng: np.random.Generator) -> Entry:
         ends.append((here, p))
         change = (p * spread(p)).sum() / 2 - (momenta * spread(momenta)).sum() / 2
         deltas.append(theory.action(here) - theory.action(phi) + change)
-    u = _uniforms(deltas)
+    u = uniforms(deltas)
     arrays = {"x": x, "v": v, "u": u, "x_end": [rounded(a) for a, _ in ends], "v_end": [rounded(b) for _, b in ends]}
-    arrays |= {"delta_h": [float(d) for d in deltas], "accepted": _accepted(u, deltas)}
+    arrays |= {"delta_h": [float(d) for d in deltas], "accepted": accepted(u, deltas)}
     formula = (
         "n leapfrog steps of H = S + v K^-1 v/2, K diagonal in momentum space, K(k) = stiffness k^^2 + M2, k^^2 = sum_mu 4 "
         f"sin^2(k_mu/2): v -= eps/2 F, x += eps K^-1 v, v -= eps/2 F; {DECIDED}. Arguments: m2, lam, eps, n, M2, stiffness, x, "

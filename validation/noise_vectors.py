@@ -64,7 +64,7 @@ def _entry(
     masses = list(zip([mu_reg, *mus], [*mus, None], strict=True))
     results = []
     for c in range(2):
-        m = _normal(x[c], colours, kappa, even_odd)
+        m = normal_matrix(x[c], colours, kappa, even_odd)
         one = {key: value[c] for key, value in given.items()}
         results.append({**_weights(m, masses, scales, one), **_logarithms(m, one)})
     arrays: Numbers = {"x": x, **given, **{key: np.array([row[key] for row in results]) for key in results[0]}}
@@ -89,7 +89,7 @@ def _entry(
     return name, {**about, "pieces": pieces}, arrays
 
 
-def _normal(x: NDArray[Any], colours: int, kappa: float, even_odd: bool) -> Fixed:
+def normal_matrix(x: NDArray[Any], colours: int, kappa: float, even_odd: bool) -> Fixed:
     """``M``."""
     links = phases(x)[..., None, None] if colours == 1 else Fixed.of(x)
     d = fermions.dirac(links, kappa, antiperiodic=True)

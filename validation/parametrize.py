@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .battery import ALPHA, Battery
+from .battery import ALPHA, Battery, convention_of
 from .checks import Check
 from .contract import DEADLINE, TargetError
+from .conventions import OURS, Convention, option
 from .failure_text import replay_command
 from .report import printable
 from .reports import wording
@@ -93,6 +94,7 @@ def parametrize_with_checks(
     parameters: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     deadline: float = DEADLINE,
+    conventions: str | Convention = "ours",
 ) -> Callable[[Any], Any]:
     """A pytest decorator: the test runs once per target and check, as ``def test(target, check): check(target)``.
 
@@ -105,6 +107,8 @@ def parametrize_with_checks(
     targets : objects, factories, or what the command line takes: ``"mycode:MyHMC"``, ``"builtin:u1"``.
     level, alpha, seed, parameters, expected_failures, deadline : as of `check_target`, for each of the targets: they are judged
         with the same bounds and the same random numbers. The seed is 0 unless given; None draws one.
+    conventions : those of the targets: "ours", a `Convention`, the name of one (or names with ``+`` between), or "auto" to look for
+        them where action, force, plaquette or charge are not as in the contract.
 
     Targets are made, and asked what they are, while tests are collected. Then, what cannot be judged, or is not known, is an error
     of the collection that says so.
@@ -126,6 +130,7 @@ def parametrize_with_checks(
                 parameters=parameters,
                 expected_failures=expected_failures,
                 deadline=deadline,
+                convention=convention_of(found, conventions, parameters=parameters, deadline=deadline),
             )
             name = _name(target, battery)
             label = _unused(name, taken)
@@ -167,6 +172,8 @@ class _Call:
     def __call__(self, check_id: str | None) -> str:
         target = f"target_named({self.target!r})" if isinstance(self.target, str) else self.name
         arguments = {"level": self.battery.level, "alpha": self.battery.alpha, "seed": self.battery.seed}
+        if self.battery.convention != OURS:
+            arguments["conventions"] = option(self.battery.convention) or self.battery.convention
         if self.parameters:
             arguments["parameters"] = dict(self.parameters)
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())

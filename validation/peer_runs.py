@@ -1,4 +1,4 @@
-"""Packages of others, judged one after the other, each target in a process of its own, and the table of what was found."""
+"""Packages of others and built-in targets, each judged in a process of its own, and the table of what was found."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ import refimpl
 from .report import FAILED, NOTHING_RAN, OK, Report, label, plain
 from .reports.markdown import escaped
 from .reports.record import read_report
+from .side_by_side import Children
 from .verdict import FAIL, PASS, Verdict
 
 DEADLINE = 1800.0  # seconds of one target
+LONGEST = (2**31 - 1) // 1000  # poll() counts milliseconds in an int; no target takes 24 days
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """Of the module of the adapter and of the factory, but for ``target``."""
+        """Of the module of the adapter and of the factory, but for ``target``; ``builtin:NAME`` as it is."""
         module, _, factory = self.target.partition(":")
         module = module.rpartition(".")[2]
         return module if factory == "target" else f"{module}:{factory}"
@@ -54,6 +56,8 @@ class Peer:
 
     @property
     def version(self) -> str:
+        if self.package == refimpl.__name__:  # this one, whatever else is installed
+            return refimpl.__version__
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
@@ -106,7 +110,7 @@ class Outcome:
             return "missing"
         if self.report is None:
             return "crashed"
-        return "failed" if self.report.failures else "passed"
+        return {OK: "passed", FAILED: "failed", NOTHING_RAN: "nothing"}[self.report.exit_code]
 
     @property
     def evidence(self) -> str:
@@ -150,23 +154,40 @@ def chosen(names: Sequence[str], peers: Sequence[Peer] = PEERS) -> list[Peer]:
     return [peer for peer in peers if not names or peer.package in names or peer.name in names]
 
 
-def outcome_of(peer: Peer, level: str, seed: int, deadline: float = DEADLINE) -> Outcome:
-    """The peer judged by ``refimpl validate`` in a process of its own."""
+# As it takes the longest at the level thorough; the others take less than half a minute.
+DEAREST = (
+    "joint-su3", "joint-su2", "flow-su3", "l2hmc", "u1", "chains", "control_variate", "joint", "schwinger-pseudofermion", "su3",
+    "l2hmc-merged", "flow", "flow-su2", "l2hmc-conv", "l2hmc-scalars", "schwinger", "flow-schwinger",
+)  # fmt: skip
+
+
+def built_in(names: Iterable[str]) -> list[Peer]:
+    """Built-in targets of these names, the dearest first: whoever judges several at a time is done soonest so."""
+    order = {name: k for k, name in enumerate(DEAREST)}
+    return [Peer("refimpl", f"builtin:{name}", "") for name in sorted(names, key=lambda n: order.get(n, len(order)))]
+
+
+def outcome_of(
+    peer: Peer,
+    level: str,
+    seed: int,
+    deadline: float | None = DEADLINE,
+    children: Children | None = None,
+    options: Sequence[str] = (),
+) -> Outcome:
+    """The peer judged by ``refimpl validate`` in a process of its own, with these options besides."""
     if not peer.installed:
         return Outcome(peer)
-    typed = ["validate", peer.target, "--level", level, "--seed", str(seed)]
+    typed = ["validate", peer.target, "--level", level, "--seed", str(seed), *options]
     again = shlex.join(["refimpl", *typed])
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.json"
-        options = ["--failures", "none", "--format", "json", "--out", str(file)]
+        silent = ["--failures", "none", "--format", "json", "--out", str(file)]
+        command = [sys.executable, "-m", "refimpl", *typed, *silent]
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "refimpl", *typed, *options],
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=deadline,
+            done = (children or Children()).run(
+                command, _environment(), None if deadline is None else min(deadline, LONGEST)
             )
             report = read_report(file) if file.exists() else None
             trouble = "" if report else _last_words(done)
@@ -191,8 +212,8 @@ def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:
-    """As that of ``refimpl validate``: 0 all passed, 1 one did not, 5 none is installed."""
-    statuses = {outcome.status for outcome in outcomes} - {"missing"}
+    """As that of ``refimpl validate``: 0 all passed, 1 one did not, 5 none is installed, or nothing of them ran."""
+    statuses = {outcome.status for outcome in outcomes} - {"missing", "nothing"}
     if not statuses:
         return NOTHING_RAN
     return OK if statuses == {"passed"} else FAILED

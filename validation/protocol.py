@@ -96,28 +96,40 @@ def _is_nested(value: Any) -> bool:
     return _is_list_of(lambda a: _is_number(a) or _is_list_of(lambda b: _is_number(b) or _NUMBERS(b))(a))(value)
 
 
-_NUMBERS, _INTEGERS, _TEXTS = _is_list_of(_is_number), _is_list_of(_is_integer), _is_list_of(_is_text)
+_NUMBERS, _TEXTS = _is_list_of(_is_number), _is_list_of(_is_text)
 _Kind = tuple[Callable[[Any], bool], str]
 _NUMBER: _Kind = (_is_number, "a finite number")
 _INTEGER: _Kind = (_is_integer, "an integer")
 _FLAG: _Kind = (_is_flag, "true or false")
 _TEXT_KIND: _Kind = (_is_text, "a text")
 _NAMES: _Kind = (_TEXTS, "a list of texts")
-_EXTENTS: _Kind = (lambda v: _INTEGERS(v) and len(v) == 2, "a list [T, X] of two integers")
+_POSITIVE: _Kind = (lambda v: _is_number(v) and v > 0, "a finite number > 0")
+_COUNT: _Kind = (lambda v: _is_integer(v) and v >= 1, "an integer >= 1")
+_list_of_counts = _is_list_of(_COUNT[0])
+_EXTENTS: _Kind = (lambda v: _list_of_counts(v) and len(v) == 2, "a list [T, X] of two integers >= 1")
 _ARRAY: _Kind = (_is_nested, "a list of finite numbers, or of such lists")
-_PERIOD: _Kind = (lambda v: _is_integer(v) or (_INTEGERS(v) and len(v) == 2), "an integer or a list of two")
+_PERIOD: _Kind = (lambda v: _COUNT[0](v) or (_list_of_counts(v) and len(v) == 2), "an integer >= 1 or a list of two")
+_MOST_MASSES, _HIGHEST_ORDER = 64, 64
 _REASONS: _Kind = (lambda v: isinstance(v, dict) and all(map(_is_text, v.values())), "an object of texts")
 
 PARAMETERS: Mapping[str, _Kind] = {
-    **dict.fromkeys(("beta", "kappa", "m2", "lam", "step_size", "mu_reg"), _NUMBER),
-    **dict.fromkeys(("length", "n_steps"), _INTEGER),
+    **dict.fromkeys(("beta", "kappa", "m2", "lam"), _NUMBER),
+    "step_size": _POSITIVE,
+    "mu_reg": _NUMBER,
+    **dict.fromkeys(("length", "n_steps"), _COUNT),
     **dict.fromkeys(("antiperiodic", "even_odd"), _FLAG),
     **dict.fromkeys(("covariance", "mean", "weights", "means", "covariances"), _ARRAY),
     "shape": _EXTENTS,
-    "mus": (_NUMBERS, "a list of finite numbers"),
+    "mus": (
+        lambda v: _NUMBERS(v) and len(v) <= _MOST_MASSES,
+        f"a list of at most {_MOST_MASSES} finite numbers",
+    ),
 }
 ATTRIBUTES: Mapping[str, _Kind] = {
-    "order": (lambda v: v is None or _is_integer(v), "an integer or null"),
+    "order": (
+        lambda v: v is None or (_is_integer(v) and 0 <= v <= _HIGHEST_ORDER),
+        f"an integer from 0 to {_HIGHEST_ORDER}, or null",
+    ),
     **dict.fromkeys(("reversal", "observable", "flow_prior", "flow_moves"), _TEXT_KIND),
     **dict.fromkeys(("equivariant", "reversible", "discrete", "pseudofermions"), _FLAG),
     **dict.fromkeys(("flow_updates", "conditional_is_exact"), _FLAG),
@@ -125,7 +137,7 @@ ATTRIBUTES: Mapping[str, _Kind] = {
     **dict.fromkeys(("flow_prior_beta", "pseudomarginal_constant"), _NUMBER),
     **dict.fromkeys(("variate_symmetries", "flow_symmetries", "conditional_symmetries"), _NAMES),
     **dict.fromkeys(("flow_period", "conditional_period"), _PERIOD),
-    "n_pf": _INTEGER,
+    "n_pf": _COUNT,
     "thrift": (lambda v: _is_integer(v) and 1 <= v <= 4096, "an integer from 1 to 4096"),
     "expected_failures": _REASONS,
 }
@@ -204,7 +216,7 @@ def declaration(line: bytes) -> Declaration:
     answer = _status(message, ("ok", "errored"))
     if answer.status == "errored":
         raise Refused(answer.text)
-    if message.get("protocol") != VERSION or isinstance(message["protocol"], bool):
+    if not _is_integer(message.get("protocol")) or message["protocol"] != VERSION:
         raise ProtocolError(f"protocol: got {shown(message.get('protocol'))}, expected {VERSION}")
     theory = _field(message, "theory", _TEXT_KIND)
     if theory not in THEORIES:
@@ -308,7 +320,7 @@ def request(line: bytes) -> Request:
     if kind == "stop":
         return Request(kind)
     if kind == "start":
-        if message.get("protocol") != VERSION or isinstance(message["protocol"], bool):
+        if not _is_integer(message.get("protocol")) or message["protocol"] != VERSION:
             raise ProtocolError(f"protocol: got {shown(message.get('protocol'))}, expected {VERSION}")
         given = _field(message, "parameters", (_is_object, "an object"))
         return Request(

@@ -23,13 +23,13 @@ except ImportError as error:
 
 from refimpl.files import whole_file
 
-from .battery import ALPHA, Battery, checked_alpha, checked_seed
+from .battery import ALPHA, Battery, checked_alpha, checked_conventions, checked_seed, convention_of
 from .checks import CHECKS
 from .contract import DEADLINE, Subject, TargetError
 from .evidence import EFFORTS
 from .known import known_failures_in
 from .parametrize import BoundCheck, bound_checks
-from .report import Report
+from .report import Report, effort
 from .reports import wording
 from .targets import target_named
 from .verdict import Verdict
@@ -65,6 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--refimpl-xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     group.addoption("--refimpl-report", metavar="FILE", help="write what was found there, as JSON")
     group.addoption(
+        "--refimpl-conventions",
+        default="ours",
+        metavar="NAME",
+        help="of the target: as --conventions of refimpl validate, such as minus-force, or auto (default: ours)",
+    )
+    group.addoption(
         "--refimpl-deadline", type=float, default=DEADLINE, metavar="S", help="seconds one call may take (default 120)"
     )
 
@@ -81,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
             xfail=given.refimpl_xfail,
             known=_known(given.refimpl_xfail),
             deadline=_deadline(given.refimpl_deadline),
+            conventions=_conventions(given.refimpl_conventions),
         )
         ledger = Ledger(_output(given.refimpl_report))
     except ValueError as error:
@@ -123,6 +130,11 @@ def _deadline(seconds: float) -> float:
     return seconds
 
 
+def _conventions(name: str) -> str:
+    checked_conventions(name)
+    return name
+
+
 def _output(path: str | None) -> Path | None:
     if path is None:
         return None
@@ -144,20 +156,24 @@ class Run:
     xfail: str | None
     known: dict[str, str]
     deadline: float
+    conventions: str
     batteries: dict[str, Battery] = field(default_factory=dict)
 
     def checks(self, spec: str) -> list[BoundCheck]:
         """The checks that apply to a target; raises `CollectError` where it cannot be judged."""
         try:
             if spec not in self.batteries:
+                made = target_named(spec)
+                convention = convention_of(made, self.conventions, parameters=self.parameters, deadline=self.deadline)
                 self.batteries[spec] = Battery(
-                    target_named(spec),
+                    made,
                     level=self.level,
                     alpha=self.alpha,
                     seed=self.seed,
                     expected_failures=self.known,
                     parameters=self.parameters,
                     deadline=self.deadline,
+                    convention=convention,
                 )
             battery = self.batteries[spec]
             return bound_checks(battery, spec, battery.subject, lambda check_id: self.command(spec, check_id))
@@ -170,6 +186,7 @@ class Run:
         options += [("alpha", self.alpha)] if self.alpha != ALPHA else []
         options += [("parameter", f"{name}={json.dumps(value)}") for name, value in self.parameters.items()]
         options += [("xfail", self.xfail)] if self.xfail is not None else []
+        options += [("conventions", self.conventions)] if self.conventions != "ours" else []
         options += [("deadline", self.deadline)] if self.deadline != DEADLINE else []
         words = [word for name, value in options for word in (f"--refimpl-{name}", str(value))]
         return shlex.join(["pytest", "-p", PLUGIN, *words, *(() if check_id is None else ("-k", check_id))])
@@ -324,8 +341,10 @@ class Ledger:
 def _lines(found: Found) -> list[str]:
     report = found.report
     declared = wording.declared(wording.parameters(report))
+    told = [f"  conventions: {report.convention}"] if report.convention else []
     return [
-        f"{found.label}: {declared}; level {report.level}, seed {report.seed}",
+        f"{found.label}: {declared}; {effort(report)}, seed {report.seed}",
+        *told,
         f"  {wording.counted(report)}; {report.applicable} apply to this target, {report.total} there are in all",
         f"  false alarms: at most {report.alpha:.1g} for this target; "
         f"spent {report.ledger['spent']:.2g}, remaining {report.ledger['remaining']:.2g}",

@@ -26,6 +26,7 @@ class ReferenceChains(ReferenceU1):
     """U(1) HMC whose ``run`` and ``resume`` are runs of `refimpl.chains` by several workers, which save every field."""
 
     name: ClassVar[str] = "refimpl U(1) HMC in parallel runs"
+    thrift: ClassVar[int] = 4  # every field goes to a file and back
 
     def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
         with tempfile.TemporaryDirectory() as folder:

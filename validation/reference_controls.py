@@ -8,10 +8,12 @@ from typing import Any
 from refimpl.actions import Phi4
 from refimpl.estimators.variates import factorised, linear, two_stage
 from refimpl.estimators.variates.monomials import Propagator
+from refimpl.estimators.variates.neural import NeuralVariate
 from refimpl.estimators.variates.slices import Stage
 from refimpl.estimators.variates.u1.algebra import FieldTerm
 from refimpl.estimators.variates.u1.conditional import ConditionalMeanVariate
 from refimpl.estimators.variates.u1.factorised import GroupVariate
+from refimpl.estimators.variates.u1.neural import PlaquetteNetVariate
 from refimpl.estimators.variates.u1.open_boundary import OpenBoundary, OpenWilsonLoop
 from refimpl.estimators.variates.u1.stein import link_field
 from refimpl.observables import Correlator, Plaquette, WilsonLoop, quantity
@@ -53,6 +55,14 @@ def _groups(beta: float, x: Any, extent_t: int, extent_x: int, masks: Any, terms
     return GroupVariate(beta, _loop(extent_t, extent_x), masks, fields, coefficients)(x)
 
 
+def _neural(m2: float, lam: float, params: Any, x: Any) -> NeuralVariate:
+    return NeuralVariate(params, Phi4(m2, lam), x.shape[1:], Correlator(1))
+
+
+def _plaquette_net(beta: float, params: Any, radius: int, harmonics: int, x: Any) -> PlaquetteNetVariate:
+    return PlaquetteNetVariate(params, radius, harmonics, beta, x.shape[2:], Plaquette())
+
+
 CONTROLS: dict[str, Callable[..., Any]] = {
     "variates.linear": _linear,
     "variates.free_field": _free,
@@ -64,4 +74,8 @@ CONTROLS: dict[str, Callable[..., Any]] = {
     "variates.conditional_mean": _conditional,
     "variates.plaquette_groups": _groups,
     "variates.link_field": link_field,
+    "variates.neural": lambda *told: _neural(*told)(told[-1]),
+    "variates.neural_field": lambda *told: _neural(*told).g(told[-1]),
+    "variates.plaquette_net": lambda *told: _plaquette_net(*told)(told[-1]),
+    "variates.plaquette_net_field": lambda *told: _plaquette_net(*told).field(told[-1]),
 }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from refimpl import nets
 from refimpl.actions import Action
 from refimpl.kernels import IndependenceMetropolis, spawn_rngs
+from refimpl.kernels.independence import ProposedState
 from refimpl.maps.base import Chain, Inverse, Map, Params, parted
 from refimpl.maps.coupling import AffineCoupling, affine_chain
 from refimpl.maps.decimation import Decimation
@@ -63,6 +64,11 @@ class ReferenceFlow(Updates):
     @cached_property
     def kernel(self) -> Any:
         return IndependenceMetropolis(self.sampled, self.flow)
+
+    def run(self, x: Field, n: int, seed: int) -> tuple[Field, Any]:
+        """With ``log q`` of the field carried along."""
+        kernel = self.kernel
+        return self._advance(spawn_rngs(seed, len(x)), ProposedState.of(kernel.proposal, kernel.init(x)), n)
 
     def flow_forward(self, z: Field) -> tuple[Field, Array]:
         return self.flow.map.forward(z)

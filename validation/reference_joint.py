@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from refimpl import nets
 from refimpl.actions import Action, WilsonSUN, WilsonU1, hasenbusch
 from refimpl.kernels import spawn_rngs
+from refimpl.kernels.independence import ProposedState
 from refimpl.kernels.joint_determinant import JointDeterminant
-from refimpl.kernels.metropolis import State
+from refimpl.kernels.metropolis import Info, State, accept_reject
 from refimpl.kernels.pseudomarginal import PseudomarginalMetropolis
-from refimpl.lattice import chain_last
 from refimpl.maps.base import Params, parted
 from refimpl.maps.context import PERIOD, Context
 from refimpl.maps.plaquette_coupling import gauge_chain
@@ -114,21 +114,38 @@ class ReferenceJoint(ReferenceFlow):
 
     def pseudomarginal(self, x: Field, log_w: Array, seed: int) -> dict[str, Array]:
         """One step of the kernel, from the state that has this estimate; where that is kept, so is ``log_w``."""
-        kernel, rngs = self.kernel, spawn_rngs(seed, len(x))
+        kernel = self.kernel
         begun = kernel.init(x)
-        state = State(begun.x, kernel.proposal.action(begun.x) - log_w, chain_last(len(x), 0))
-        noise = kernel.noise(rngs, state.force.shape)
-        proposed, log_w_proposed, info = kernel.propose(state, *noise)
-        end, _ = kernel.step(spawn_rngs(seed, len(x)), state)
+        s_q = kernel.proposal.action(begun.x)
+        state = ProposedState(begun.x, s_q - log_w, begun.force, s_q)
+        seen = Seen(kernel)
+        end, info = accept_reject(seen, spawn_rngs(seed, len(x)), state)
+        proposed_x, proposed_action, log_w_proposed, u = (
+            np.concatenate(parts) for parts in zip(*seen.parts, strict=True)
+        )
         kept = end.action == state.action
         return {
-            "x_proposed": proposed.x,
+            "x_proposed": proposed_x,
             "log_w_proposed": log_w_proposed,
-            "u": noise[-1],
+            "u": u,
             "accept": info.accepted,
             "x_next": end.x,
-            "log_w_next": np.where(kept, log_w, np.where(end.action == proposed.action, log_w_proposed, np.nan)),
+            "log_w_next": np.where(kept, log_w, np.where(end.action == proposed_action, log_w_proposed, np.nan)),
         }
+
+
+class Seen:
+    """A kernel whose proposals are kept as they are made: field, action, ``log w`` and uniform, block by block of the chains."""
+
+    def __init__(self, kernel: PseudomarginalMetropolis) -> None:
+        self.noise, self._kernel = kernel.noise, kernel
+        self.parts: list[tuple[NDArray[Any], ...]] = []
+
+    def propose(self, state: State, *noise: Any) -> tuple[State, Array, Info]:
+        proposed, log_w, info = self._kernel.propose(state, *noise)
+        # The kernel's step puts the old state in place of what is rejected.
+        self.parts.append((proposed.x.copy(), proposed.action.copy(), log_w, noise[-1]))
+        return proposed, log_w, info
 
 
 def conditional_with_weights(

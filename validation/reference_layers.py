@@ -9,7 +9,7 @@ import numpy as np
 
 from refimpl.actions import Phi4, WilsonU1
 from refimpl.groups.spectrum import spectrum
-from refimpl.maps import transport
+from refimpl.maps import ptcn, transport
 from refimpl.maps.coupling import AffineCoupling
 from refimpl.maps.decimation import Decimation
 from refimpl.maps.holonomy import Holonomy
@@ -54,11 +54,27 @@ def _pulled_back(action: Any, layer: Any, x: Any) -> tuple[Any, Any]:
     return both
 
 
+def _ptcn(x: Any, frozen: Any, active: Any, psi: Any, *convolutions: Any) -> Any:
+    moves = transport.transport(x)
+    n, chains = moves.colours, len(x)
+    m = [each.reshape(chains, -1, each.shape[3], each.shape[4] * each.shape[5]) for each in convolutions]
+    widths = [n * psi.shape[3], *(n * each.shape[2] for each in m)]
+    steps = ptcn.ptcs(moves.shape, frozen, active, widths)
+    network = ptcn.Network(steps, np.arange(len(frozen) * widths[0]), np.arange(len(active) * widths[-1]))
+    stencils = [
+        transport.stencils(each[:, step.sites], moves.u[:, step.sites]) for each, step in zip(m, steps, strict=True)
+    ]
+    columns = psi.reshape(chains, psi.shape[1], -1).swapaxes(1, 2)
+    out, _ = ptcn.shift(network, stencils, columns)
+    return out.swapaxes(1, 2).reshape(chains, psi.shape[1], len(active), -1, n)
+
+
 LAYERS: dict[str, Callable[..., Any]] = {
     "groups.spectrum": lambda p: spectrum(_first(p))[0].T,
     "maps.spectral.forward": lambda p, raw, bins: _spectral(p, bins, "forward", raw),
     "maps.spectral.inverse": lambda p, raw, bins: _spectral(p, bins, "inverse", raw),
     "maps.transported": _transported,
+    "maps.ptcn": _ptcn,
     "maps.odd_affine.forward": lambda params, x: _affine(params).forward(x),
     "maps.odd_affine.inverse": lambda params, y: _affine(params).inverse(y),
     "maps.odd_affine.pulled_back": lambda m2, lam, params, x: _pulled_back(Phi4(m2, lam), _affine(params), x),

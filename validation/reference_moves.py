@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.actions import Phi4, WilsonU1
+from refimpl.actions import Phi4, Pseudofermion, Sum, WilsonDeterminant, WilsonU1
 from refimpl.kernels import (
     FluxHeatBath,
     FourierHMC,
     IndependenceMetropolis,
+    Level,
+    NestedHMC,
+    OrbitHeatBath,
+    OrbitMetropolis,
+    OrbitPool,
     PseudomarginalMetropolis,
     PureGauge,
     Winding,
 )
 from refimpl.kernels.metropolis import State
+from refimpl.maps import INTEGRATORS
 
 
 def _independence(beta: float, other: float, x: Any, y: Any, s_q: Any, u: Any) -> tuple[Any, Any, Any]:
@@ -57,10 +63,34 @@ def _fourier(
     return state.x, momenta, info.delta_h, info.accepted
 
 
+def _orbit(move: Callable[[Sum], Any], beta: float, kappa: float, x: Any, *uniforms: Any) -> tuple[Any, ...]:
+    kernel = move(Sum((WilsonU1(beta), WilsonDeterminant(kappa))))
+    state, k, info = kernel.propose(kernel.init(x), *uniforms)
+    return state.x, state.action, k, info.delta_h, info.accepted, info.acceptance
+
+
+def _term(told: Any, kappa: float) -> Any:
+    return WilsonU1(told["beta"]) if "beta" in told else Pseudofermion(kappa, mu=told["mu"], mu_next=told["mu_next"])
+
+
+def _nested(levels: Any, length: float, kappa: float, x: Any, v: Any, u: Any, *chis: Any) -> tuple[Any, Any, Any, Any]:
+    scales = tuple(
+        Level(tuple(_term(term, kappa) for term in each["terms"]), each["n_steps"], INTEGRATORS[each["integrator"]])
+        for each in levels
+    )
+    kernel = NestedHMC(scales, length)
+    state, momenta, info = kernel.propose(kernel.init(x), v, u, *chis)
+    return state.x, momenta, info.delta_h, info.accepted
+
+
 MOVES: dict[str, Callable[..., Any]] = {
     "kernels.independence": _independence,
     "kernels.pseudomarginal": _pseudomarginal,
     "kernels.winding": _winding,
     "kernels.flux_heat_bath": _flux_heat_bath,
     "kernels.fourier": _fourier,
+    "kernels.nested": _nested,
+    "kernels.orbit_metropolis": lambda *told: _orbit(OrbitMetropolis, *told),
+    "kernels.orbit_pool": lambda *told: _orbit(lambda action: OrbitPool(action, told[3].shape[1]), *told),
+    "kernels.orbit_heat_bath": lambda *told: _orbit(OrbitHeatBath, *told),
 }

@@ -17,6 +17,7 @@ from refimpl.nets import Outputs
 
 from .reference_controls import CONTROLS
 from .reference_layers import LAYERS
+from .reference_models import MODELS
 from .reference_moves import MOVES
 from .reference_quarks import QUARKS
 from .reference_readings import READINGS
@@ -65,6 +66,15 @@ def _free_scalar(m2: float, shape: Any) -> dict[str, Any]:
     return {**values, "mass": module.mass(m2)}
 
 
+def _quarks(name: str) -> Callable[..., Any]:
+    return lambda *couplings: getattr(_exact("schwinger_2x2").two_by_two(*couplings), name)
+
+
+def _charges(*couplings: Any) -> list[float]:
+    law = _quarks("charge_distribution")(*couplings)
+    return [law[q] for q in (-1, 0, 1)]
+
+
 def _two(step: Any) -> tuple[Any, Any]:
     """Without the pullback."""
     return step[0], step[1]
@@ -82,6 +92,7 @@ PIECES: dict[str, Callable[..., Any]] = {
     **QUARKS,
     **CONTROLS,
     **LAYERS,
+    **MODELS,
     **MOVES,
     **READINGS,
     "groups.wrap": wrap,
@@ -104,6 +115,9 @@ PIECES: dict[str, Callable[..., Any]] = {
     "exact.phi4.answers": lambda *couplings: _fields(_exact("phi4").answers(*couplings), *PHI4),
     "exact.phi4.free": lambda *couplings: _fields(_exact("phi4").free(*couplings), *PHI4),
     "exact.phi4.quadrature": lambda *couplings: _fields(_exact("phi4").quadrature(*couplings), *PHI4),
+    "exact.phi4.transfer_matrix": lambda *couplings: _fields(_exact("phi4").transfer_matrix(*couplings), *PHI4),
+    "exact.schwinger_2x2.correlator": _quarks("correlator"),
+    "exact.schwinger_2x2.charge_distribution": _charges,
     "exact.schwinger_2x2": lambda *couplings: vars(_exact("schwinger_2x2").two_by_two(*couplings)),
     "exact.u1_open.wilson_loop": lambda beta, area: _exact("u1_open").wilson_loop(beta, area),
 }

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refimpl import actions, observables
+from refimpl import actions, kernels, observables
+from refimpl.actions import wilson_dirac
 from refimpl.observables import scalars
 
 
@@ -25,6 +26,17 @@ READINGS: dict[str, Callable[..., Any]] = {
     "observables.binder_cumulant": scalars.binder_cumulant,
     "observables.charge_susceptibility": observables.charge_susceptibility,
     "observables.tunnelling_rate": observables.tunnelling_rate,
+    "observables.extreme_eigenvalues": lambda x, kappa, *told: observables.extreme_eigenvalues(
+        wilson_dirac(x, kappa), *told
+    ),
+    "observables.hasenbusch_spectra": lambda x, kappa, even_odd, mus, mu_reg: observables.hasenbusch_spectra(
+        wilson_dirac(x, kappa), mus, even_odd, mu_reg
+    ),
+    "observables.monomial_eigenvalues": observables.monomial_eigenvalues,
+    "observables.quantiles": observables.quantiles,
+    "observables.effective_mass_estimate": observables.effective_mass_estimate,
+    "kernels.matched_beta": kernels.matched_beta,
+    "actions.from_quartic": lambda g: actions.from_quartic(0.5, g).lam,
     "actions.to_hopping": actions.to_hopping,
     "actions.from_hopping": lambda kappa, lam: _couplings(actions.from_hopping(kappa, lam)),
     "actions.to_unhalved": actions.to_unhalved,

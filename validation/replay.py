@@ -70,12 +70,37 @@ def callable_on(subject: Subject, vector: Vector) -> list[Call]:
     """Those calls of the vector for which the target has the function, and whose arguments are there; raises `ValueError`."""
     there, out = {"x", *vector.expected}, []
     for call in checked_calls(vector.about.get("calls", ())):
-        names = (*_names(call["arguments"]), *_names(call.get("returns")))
-        needed = {name.partition(":")[0] for name in names}
-        if ("operation" in call or subject.has(call["function"])) and needed <= there:
+        if ("operation" in call or subject.has(call["function"])) and _needed(call) <= there:
             there |= set(_names(call.get("keeps")))
             out.append(call)
     return out
+
+
+def left_out(subject: Subject, vector: Vector) -> list[tuple[str, str]]:
+    """The calls of the vector that are not repeated on this target, in words, each with the reason."""
+    there, out = {"x", *vector.expected}, []
+    for call in checked_calls(vector.about.get("calls", ())):
+        if "function" in call and not subject.has(call["function"]):
+            out.append((_label(call), "the target has no such function"))
+        elif _at(subject, call) is None:
+            told = ", ".join(f"{name} = {value}" for name, value in call["parameters"].items())
+            out.append((_label(call), f"the target cannot be made at {told}"))
+        elif missing := sorted(_needed(call) - there):
+            out.append((_label(call), f"without {', '.join(missing)}, of a call that is left out"))
+        else:
+            there |= set(_names(call.get("keeps")))
+    return out
+
+
+def _needed(call: Call) -> set[str]:
+    """Names of arrays that there have to be."""
+    names = (*_names(call["arguments"]), *_names(call.get("returns")))
+    return {name.partition(":")[0] for name in names}
+
+
+def _at(subject: Subject, call: Call) -> Subject | None:
+    """The target at the parameters of the call, or None where it cannot be made there."""
+    return subject.replace(**call["parameters"]) if call.get("parameters") else subject
 
 
 def repeated(subject: Subject, vector: Vector) -> list[Comparison]:
@@ -142,8 +167,8 @@ def comparisons(
     """What is to be compared, call by call; ``kept`` takes the answers, by the names of ``keeps`` or ``returns``."""
     there, kept = dict(arrays), {} if kept is None else kept
     for call in calls:
-        at = subject.replace(**call["parameters"]) if call.get("parameters") else subject
-        if at is None:
+        at = _at(subject, call)
+        if at is None or not _needed(call) <= there.keys():
             continue
         got, before = _answer(at, call, there), dict(there)  # nothing is compared with itself
         for name, value in _leaves(got, call.get("keeps")):

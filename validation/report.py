@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .failure_text import failures_text
+from .failure_text import failures_text, first_failure
 from .verdict import FAIL, PASS, SKIP, Exhibit, Verdict
 
 OK, FAILED, USAGE, NOT_STARTED, BAD_VECTORS, NOTHING_RAN = range(6)
@@ -42,6 +42,7 @@ class Report:
     spec : what was typed as the target, where it was.
     options : what was typed besides, such as ``("--beta", "4")``: with level, seed and check it repeats a verdict.
     option : the conventions that were found, as ``--conventions`` names them.
+    thrift : what the target's own ``thrift`` divides the sizes of samples by.
     """
 
     target: str
@@ -64,6 +65,7 @@ class Report:
     spec: str = ""
     options: tuple[str, ...] = ()
     option: str = ""
+    thrift: int = 1
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -122,6 +124,7 @@ class Report:
             "passed": counts[PASS],
             "failed": counts[FAIL],
             "skipped": counts[SKIP],
+            "declined": sum(v.declined for v in self.verdicts),
             "ran": counts[PASS] + counts[FAIL],
             "selected": len(self.verdicts),
             "applicable": self.applicable,
@@ -130,9 +133,11 @@ class Report:
 
     def as_table(self, width: int | None = None) -> str:
         """The terminal form: a line a check, then failures at length, the ledger, and what was not run."""
+        from .reports.wording import counted
+
         width = width or max(100, min(160, shutil.get_terminal_size((120, 24)).columns))
         parameters = ", ".join(f"{k} = {v}" for k, v in self.parameters.items())
-        lines = [f"{self.target}: {parameters}; level {self.level}, seed {self.seed}", ""]
+        lines = [f"{self.target}: {parameters}; {effort(self)}, seed {self.seed}", ""]
         if self.convention:
             lines[1:1] = textwrap.wrap(f"conventions: {assumed(self)}", width)
         head = f"{'':6}{'check':<33}{'measured':>9} {'bound':>9} {'samples':>9}  "
@@ -143,11 +148,12 @@ class Report:
         s, ledger = self.summary(), self.ledger
         lines += [
             "",
-            f"{s['passed']} passed, {s['failed']} failed, {s['skipped']} skipped; ran {s['ran']} of {s['selected']} selected; "
+            f"{counted(self)}; ran {s['ran']} of {s['selected']} selected; "
             f"{s['applicable']} apply here, {s['total']} in all; {self.seconds:.1f} s",
             f"false alarms: at most {ledger['alpha']:.1g} for the whole run; "
             f"spent {ledger['spent']:.2g}, remaining {ledger['remaining']:.2g}",
         ]
+        lines += textwrap.wrap(first_failure(self), width)
         if still := next((v for v in self.verdicts if v.status == SKIP and v.detail.startswith(HARDLY_MOVES)), None):
             lines += textwrap.wrap(f"careful: {still.detail}; what stands still passes statistics", width)
         return "\n".join(lines)
@@ -164,6 +170,18 @@ def assumed(report: Report) -> str:
         return f"{report.convention}: all is judged under that convention"
     rest = "the others are those of the contract itself, and their failures stand"
     return f"{report.convention}: {marked} checks, marked *, are judged under that convention; {rest}"
+
+
+def effort(report: Report) -> str:
+    """The level, and what the target makes of its sizes of samples."""
+    told = f", thrift {report.thrift} (samples divided by it)" if report.thrift != 1 else ""
+    return f"level {report.level}{told}"
+
+
+def skips(report: Report) -> str:
+    """How many were skipped, and how many of them because the target declined a call, where it did."""
+    s = report.summary()
+    return f"{s['skipped']} skipped" + (f" ({s['declined']} declined by the target)" if s["declined"] else "")
 
 
 def label(v: Verdict) -> str:

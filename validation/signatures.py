@@ -10,20 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from .battery import ALPHA, judge, stream
 from .checks import BY_ID, CHECKS
 from .contract import Subject
 from .evidence import Effort, Evidence, Trial
 from .mutants import BY_NAME
+from .progress import watched
 from .vector_files import ChecksumError, read_file
 from .verdict import FAIL, PASS, Verdict
 
@@ -85,8 +83,7 @@ def measured(
 
 def measuring(names: Iterable[str], seed: int = 0, progress: bool = False) -> Iterator[tuple[str, Signature]]:
     """The signatures of these mutants, one after the other: a second for each."""
-    bar = tqdm(list(names), desc="signatures", disable=None if progress else True, file=sys.stderr, leave=False)
-    return ((name, measured(BY_NAME[name], seed)) for name in bar)
+    return ((name, measured(BY_NAME[name], seed)) for name in watched(list(names), "signatures", progress))
 
 
 def as_json(signatures: Mapping[str, Signature]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from refimpl.files import whole_file
 
 from . import protocol
-from .conversion import Declined, TargetError, TargetFault
+from .conversion import Declined, TargetError, TargetFault, Untold
 from .protocol import Declaration, ProtocolError
 from .remote import Key, RemoteFactory, Source, Values, key_of, plain_parameters
 from .run_folder import LARGEST_FILE, FileFault, array_in, plain_array
@@ -76,6 +76,11 @@ class Recording:
             raise
         line["out"] = {name: self._kept(value) for name, value in found.items()}
         return found
+
+    @property
+    def calls(self) -> int:
+        """How many were written down."""
+        return sum(line["type"] == "run" for line in self._lines)
 
     def close(self) -> None:
         """End what answers; the file is finished by `finish`."""
@@ -139,12 +144,12 @@ class Played:
         names = {name: _name(value, _content(value)) for name, value in arrays.items()}
         left = self._runs.get(_question(key_of(parameters), op, params, names))
         if not left:
-            raise Declined(f"{op}: this call is not in the transcript (another version of refimpl, or other settings)")
+            raise Untold(f"{op}: this call is not in the transcript (another version of refimpl, or other settings)")
         kind, found = left.popleft()
         if kind in _FAULTS:
             raise _FAULTS[kind](found)
         if missing := [name for name in wanted if name not in found]:
-            raise Declined(f"{op}: {', '.join(missing)} is not in the transcript")
+            raise Untold(f"{op}: {', '.join(missing)} is not in the transcript")
         return {name: self._array(found[name]) for name in wanted}
 
     def close(self) -> None:
@@ -192,12 +197,21 @@ class Played:
         return content
 
 
+class Recorded(RemoteFactory):
+    """A factory of targets whose calls are written down."""
+
+    source: Recording
+
+    def __init__(self, source: Recording) -> None:
+        super().__init__(source)
+
+
 @contextmanager
-def recorded(factory: RemoteFactory, path: Path, settings: Mapping[str, Any]) -> Iterator[RemoteFactory]:
+def recorded(factory: RemoteFactory, path: Path, settings: Mapping[str, Any]) -> Iterator[Recorded]:
     """The same factory, writing down what passes; the file is there, whole, when the block ends without an error."""
     with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         recording = Recording(factory.source, archive, settings)
-        yield RemoteFactory(recording)
+        yield Recorded(recording)
         recording.finish()
 
 

@@ -52,6 +52,7 @@ class Verdict:
     reproduced_by : the vector file with that configuration.
     causes : mutants that fail as this target does, the likeliest first, as ``name: what is wrong with it``.
     convention : how those in which the target was judged differ from the contract's, in words; else nothing.
+    declined : whether it is a skip because the target answered a call by saying that it does not do this.
     """
 
     status: str
@@ -70,6 +71,7 @@ class Verdict:
     reproduced_by: str = ""
     causes: tuple[str, ...] = ()
     convention: str = ""
+    declined: bool = False
 
     def __post_init__(self) -> None:
         if self.status == PASS and not self.sensitivity:

@@ -86,7 +86,7 @@ def opened(executor: str | Executor | None, workers: int | None) -> Iterator[Poo
     """
     if workers is not None:
         check_integer("workers", workers, 1)
-    number = workers or _processors()
+    number = workers or processors()
     if isinstance(executor, Executor):
         yield Pool(executor, number)
     elif executor in (None, "process"):
@@ -217,5 +217,6 @@ def _one_blas_thread() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _processors() -> int:
+def processors() -> int:
+    """As many as the machine gives this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

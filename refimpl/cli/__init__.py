@@ -1,7 +1,7 @@
 """The command line.
 
-``validate | report | mutants | explain | papers | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
-``validate | report | mutants | peers | explain | vectors | exact | sample | analyse | bench | train | reproduce | fit-cv``
+``validate | explain | report | mutants | papers | peers | vectors | harness | replay``
+``exact | bench | sample | analyse | train | reproduce | fit-cv``
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from . import (
     vectors,
 )
 from .arguments import in_one_thread
+
+EPILOG = """Begin with `refimpl validate`, which judges the built-in implementation, then `refimpl validate package.module:object`
+for yours, or `refimpl harness template cpp` for a program in another language. `refimpl COMMAND --help` has options, defaults and
+exit codes; of all commands 0 is success, 2 wrong usage and 130 an interruption."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="refimpl",
         description="Reference implementation and test oracle for samplers in two-dimensional lattice field theory.",
+        epilog=EPILOG,
     )
     from refimpl import __version__
 

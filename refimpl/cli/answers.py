@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, extent, non_negative, positive, seed
+from .arguments import EXIT_CODES, command, count, extent, non_negative, positive, seed
 from .theories import SMOOTH, THEORIES, theory_from, theory_parsers
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def add(commands: Any) -> None:
     text = "exact answers"
     theories = commands.add_parser("exact", help=text, description=text).add_subparsers(required=True, metavar="THEORY")
     parsers = theory_parsers(theories, text, _exact, SMOOTH)
-    parsers[SMOOTH.index("u1")].epilog = DEFINITIONS
-    parsers[SMOOTH.index("phi4")].epilog = DEFINITIONS_OF_PHI4
+    parsers[SMOOTH.index("u1")].epilog = f"{DEFINITIONS} {EXIT_CODES}"
+    parsers[SMOOTH.index("phi4")].epilog = f"{DEFINITIONS_OF_PHI4} {EXIT_CODES}"
     parsers[SMOOTH.index("phi4")].set_defaults(command=_exact_phi4, one_thread=True)
     sampled = "two flavours of Wilson fermions by reweighting exact samples without them"
     for name, n, what in (

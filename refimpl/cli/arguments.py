@@ -14,6 +14,15 @@ from typing import Any
 
 from refimpl.files import whole_file
 
+# Written out: importing the oracle for a help text would take a second.
+CONVENTIONS = (
+    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
+    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
+)  # fmt: skip
+
+EXIT_CODES = "exit codes: 0 done, 2 wrong usage"
+RESUMABLE = "exit codes: 0 done, 1 it could not be finished, 2 wrong usage, 130 interrupted; --resume goes on"
+
 
 def number(text: str, kind: type, good: Callable[[Any], bool], expected: str) -> Any:
     """The finite number that ``text`` is, if it is ``good``; argparse shows what was expected otherwise."""
@@ -112,15 +121,20 @@ def writable(out: str | None, option: str = "--out") -> None:
 def command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
-    """A new command whose exit code ``function`` returns; ``parser`` of its namespace shows its usage."""
+    """A new command whose exit code ``function`` returns; ``parser`` of its namespace shows its usage.
+
+    ``epilog``: what else there is to say; exit codes are added where it does not tell them.
+    """
+    if epilog is None or "exit codes: " not in epilog:
+        epilog = f"{epilog} {EXIT_CODES}" if epilog else EXIT_CODES
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, epilog=epilog)
     parser.set_defaults(command=function, parser=parser)
     return parser
 
 
-def seed_and_output(parser: argparse.ArgumentParser) -> None:
+def seed_and_output(parser: argparse.ArgumentParser, default: str = "drawn and printed") -> None:
     """Options ``--seed``, ``--format`` and ``--out``."""
-    parser.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    parser.add_argument("--seed", type=seed, help=f"repeats a run bit for bit (default: {default})")
     parser.add_argument("--format", choices=["table", "json"], default="table", help="default table")
     parser.add_argument("--out", metavar="FILE", help="write there instead of the terminal")
 
@@ -173,8 +187,19 @@ def target_parameters(parser: argparse.ArgumentParser) -> None:
         "--shape", type=extent, nargs=2, metavar=("T", "X"), help="extents of the lattice (default: the target's)"
     )
     parser.add_argument("--length", type=extent, metavar="N", help="sites of o2 (default: the target's)")
-    parser.add_argument("--step-size", type=positive, help="step size of the trajectory, for a factory")
-    parser.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory, for a factory")
+    parser.add_argument("--step-size", type=positive, help="step size of the trajectory (default: the target's)")
+    parser.add_argument("--steps", type=count, dest="n_steps", help="steps of the trajectory (default: the target's)")
+
+
+def conventions(parser: argparse.ArgumentParser, default: str) -> None:
+    """The option ``--conventions``; what is done where it is not given, the command says."""
+    ours, auto = (" (default)" if name == default else "" for name in ("ours", "auto"))
+    parser.add_argument(
+        "--conventions",
+        metavar="NAME",
+        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between{ours}; or auto{auto}: ours and, "
+        "where action, force, plaquette or charge do not have them, others under which they are right",
+    )
 
 
 def parameters_given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, counts, new_folder, nothing_else, positive, seed
+from .arguments import RESUMABLE, command, count, counts, new_folder, nothing_else, positive, seed
 from .recipes import base_from, changed, only_with, optimiser_options, options_given, rate_from
 from .theories import parameter_options, theory_from
 
@@ -33,7 +33,7 @@ def add(models: Any) -> None:
         "The loss is mean (log q + S), at least -log Z. Interrupted? `refimpl train flow --resume "
         "--out DIR` goes on, bit for bit, and ends with the same table. A training that is finished cannot be extended, as its "
         "rate has fallen to zero: begin a longer one. `refimpl sample THEORY --kernel flow --model DIR` draws exactly "
-        "with the flow.",
+        f"with the flow. {RESUMABLE}",
     )
     train.add_argument(
         "--theory", choices=list(FLOW_THEORIES), help="the target distribution (needed without --resume)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,15 @@ def add(commands: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     smoke = command(
         actions, "smoke", _smoke, "try a program: the handshake, each op, bad requests, the end; and say what to mend",
-        "exit codes: 0 all is well, 1 something was wrong, 3 the program did not start or broke the protocol at start",
+        "exit codes: 0 all is well, 1 something was wrong, 2 wrong usage, "
+        "3 the program did not start or broke the protocol at start",
     )  # fmt: skip
     smoke.add_argument("program", metavar="CMD", help="the command, such as './harness --flag'")
     smoke.add_argument("--deadline", type=seconds, default=20.0, help="seconds one answer may take (default 20)")
-    serve = command(actions, "serve", _serve, "offer a target of this Python on standard input and output")
+    serve = command(
+        actions, "serve", _serve, "offer a target of this Python on standard input and output",
+        "exit codes: 0 it was told to stop, 2 wrong usage, 3 the target did not start",
+    )  # fmt: skip
     serve.add_argument("target", metavar="TARGET", help="package.module:object, builtin:NAME, mutant:NAME or model:DIR")
     template = command(actions, "template", _template, "print a program to start from")
     template.add_argument("language", choices=sorted(TEMPLATES), help="its language")
@@ -38,11 +43,20 @@ def add(commands: Any) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``validate`` for targets in other processes."""
-    text = "write all that a cmd: target is asked and answers into this file, to be judged again as transcript:FILE"
+    text = (
+        "write all that a cmd: target is asked and answers into this file, to be judged again as transcript:FILE; U(1) HMC on "
+        "4 x 4 makes some 25 MB of it at --level smoke, 200 MB at standard, 800 MB at thorough, other lattices in proportion to "
+        "their sites, and -k a part of that"
+    )
     parser.add_argument("--transcript", metavar="FILE", help=text)
     parser.add_argument(
         "--keep", metavar="DIR", help="keep the files that a cmd: target reads and writes, in this folder"
     )
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes in words: 41 MB, or 0.2 MB."""
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e6:.1g} MB"
 
 
 @contextmanager
@@ -80,8 +94,11 @@ def opened(arguments: argparse.Namespace, parameters: dict[str, Any]) -> Iterato
         settings = {"command": arguments.target, "seed": arguments.seed, "level": arguments.level}
         settings |= {"alpha": arguments.alpha, "select": arguments.select, "parameters": parameters}
         settings |= {"conventions": arguments.conventions, "xfail": arguments.known}
-        with recorded(target, Path(arguments.transcript), settings) as writing:
+        path = Path(arguments.transcript)
+        with recorded(target, path, settings) as writing:
             yield writing
+        size, calls = path.stat().st_size, writing.source.calls
+        print(f"refimpl: {path}, {megabytes(size)}, {calls} calls", file=sys.stderr)
     finally:
         target.source.close()
 

@@ -9,7 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, positives, seed
+from .arguments import (
+    RESUMABLE,
+    command,
+    count,
+    counts,
+    new_folder,
+    non_negative,
+    nothing_else,
+    positive,
+    positives,
+    seed,
+)
 from .recipes import base_from, called_options, changed, only_with, optimiser_options, options_given, rate_from
 from .theories import parameter_options, theory_from
 
@@ -37,7 +48,7 @@ def add(models: Any) -> None:
         "worth. Interrupted? `refimpl train joint --resume "
         "--out DIR` goes on, bit for bit, and ends with the same lines. A training that is finished cannot be extended, as its "
         "rate has fallen to zero: begin a longer one. "
-        "`refimpl sample THEORY --kernel pseudomarginal --model DIR` draws exactly with the model.",
+        f"`refimpl sample THEORY --kernel pseudomarginal --model DIR` draws exactly with the model. {RESUMABLE}",
     )
     train.add_argument("--theory", choices=list(THEORIES), help="the target distribution (needed without --resume)")
     parameter_options(train, *THEORIES)

@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .arguments import command, emit, parameters_given, seconds, seed_and_output, target_parameters, writable
+from .arguments import (
+    command,
+    conventions,
+    emit,
+    parameters_given,
+    seconds,
+    seed_and_output,
+    target_parameters,
+    writable,
+)
 from .endings import ended_by_signals
 
-EPILOG = """exit codes: 0 every mutant is killed (with TARGET: every bug that could be in it is seen), 1 one lives, or TARGET itself
-fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is missed is no fault of the code: it says
-what the set-up (the functions on offer, the level, the parameters) is blind to."""
+EPILOG = """All bugs of a fast TARGET take a minute or two at the level smoke, the bank much longer; where stderr is no terminal,
+a line there says every half minute how far it is. exit codes: 0 every mutant is killed (with TARGET: every bug that could be in
+it is seen), 1 one lives, or TARGET itself fails a check, 2 wrong usage, 3 TARGET did not start, 5 no mutant applies. A bug that is
+missed is no fault of the code: it says what the set-up (the functions on offer, the level, the parameters) is blind to."""
 DEADLINE = 120.0
 
 
@@ -39,12 +50,16 @@ def add(commands: Any) -> None:
         help="sample sizes (default: standard for the bank, smoke for TARGET)",
     )
     mutants.add_argument(
-        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern"
+        "-k", dest="select", metavar="EXPR", help="only mutants whose name contains EXPR, or a pattern such as '*Force'"
     )
     mutants.add_argument(
-        "--all", action="store_true", dest="everything", help="run the whole battery, show all that kill"
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="do not stop at the first check that sees a bug (of the bank: at those it names): show all that do",
     )
     target_parameters(mutants)
+    conventions(mutants, "ours")
     mutants.add_argument("--deadline", type=seconds, help="seconds one call of TARGET may take (default 120)")
     mutants.add_argument(
         "--signatures",
@@ -52,7 +67,7 @@ def add(commands: Any) -> None:
         help="instead: which checks fail on which (by cheap checks), into the file that likely causes of failures are read from: "
         "what is not yet in it is added; those named are measured anew",
     )
-    seed_and_output(mutants)
+    seed_and_output(mutants, "of the bank 0, of TARGET drawn and printed")
 
 
 def _mutants(arguments: argparse.Namespace) -> int:
@@ -74,7 +89,8 @@ def _bank(arguments: argparse.Namespace) -> int:
     from refimpl.validation import mutants, report
     from refimpl.validation.wrappers import named_so
 
-    if given := [*parameters_given(arguments), *(["deadline"] if arguments.deadline is not None else [])]:
+    others = [name for name in ("deadline", "conventions") if getattr(arguments, name) is not None]
+    if given := [*parameters_given(arguments), *others]:
         option = "steps" if given[0] == "n_steps" else given[0].replace("_", "-")
         raise ValueError(f"--{option}: got it without TARGET, for which it is")
     if unknown := sorted(set(arguments.names) - set(mutants.BY_NAME)):
@@ -120,6 +136,8 @@ def _signatures(arguments: argparse.Namespace, names: list[str]) -> int:
 @ended_by_signals()
 def _around(target: str, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
+    from refimpl.validation.battery import convention_of
+    from refimpl.validation.conventions import converted
     from refimpl.validation.remote import RemoteFactory
     from refimpl.validation.targets import target_named
     from refimpl.validation.wrappers.survey import survey
@@ -127,21 +145,24 @@ def _around(target: str, arguments: argparse.Namespace) -> int:
 
     if arguments.signatures is not None:
         raise ValueError("--signatures: got it with TARGET, expected it without: it is of the bank")
-    made = target_named(target)
+    made, parameters, deadline = target_named(target), parameters_given(arguments), arguments.deadline or DEADLINE
     try:
+        name = arguments.conventions or "ours"
+        convention = convention_of(made, name, parameters=parameters, deadline=deadline)
         found = survey(
-            made,
+            converted(made, convention, deadline=deadline) if convention.size else made,
             level=arguments.level or "smoke",
             seed=arguments.seed,
             select=arguments.select,
-            parameters=parameters_given(arguments),
-            deadline=arguments.deadline or DEADLINE,
+            parameters=parameters,
+            deadline=deadline,
             everything=arguments.everything,
             progress=True,
         )
     finally:
         if isinstance(made, RemoteFactory):
             made.source.close()
+    found = replace(found, convention=convention.told if convention.size else "")
     text = json.dumps(as_record(found), indent=1, allow_nan=False) if arguments.format == "json" else table(found)
     emit(text, arguments.out)
     if not found.outcomes:

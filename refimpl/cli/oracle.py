@@ -10,15 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import harness, papers, reports
-from .arguments import command, parameters_given, probability, seconds, seed, target_parameters
+from . import harness, papers, peers, reports
+from .arguments import command, conventions, count, parameters_given, probability, seconds, seed, target_parameters
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
     from refimpl.validation.verdict import Verdict
 
-EXIT_CODES = """exit codes: 0 every check passed, 1 a check failed or passed unexpectedly, 2 wrong usage,
-3 the target did not start, 4 a vector file has the wrong checksum, 5 nothing ran"""
+EXIT_CODES = """Where stderr is no terminal, a line there says every half minute how far the run is. exit codes: 0 every check
+passed, or was skipped, or failed as declared; 1 a check failed, or passed that was declared to fail; 2 wrong usage; 3 the target
+did not start; 4 a file that is shipped has the wrong checksum; 5 nothing ran; 130 interrupted, 143 or 129 ended by a signal"""
 
 FAILURES = "refimpl-failures"
 ALPHA, DEADLINE = 1e-6, 120.0
@@ -33,36 +34,49 @@ THEORIES = (
     "su3",
     "phi4",
 )  # written out: importing the oracle for a help text would take a second
-CONVENTIONS = (
-    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
-    "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
-)  # fmt: skip
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     validate = command(
-        commands, "validate", _validate, "judge an implementation; without TARGET the built-in one", EXIT_CODES
+        commands,
+        "validate",
+        _validate,
+        "judge an implementation by every check that applies to it; without TARGET the built-in one",
+        EXIT_CODES,
     )
     validate.add_argument(
         "target",
         nargs="?",
         metavar="TARGET",
         help="package.module:object (a target or a factory of one), builtin:NAME, mutant:NAME, model:DIR of a trained one, "
-        "cmd:'./harness --flag' of a program in any language, or transcript:FILE of what one said",
+        "cmd:'./harness --flag' of a program in any language, transcript:FILE of what one said, or builtin:all: every built-in "
+        "one in a process of its own, dearest first, and a table of what was found",
     )
     validate.add_argument("--theory", choices=THEORIES, help="what TARGET must declare (without TARGET: default u1)")
     target_parameters(validate)
-    validate.add_argument("--level", choices=["smoke", "standard", "thorough"], help="sample sizes (default standard)")
-    validate.add_argument("--alpha", type=probability, help="false-alarm level of the run (default 1e-6)")
-    validate.add_argument("-k", dest="select", metavar="EXPR", help="only checks whose id contains EXPR, or a pattern")
-    validate.add_argument("--xfail", metavar="FILE", help="JSON file of known failures, check id -> reason")
     validate.add_argument(
-        "--conventions",
-        metavar="NAME",
-        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between; or auto (default): ours and, "
-        "where action, force, plaquette or charge do not have them, others under which they are right",
+        "--level",
+        choices=["smoke", "standard", "thorough"],
+        help="sample sizes: smoke takes seconds, standard (default) half a minute or more, thorough minutes; slow targets longer",
     )
+    validate.add_argument(
+        "--alpha",
+        type=probability,
+        help="false-alarm level: the probability that correct code fails anything at all (default 1e-6)",
+    )
+    validate.add_argument(
+        "-k",
+        dest="select",
+        metavar="EXPR",
+        help="only checks whose id contains EXPR, or a pattern such as 'static.*' (default: all that apply)",
+    )
+    validate.add_argument(
+        "--xfail",
+        metavar="FILE",
+        help='JSON file of known failures, such as {"static.tau_int": "why"}; one that passes counts as a failure',
+    )
+    conventions(validate, "auto")
     validate.add_argument("--deadline", type=seconds, default=DEADLINE, help="seconds one call may take (default 120)")
     harness.add_options(validate)
     validate.add_argument(
@@ -71,6 +85,8 @@ def add(commands: Any) -> None:
         help=f"where the smallest failing configurations go, made only if there are any; none: nowhere (default {FAILURES})",
     )
     validate.add_argument("--seed", type=seed, help="repeats a run bit for bit (default: drawn and printed)")
+    text = f"with {peers.ALL}: judge so many at a time (default: as many as there are processors for this process)"
+    validate.add_argument("--jobs", type=count, metavar="N", help=text)
     reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
@@ -89,6 +105,10 @@ def _text(path: str) -> str:
 
 @ended_by_signals()
 def _validate(arguments: argparse.Namespace) -> int:
+    if arguments.target == peers.ALL:
+        return peers.judge_built_in(arguments, {"deadline": DEADLINE, "report": []})
+    if arguments.jobs is not None:
+        raise ValueError(f"--jobs: got it with {arguments.target or 'one target'}, expected {peers.ALL}")
     from refimpl.validation import check_target
     from refimpl.validation.contract import Subject
     from refimpl.validation.known import known_failures_in

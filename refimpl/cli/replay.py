@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, seconds
+from .arguments import command, conventions, seconds
 from .endings import ended_by_signals
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add(commands: Any) -> None:
         "pieces of vectors, package.module with functions of their names",
     )
     replay.add_argument("--deadline", type=seconds, default=120.0, help="seconds one call may take (default 120)")
+    conventions(replay, "ours")
     replay.add_argument("-v", "--verbose", action="store_true", help="also what is returned at each step")
 
 
@@ -74,16 +75,22 @@ def _one(vector: Vector, path: Path, target: str | None, arguments: argparse.Nam
 
 def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) -> int:
     from refimpl.validation import report
+    from refimpl.validation.battery import convention_of
     from refimpl.validation.contract import Subject, TargetFault
+    from refimpl.validation.conventions import converted
     from refimpl.validation.remote import RemoteFactory
-    from refimpl.validation.replay import answers, callable_on, made_for, misfit
+    from refimpl.validation.replay import answers, callable_on, left_out, made_for, misfit
     from refimpl.validation.targets import target_named
 
     theory = vector.about["theory"]
     made = target_named(target, None if theory == "any" else theory)
     try:
-        at, told = made_for(Subject(made, deadline=arguments.deadline), vector)
+        convention = convention_of(made, arguments.conventions or "ours", deadline=arguments.deadline)
+        own = converted(made, convention, deadline=arguments.deadline) if convention.size else made
+        at, told = made_for(Subject(own, deadline=arguments.deadline), vector)
         print(f"{at.name}: {_parameters(at)}{told}")
+        if convention.size:
+            print(f"conventions: {convention.told}")
         if not callable_on(at, vector):
             print("nothing ran: it has none of the functions that are called, or the file has no calls\n")
             return report.NOTHING_RAN
@@ -100,7 +107,19 @@ def _calls(vector: Vector, target: str | None, arguments: argparse.Namespace) ->
     if arguments.verbose:
         for name, value in kept.items():
             print(f"        {name} = {_short(value)}")
-    return _told(comparisons)
+    code = _told(comparisons)
+    if vector.about.get("expected") != "invalid" and (rest := left_out(at, vector)):
+        _tell(rest, len(vector.about["calls"]), "calls")
+    return code
+
+
+def _tell(left_out: list[tuple[str, str]], n: int, what: str) -> None:
+    """What was not repeated, by reason: answers that agree say nothing of it."""
+    print(f"only {n - len(left_out)} of {n} {what} were repeated, not")
+    for reason in dict.fromkeys(reason for _, reason in left_out):
+        names = [name for name, other in left_out if other == reason]
+        print(f"        {', '.join(dict.fromkeys(names))}: {reason}")
+    print()
 
 
 def _pieces(vector: Vector, target: str | None) -> int:
@@ -111,9 +130,11 @@ def _pieces(vector: Vector, target: str | None) -> int:
 
     functions = function_named if target is None else _functions_of(target)
     comparisons: list[Comparison] = []
-    raised = 0
-    for name in dict.fromkeys(entry["piece"] for entry in pieces_of(vector)):
+    names, raised = list(dict.fromkeys(entry["piece"] for entry in pieces_of(vector))), 0
+    missing: list[tuple[str, str]] = []
+    for name in names:
         if (function := functions(name)) is None:
+            missing.append((name, f"{target} has no such function"))
             continue
         known = {name: function}
         try:
@@ -124,7 +145,10 @@ def _pieces(vector: Vector, target: str | None) -> int:
     if not comparisons and not raised:
         print(f"nothing ran: {target} has none of the functions that are pieces of this vector\n")
         return report.NOTHING_RAN
-    return _told(comparisons, raised)
+    code = _told(comparisons, raised)
+    if missing:
+        _tell(missing, len(names), "pieces")
+    return code
 
 
 def _functions_of(target: str) -> Callable[[str], Callable[..., Any] | None]:

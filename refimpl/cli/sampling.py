@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import analysed
-from .arguments import command, count, new_folder, seed
+from .arguments import RESUMABLE, command, count, new_folder, seed
 from .kernels import (
     DRAWING,
     OF_THEORY,
@@ -54,7 +54,8 @@ def add(commands: Any) -> None:
         text,
         "`refimpl sample THEORY ... --out DIR` begins a run, `refimpl sample --resume DIR` goes on with it, after whatever "
         "interruption, and with `--trajectories N` extends it. Results do not depend on executor, workers and interruptions. "
-        "`refimpl analyse DIR` shows what is in it; the format is described in refimpl.chains.folder.",
+        "`refimpl analyse DIR` shows what is in it; the format is described in refimpl.chains.folder. "
+        f"{RESUMABLE}",
     )
     _run_options(sample, None)
     for parser in theory_parsers(sample.add_subparsers(metavar="THEORY"), "run Markov chains into a folder", _sample):

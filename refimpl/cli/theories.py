@@ -41,23 +41,26 @@ def parameter_options(parser: argparse.ArgumentParser, *theories: str) -> None:
     """The options with the parameters of these theories."""
     names = {name for theory in theories for name in OWN[theory]}
     if "beta" in names:
-        parser.add_argument("--beta", type=non_negative, help="inverse coupling")
+        parser.add_argument("--beta", type=non_negative, help="inverse coupling (needed)")
     if "kappa" in names:
-        text = "hopping parameter 1/(4 + 2 m0) of the fermions, which are antiperiodic in time (periodic ones: in the library)"
+        text = (
+            "hopping parameter 1/(4 + 2 m0) of the fermions, which are antiperiodic in time (periodic ones: in the library); "
+            "needed by schwinger, otherwise default none"
+        )
         parser.add_argument("--kappa", type=non_negative, help=text)
     if "m2" in names:
-        text = "bare mass squared, in a term m2 phi^2/2 of every site; negative only where lam is not 0 (phi4)"
+        text = "bare mass squared, in a term m2 phi^2/2 of every site; negative only where lam is not 0 (phi4; needed)"
         parser.add_argument("--m2", type=finite, metavar="M2", help=text)
     if "lam" in names:
-        text = (
-            "quartic coupling, in a term lam phi^4/24 of every site; other conventions: refimpl.actions.from_... (phi4)"
-        )
+        text = "quartic coupling, in a term lam phi^4/24 of every site; other conventions: refimpl.actions.from_... (phi4; needed)"
         parser.add_argument("--lam", type=non_negative, metavar="LAMBDA", help=text)
     if "shape" in names:
         kind = count if "phi4" in theories else extent
-        parser.add_argument("--shape", type=kind, nargs=2, metavar=("T", "X"), help="lattice extents, time first")
+        parser.add_argument(
+            "--shape", type=kind, nargs=2, metavar=("T", "X"), help="lattice extents, time first (needed)"
+        )
     if "length" in names:
-        parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2)")
+        parser.add_argument("--length", type=extent, metavar="N", help="sites of the chain (o2; needed)")
     for name, text in {
         "covariance": "matrix (gaussian), such as '[[1, 0.5], [0.5, 1]]'",
         "mean": "vector (gaussian; default 0), such as '[0, 1]'",

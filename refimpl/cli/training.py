@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import flows, joint
-from .arguments import command, count, counts, new_folder, non_negative, nothing_else, positive, seed
+from .arguments import RESUMABLE, command, count, counts, new_folder, non_negative, nothing_else, positive, seed
 from .theories import SMOOTH, THEORIES, parameter_options, theory_from
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         "Without options a model that is known to work is trained. u1: 16 merged layers of scalars, 700 steps of 64 chains; gmm: 5 "
         "layers of dense nets 10,10, 1500 steps of 128 chains annealed from temperature 10 (far fewer do not learn to hop); "
         "otherwise 5 layers of dense nets 100,100 and 1000 steps. Interrupted? `refimpl train l2hmc --resume --out DIR` goes on, "
-        "bit for bit, from the last finished step.",
+        f"bit for bit, from the last finished step. {RESUMABLE}",
     )
     train.add_argument("--theory", choices=list(THEORIES), help="the target distribution (needed without --resume)")
     parameter_options(train, *THEORIES)

@@ -58,6 +58,7 @@ def add(commands: Any) -> None:
         what = "plaquette, wilson_loop_TxX" if parser.get_default("theory") == "u1" else "correlator_T, phi^2, phi^4"
         parser.add_argument("--observable", required=True, metavar="NAME", help=what)
         text = "; ".join(f"{name}: {words}" for name, words in methods.items())
+        text += f" (default {next(iter(methods))})"
         parser.add_argument("--method", choices=list(methods), default=next(iter(methods)), help=text)
         parser.add_argument("--train", type=count, default=1000, help="configurations of the fit (default 1000)")
         parser.add_argument(

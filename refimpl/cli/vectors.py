@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ def add(commands: Any) -> None:
         _vectors,
         "the golden vectors shipped with the package",
         "list: the suites, or the vectors of SUITE. show: all about SUITE/NAME. check: verify checksums and compute anew, all or "
-        "SUITE; exit 4 where a file is not what it should be. write: add what is missing in the folder DIR (default: that of the "
-        "package); vectors that are there are never changed.",
+        "SUITE. write: add what is missing in the folder DIR (default: that of the "
+        "package); vectors that are there are never changed. exit codes: 0 all is as it should be, 2 wrong usage, 4 a file is not.",
     )
     vectors.add_argument("action", choices=["list", "show", "check", "write"], help="see below")
     vectors.add_argument("what", nargs="?", metavar="SUITE | SUITE/NAME | DIR", help="which; see below")
@@ -42,22 +43,35 @@ def _list(suite: str | None) -> int:
 
     if suite is not None:
         _known(suite)
+        rows: list[tuple[str, ...]] = []
         for vector in vectors.read_suite(suite):
-            shape, told = "x".join(map(str, vector.shape)), [*vector.flags]
-            if vector.about["expected"] != "valid":
-                told.append(vector.about["expected"])
-            print(f"{suite + '/' + vector.name:<32}{shape:<9}{' '.join(told):<34}{vector.comment}")
+            told = [*vector.flags, *([vector.about["expected"]] if vector.about["expected"] != "valid" else [])]
+            rows.append((f"{suite}/{vector.name}", _times(vector.shape), " ".join(told), vector.comment))
+        print("\n".join(_aligned(rows)))
         return 0
     summary = vectors.summary()
+    rows = []
     for name in vectors.SUITES:
         entries, size = vectors.read_suite(name), summary["suites"][name]["bytes"]
         shapes = sorted({vector.shape for vector in entries})
-        some = " ".join("x".join(map(str, shape)) for shape in shapes[:5]) + (" ..." if len(shapes) > 5 else "")
+        some = " ".join(map(_times, shapes[:5])) + (" ..." if len(shapes) > 5 else "")
         flags = {flag: sum(flag in vector.flags for vector in entries) for flag in vectors.FLAGS}
         counts = ", ".join(f"{flag} {count}" for flag, count in flags.items() if count)
-        print(f"{name:<16}{len(entries):>3} vectors {size / 1000:>5.0f} kB  {some:<28}{counts}")
+        rows.append((name, f"{len(entries):>3} vectors", f"{size / 1000:>5.0f} kB", some, counts))
+    print("\n".join(_aligned(rows)))
     print(f"{summary['vectors']} vectors, {summary['bytes'] / 1e6:.1f} MB in {vectors.VECTORS}")
     return 0
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "number"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their longest entry."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [line.rstrip() for line in lines]
 
 
 def _show(name: str | None) -> int:
@@ -87,12 +101,15 @@ def _text(vector: Vector) -> str:
             rows.append(f"  {key}: {value if isinstance(value, str) else json.dumps(value)}")
     rows.append(f"  flags: {', '.join(vector.flags)}")
     rows.append("arrays:")
+    arrays = []
     for name, array in {"x": vector.x, **vector.expected}.items():
         first = ", ".join(f"{number:.17g}" for number in np.ravel(array)[:FIRST])
-        more = ", ..." if array.size > FIRST else ""
-        rows.append(f"  {name:<22}{array.dtype!s:<12}{'x'.join(map(str, array.shape)) or 'number':<14}{first}{more}")
-    rows.append("calls:" if about.get("calls") else "calls: none")
-    rows += [f"  {json.dumps(entry)[:400]}" for entry in about.get("calls", ())]
+        arrays.append((f"  {name}", str(array.dtype), _times(array.shape), first + ", ..." * (array.size > FIRST)))
+    rows += _aligned(arrays)
+    for kind in ("calls", "pieces"):
+        if about.get(kind):
+            rows.append(f"{kind}:")
+            rows += [f"  {json.dumps(entry)[:400]}" for entry in about[kind]]
     return "\n".join(rows)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import decimal
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import u1
+from .u1 import Streams
 
 Array = NDArray[np.float64]
 Matrices = NDArray[np.complex128]
@@ -203,8 +204,10 @@ def _curvature(r: Rows, beta: float, n: int) -> Decimal:
     return total / (2 * n) ** 2 / _coefficient(r, beta, n)
 
 
-def sample(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: int) -> Matrices:
+def sample(rng: Streams, count: int, beta: float, shape: Shape, n: int) -> Matrices:
     """``count`` independent configurations of links, exactly distributed, complex128 of shape ``(count, 2, T, X, n, n)``.
+
+    ``rng`` is one Generator, or one for each configuration, which then depends on it alone.
 
     In a gauge with ``U_1 = 1`` but in the last column and ``U_0 = 1`` in the first column but for the first link, the links follow
     from the two holonomies and the plaquettes, whose product, row by row from the last, is the commutator of the holonomies:
@@ -217,6 +220,8 @@ def sample(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: i
     volume = _volume(beta, shape, n)
     if not u1._is_integer(count) or count < 1:
         raise ValueError(f"count: got {count!r}, expected an integer >= 1")
+    if not isinstance(rng, np.random.Generator) and len(rng) != count:
+        raise ValueError(f"rng: got {len(rng)} generators, expected one per configuration ({count})")
     beta = float(beta)
     draws = 1 / float(_coefficient((0,) * n, beta, n))
     if draws > 1e4:
@@ -236,21 +241,24 @@ def sample(rng: np.random.Generator, count: int, beta: float, shape: Shape, n: i
         u_0[:, :, j + 1] = _dagger(p[:, :, j]) @ u_0[:, :, j]
     for i in range(n_t - 1):
         u_1[:, i + 1, -1] = _dagger(u_0[:, i, -1]) @ p[:, i, -1] @ u_1[:, i, -1] @ u_0[:, i, 0]
-    turn = _haar_columns(rng, count * volume, n, special=True).reshape(count, n_t, n_x, n, n)
+    turn = _haar_columns(rng, np.repeat(np.arange(count), volume), n, special=True).reshape(count, n_t, n_x, n, n)
     return np.stack([turn @ links[:, mu] @ _dagger(np.roll(turn, -1, 1 + mu)) for mu in (0, 1)], axis=1)
 
 
-def _holonomies(rng: np.random.Generator, count: int, beta: float, n: int, volume: int) -> Matrices:
+def _holonomies(rng: Streams, count: int, beta: float, n: int, volume: int) -> Matrices:
     """Pairs ``(2, count, n, n)``, Haar times the density of their commutator as a product of all plaquettes."""
-    kept = np.empty((2, 0, n, n), np.complex128)
-    while kept.shape[1] < count:
-        h = _haar_columns(rng, 2 * count, n, special=True).reshape(2, count, n, n)
+    out = np.empty((2, count, n, n), np.complex128)
+    todo = np.arange(count)
+    while todo.size:
+        h = _haar_columns(rng, np.repeat(todo, 2), n, special=True).reshape(-1, 2, n, n).swapaxes(0, 1)
         commutator = h[1] @ _dagger(h[0]) @ _dagger(h[1]) @ h[0]
-        kept = np.concatenate([kept, h[:, rng.random(count) < _product_density(commutator, beta, n, volume)]], axis=1)
-    return kept[:, :count]
+        accept = _random(rng, todo, 1)[:, 0] < _product_density(commutator, beta, n, volume)
+        out[:, todo[accept]] = h[:, accept]
+        todo = todo[~accept]
+    return out
 
 
-def _plaquettes_of_product(rng: np.random.Generator, product: Matrices, beta: float, n: int, volume: int) -> Matrices:
+def _plaquettes_of_product(rng: Streams, product: Matrices, beta: float, n: int, volume: int) -> Matrices:
     """Matrices of the plaquette density conditioned on their ordered ``product`` ``(count, n, n)``; ``(count, volume, n, n)``.
 
     A halving tree: of ``m`` matrices left draw half freely, and accept with the density that what is then required of the rest has
@@ -263,11 +271,11 @@ def _plaquettes_of_product(rng: np.random.Generator, product: Matrices, beta: fl
         m = left // 2
         todo = np.arange(len(product))
         while todo.size:
-            draw = sample_plaquettes(rng, todo.size * m, beta, n).reshape(todo.size, m, n, n)
+            draw = _plaquettes(rng, np.repeat(todo, m), beta, n).reshape(todo.size, m, n, n)
             rest = required[todo]
             for k in range(m):
                 rest = _dagger(draw[:, k]) @ rest
-            accept = rng.random(todo.size) < _product_density(rest, beta, n, left - m)
+            accept = _random(rng, todo, 1)[:, 0] < _product_density(rest, beta, n, left - m)
             matrices[todo[accept], filled : filled + m] = draw[accept]
             required[todo[accept]] = rest[accept]
             todo = todo[~accept]
@@ -311,19 +319,27 @@ def sample_plaquettes(rng: np.random.Generator, count: int, beta: float, n: int)
     rejection from a bound that is constant on the cells of a grid.
     """
     _volume(beta, (2, 2), n)  # checks coupling and group
+    return _plaquettes(rng, np.zeros(count, np.intp), beta, n)
+
+
+def _plaquettes(rng: Streams, owners: NDArray[np.intp], beta: float, n: int) -> Matrices:
+    """A matrix of that density for each of the ``owners``: configurations, in order, whose stream it is drawn from."""
     cumulative, bound, cells = _envelope(beta, n)
     width = 2 * np.pi / cells
-    phases = np.empty((0, n))
-    while len(phases) < count:
-        missing = count - len(phases)
-        cell = np.searchsorted(cumulative, rng.random(missing + missing // 2 + 10) * cumulative[-1], side="right")
+    phases = np.empty((len(owners), n))
+    todo = np.arange(len(owners))
+    while todo.size:
+        numbers = _random(rng, owners[todo], n + 1)
+        cell = np.searchsorted(cumulative, numbers[:, 0] * cumulative[-1], side="right")
         cell = np.minimum(cell, len(cumulative) - 1)
         corner = np.stack(np.unravel_index(cell, (cells,) * (n - 1)), axis=-1)
-        free = (corner + rng.random(corner.shape)) * width - np.pi
+        free = (corner + numbers[:, 1:n]) * width - np.pi
         theta = np.concatenate([free, -free.sum(axis=1, keepdims=True)], axis=1)
-        phases = np.concatenate([phases, theta[rng.random(len(cell)) * bound[cell] < _weyl(theta, beta)]])
-    vectors = _haar_columns(rng, count, n)
-    return (vectors * np.exp(1j * phases[:count])[:, None, :]) @ _dagger(vectors)
+        accept = numbers[:, n] * bound[cell] < _weyl(theta, beta)
+        phases[todo[accept]] = theta[accept]
+        todo = todo[~accept]
+    vectors = _haar_columns(rng, owners, n)
+    return (vectors * np.exp(1j * phases)[:, None, :]) @ _dagger(vectors)
 
 
 def _weyl(theta: Array, beta: float) -> Array:
@@ -364,9 +380,9 @@ def _pairs(n: int) -> list[tuple[int, int]]:
     return [(i, j) for j in range(n) for i in range(j)]
 
 
-def _haar_columns(rng: np.random.Generator, count: int, n: int, special: bool = False) -> Matrices:
-    """Haar unitary matrices but for the phases of their columns; with ``special`` Haar SU(n) matrices, ``(count, n, n)``."""
-    z = rng.standard_normal((count, n, n, 2)).view(np.complex128)[..., 0]
+def _haar_columns(rng: Streams, owners: NDArray[np.intp], n: int, special: bool = False) -> Matrices:
+    """Haar unitary matrices but for the phases of their columns, as many as owners; with ``special`` Haar SU(n) matrices."""
+    z = _normal(rng, owners, 2 * n * n).view(np.complex128).reshape(-1, n, n)
     q, r = np.linalg.qr(z)
     if special:
         diagonal = np.einsum("cii->ci", r)
@@ -377,3 +393,23 @@ def _haar_columns(rng: np.random.Generator, count: int, n: int, special: bool = 
 
 def _dagger(u: Matrices) -> Matrices:
     return u.conj().swapaxes(-2, -1)
+
+
+def _random(rng: Streams, owners: NDArray[np.intp], size: int) -> Array:
+    """Uniform numbers ``(owner, size)``, each row from the stream of its owner; owners of several rows are in succession."""
+    if isinstance(rng, np.random.Generator):
+        return rng.random((len(owners), size))
+    return np.concatenate([rng[k].random((rows, size)) for k, rows in _counted(owners)])
+
+
+def _normal(rng: Streams, owners: NDArray[np.intp], size: int) -> Array:
+    """As `_random`, standard normal ones."""
+    if isinstance(rng, np.random.Generator):
+        return rng.standard_normal((len(owners), size))
+    return np.concatenate([rng[k].standard_normal((rows, size)) for k, rows in _counted(owners)])
+
+
+def _counted(owners: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Each owner with the number of its rows."""
+    different, rows = np.unique(owners, return_counts=True)
+    return zip(different.tolist(), rows.tolist(), strict=True)

@@ -6,6 +6,7 @@ and the first axis fastest (`refimpl.lattice.chain_last`), and return such.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,13 +48,20 @@ class SUN:
         """The generators, shape ``(n^2 - 1, n, n)``: for k = 1, 2, ...: the pairs of (j, k) for j < k, and a diagonal one."""
         return np.moveaxis(hermitian(np.eye(self.n**2 - 1), self.n), -1, 0)
 
-    def haar(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Matrices:
+    def haar(self, rng: np.random.Generator | Sequence[np.random.Generator], shape: tuple[int, ...]) -> Matrices:
         """Haar-distributed elements ``(*shape, n, n)``: QR of a complex Ginibre matrix, columns times the phases of diag R.
+
+        ``rng`` is one Generator, or one for each entry of the first axis.
 
         Without the phases Q is not Haar distributed (Mezzadri 2007, math-ph/0609050, sec. 5); dividing by ``det^(1/n)`` takes
         U(n) to SU(n), where all n roots give the same distribution.
         """
-        z = rng.standard_normal((*shape, self.n, self.n, 2)).view(np.complex128)[..., 0]
+        size = (*shape, self.n, self.n, 2)
+        if isinstance(rng, np.random.Generator):
+            numbers = rng.standard_normal(size)
+        else:
+            numbers = np.stack([own.standard_normal(size[1:]) for own in rng])
+        z = numbers.view(np.complex128)[..., 0]
         q, r = np.linalg.qr(z)
         diagonal = np.einsum("...ii->...i", r)
         return self._special(q * (diagonal / np.abs(diagonal))[..., None, :])

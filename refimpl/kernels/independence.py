@@ -31,12 +31,35 @@ class Proposal(Protocol):
 
 
 @dataclass(frozen=True)
+class ProposedState(State):
+    """With ``S_q`` of the field, ``(chain,)``: where a kernel begins with one it is not asked for again, which takes an inverse.
+
+    A state that is stored without it, and taken up again, has the same decisions but for rounding.
+    """
+
+    proposal_action: Array
+
+    @classmethod
+    def of(cls, proposal: Proposal, state: State) -> ProposedState:
+        """The same state, with ``S_q`` asked for where it is not known."""
+        if isinstance(state, ProposedState):
+            return state
+        return cls(state.x, state.action, state.force, proposal.action(state.x))
+
+
+def kept_with(old: State, new: State, s_q: Array) -> State:
+    """The new state, with its ``S_q`` if the old one has its own."""
+    return ProposedState(new.x, new.action, new.force, s_q.copy()) if isinstance(old, ProposedState) else new
+
+
+@dataclass(frozen=True)
 class IndependenceMetropolis:
     """Proposals ``y ~ exp(-S_q)`` that know nothing of x, accepted with ``min(1, w(y)/w(x))``, ``log w = S_q - S``.
 
     Every observable decorrelates at once where it accepts; a field of large weight stays for about ``w/<w>`` steps. In
     equilibrium the acceptance is ``sum_ij min(w_i, w_j) / (n sum_i w_i)`` for independent draws, `pool_acceptance`.
     A step costs one action; the force of the new field, for the kernels beside it in a `Cycle`, is computed where it accepts.
+    A `ProposedState` saves the ``S_q`` of the old field.
 
     `Info`: ``delta_h = log w(x) - log w(y)``.
 
@@ -78,9 +101,10 @@ class IndependenceMetropolis:
         x[...] = representative(y, self.action.angular)
         energy = self.action.action(x)
         log_w = s_q - energy
-        log_w_old = self.proposal.action(state.x) - state.action
+        log_w_old = ProposedState.of(self.proposal, state).proposal_action - state.action
         info = metropolis(log_w_old - log_w, np.zeros(len(u)), u)
-        return proposal_state(self.action, state, x, energy, info.accepted), log_w, info
+        new = proposal_state(self.action, state, x, energy, info.accepted)
+        return kept_with(state, new, s_q), log_w, info
 
 
 @dataclass(frozen=True)

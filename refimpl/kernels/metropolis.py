@@ -109,15 +109,16 @@ def accept_reject(kernel: Proposer, rngs: Generators, state: State) -> tuple[Sta
     check_rngs(rngs, len(state.x))
     states, infos = [], []
     for block in blocks(state.x.shape):
-        old = State(state.x[block], state.action[block], state.force[block])
+        old = type(state)(*(part[block] for part in _parts(state)))
         proposal, _, info = kernel.propose(old, *kernel.noise(rngs[block], old.force.shape))
-        for candidate, current in zip(_parts(proposal), _parts(old), strict=True):
+        # What only the kernel before knew of its states ends here.
+        for candidate, current in zip(_parts(proposal), _parts(old)[: len(_parts(proposal))], strict=True):
             np.copyto(candidate, current, where=~over(info.accepted, candidate.ndim))
         states.append(proposal)
         infos.append(info)
     if len(states) == 1:
         return states[0], infos[0]
-    return State(*map(_joined, zip(*map(_parts, states), strict=True))), type(infos[0])(
+    return type(states[0])(*map(_joined, zip(*map(_parts, states), strict=True))), type(infos[0])(
         *map(_joined, zip(*map(_parts, infos), strict=True))
     )
 

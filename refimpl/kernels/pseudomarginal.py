@@ -12,7 +12,7 @@ leave no thermalisation, and are exact between kernels that change the links: a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..actions import Action, Sum
 from ..groups import representative
 from ..lattice import chain_last
-from .independence import Proposal
+from .independence import Proposal, ProposedState, kept_with
 from .metropolis import Generators, Info, State, accept_reject, check_rngs, initial_state, metropolis
 
 Array = NDArray[np.float64]
@@ -102,7 +102,7 @@ class PseudomarginalMetropolis:
         if not np.all(np.isfinite(action)):
             bad = action[~np.isfinite(action)][0]
             raise ValueError(f"x: got a field of estimated action {bad}, expected a finite one")
-        return State(state.x, action, state.force)
+        return replace(state, action=action)
 
     def propose(self, state: State, y: NDArray[Any], s_q: Array, log_d: Array, u: Array) -> tuple[State, Array, Info]:
         """The state at ``y``, ``log w(y, d')``, and the decision, for given draws, estimates and uniforms.
@@ -115,9 +115,9 @@ class PseudomarginalMetropolis:
         x[...] = representative(y, self.gauge.angular)
         estimated = self.gauge.action(x) - log_d
         log_w = s_q - estimated
-        log_w_old = self.proposal.action(state.x) - state.action
+        log_w_old = ProposedState.of(self.proposal, state).proposal_action - state.action
         info = metropolis(log_w_old - log_w, np.zeros(len(u)), u)
-        return State(x, estimated, state.force.copy()), log_w, info
+        return kept_with(state, State(x, estimated, state.force.copy()), s_q), log_w, info
 
 
 def _check_has(name: str, part: object, *attributes: str) -> None:

@@ -108,9 +108,7 @@ class Haar:
         """Links ``(n, 2, T, X, N, N)``."""
         check_streams(rngs, n)
         group, shape = SUN(self.n), (2, *self.shape)
-        if isinstance(rngs, np.random.Generator):
-            return group.haar(rngs, (n, *shape))
-        return np.stack([group.haar(rng, shape) for rng in rngs])
+        return group.haar(rngs, (n, *shape))
 
     def log_prob(self, x: Field) -> Array:
         """Zero: the measure is Haar."""
@@ -150,9 +148,7 @@ class PureGauge:
         check_streams(rngs, n)
         if self.n == 1:
             return exact.u1.sample(rngs, n, self.beta, self.shape)
-        if isinstance(rngs, np.random.Generator):
-            return exact.sun.sample(rngs, n, self.beta, self.shape, self.n)
-        return np.concatenate([exact.sun.sample(rng, 1, self.beta, self.shape, self.n) for rng in rngs])
+        return exact.sun.sample(rngs, n, self.beta, self.shape, self.n)
 
     def log_prob(self, x: Field) -> Array:
         """``-S(x) - log Z``, for U(1) with respect to ``d theta``."""

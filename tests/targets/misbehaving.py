@@ -1,7 +1,7 @@
 """A program that speaks the protocol without NumPy, and misbehaves as its argument says: ``python -I -S misbehaving.py MODE``.
 
 ``honest`` is a u1 target whose action is 0 for every chain; any other mode does one thing wrong, at ``start`` or when asked for
-the action.
+the action. ``says-at-start`` answers ``start`` with its second argument.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ def started(request: dict[str, Any]) -> None:
         sys.exit("libgauge.so: cannot open shared object file")
     if MODE == "chatty-at-start":
         say("Hello, this is my HMC\n")
+    if MODE == "says-at-start":
+        say(sys.argv[2] + "\n")
+        return
     if MODE == "silent-at-start":
         time.sleep(60)
     say(json.dumps({**answer, **changes.get(MODE, {})}) + "\n")

@@ -47,7 +47,7 @@ class TorchU1:
         return end, torch.zeros(len(end[0]))
 
     def step(self, x, seed):
-        generator = torch.Generator().manual_seed(seed)  # the same seed must give the same bits
+        generator = torch.Generator().manual_seed(seed % (2**32 - 5))  # PyTorch drops all but 32 bits: fold 63 of them
         return hmc(torch.from_numpy(x), self.beta, self.step_size, self.n_steps, generator)
 
 

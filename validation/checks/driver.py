@@ -12,6 +12,7 @@ from refimpl.statistics import sign_test
 
 from .. import exhibits
 from ..contract import Subject, TargetFault
+from ..conversion import Declined
 from ..evidence import MOVED, Trial, batch_size, drivers, equilibrium, momenta, noise, sampler, seed_from, updates
 from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
@@ -26,11 +27,17 @@ CLEARLY_ACCEPTED = 32
 KEPT = 1e-12  # a phase that changed by less was only rounded
 OFF_GROUP = 1e-10  # rounding of some hundred products of matrices, with room; single precision is far beyond
 DISCRETE = "declares discrete moves, which repeat by right"
+# Where seeds are cut: at 16, 31 and 32 bits, in the upper half, and at the largest, below 2^63.
+SEED_BITS = (16, 31, 32, 48, 62)
 CONTROLS = 8  # independent exact configurations that each chain is compared with
 
 
-def _runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
+def _runs(subject: Subject, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
     """Observables ``(steps, chains, observable)`` of runs from exact starts, and the charges ``(2, chains)`` before and after."""
+    return trial.evidence.shared("runs", lambda rng: _drawn_runs(subject, rng, trial))
+
+
+def _drawn_runs(subject: Subject, rng: np.random.Generator, trial: Trial) -> tuple[Array, NDArray[np.int64]]:
     theory = subject.theory
     values, charges = [], []
     for start in range(0, trial.effort.driver_chains, batch_size(theory.volume)):
@@ -49,7 +56,7 @@ def observables(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     If it fails: if the exact_start checks pass, an error that builds up over many updates, or outputs that are
     selected; else mend those first.
     """
-    values, _ = _runs(subject, rng, trial)
+    values, _ = _runs(subject, trial)
     steps, n, k = values.shape
     control = equilibrium(subject, rng, CONTROLS * n)
     columns, biases, details = [], [], []
@@ -87,7 +94,7 @@ def charge_distribution(subject: Subject, rng: np.random.Generator, trial: Trial
     If it fails: as exact_start.charge_distribution, after a longer run; a chain that hardly tunnels keeps its exact
     start and passes.
     """
-    return charge_verdict(subject, trial, _runs(subject, rng, trial)[1], f"{trial.effort.driver_steps} updates")
+    return charge_verdict(subject, trial, _runs(subject, trial)[1], f"{trial.effort.driver_steps} updates")
 
 
 def _one_update(subject: Subject, x: Array, seed: int, driver: str) -> Array:
@@ -244,7 +251,11 @@ def _shared(subject: Subject, rng: np.random.Generator, x: Array, driver: str) -
 def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     """One seed gives one result, bit for bit; 64 seeds give 64, or as many as `_number_of_seeds` says.
 
-    If it fails: a global generator, the clock or the order of threads is part of the result: pass the generator along.
+    Seeds are numbers from 0 to 2^63 - 1: also two that differ in one bit alone, of 16, 31, 32, 48 and 62, give two results. To
+    refuse a seed beyond 31 bits is no fault, to drop its upper half is.
+
+    If it fails: a global generator, the clock or the order of threads is part of the result: pass the generator along. Where
+    bits of the seed are dropped, fold them in before: PyTorch takes 32 of them, for which ``seed % (2**32 - 5)`` will do.
     """
     x = np.repeat(sampler(subject, rng, 1), 2 if subject.reversible else 64, axis=0)
     n, faults = _number_of_seeds(subject), []
@@ -261,9 +272,38 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
                 fields, repeats = _alike(subject, x[0], batches)
             if fields:
                 faults.append(f"{driver}: {repeats} of {n} seeds gave one of {fields} results that occur again")
+            if dropped := _dropped_bits(subject, np.repeat(x[:1], len(x) if len(x) > 8 else 8, axis=0), seed, driver):
+                faults.append(
+                    f"{driver}: seeds that differ in bit {', '.join(map(str, dropped))} alone gave one result"
+                )
     return within(
-        "faults", float(len(faults)), 0.0, f"two results of a seed, or two seeds alike in {n}", n + 2, "; ".join(faults)
+        "faults",
+        float(len(faults)),
+        0.0,
+        f"two results of a seed, or two seeds alike in {n}, or a bit that is dropped",
+        n + 2,
+        "; ".join(faults),
     )
+
+
+def _dropped_bits(subject: Subject, x: Array, seed: int, driver: str) -> list[int]:
+    """Bits of the seed on which the result does not depend; a chain that was rejected twice says nothing."""
+    dropped, first = [], _one_update(subject, x, seed, driver)
+    for bit in SEED_BITS:
+        try:
+            other = _one_update(subject, x, seed ^ (1 << bit), driver)
+        except (TargetFault, Declined):
+            if bit < 31:
+                raise
+            continue  # refused, which nobody overlooks
+        if subject.reversible:
+            moved = np.abs(subject.theory.displacement(first, x)).reshape(len(x), -1).max(axis=1) > MOVED
+            alike = bool(np.any(moved & (first == other).reshape(len(x), -1).all(axis=1)))
+        else:
+            alike = _alike(subject, x[0], [first, other])[0] > 0
+        if alike:
+            dropped.append(bit)
+    return dropped
 
 
 def _number_of_seeds(subject: Subject) -> int:

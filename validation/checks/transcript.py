@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +30,12 @@ LOOKED_AT = 128  # components that are looked at one by one
 AMBIGUOUS = 1e-6
 
 
-def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[Record]:
+def records(subject: Subject, trial: Trial) -> list[Record]:
     """Updates of 16 chains that follow one another, by `transcript` (own noise) and by `transition` (the oracle's)."""
+    return trial.evidence.shared("records", lambda rng: _recorded(subject, rng, trial.effort))
+
+
+def _recorded(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[Record]:
     out = []
     for kind in ("transcript", "transition"):
         if not subject.has(kind):
@@ -49,6 +55,14 @@ def records(subject: Subject, rng: np.random.Generator, effort: Effort) -> list[
     return out
 
 
+def _rounding(subject: Subject, rng: np.random.Generator, trial: Trial) -> float:
+    """That of the trajectories of all records at once: one call with many chains costs a fraction of many calls."""
+    found = records(subject, trial)
+    x, v = (np.concatenate([record[name] for record in found]) for name in ("x", "v"))
+    phi = np.concatenate([record["phi"] for record in found]) if "phi" in found[0] else None
+    return rounding(subject.bound(phi), (x, v), rng)
+
+
 def true_delta_h(subject: Subject, record: Record) -> Array:
     """``H' - H`` of a record, by the oracle's own action; pseudofermions are those of the start."""
     h, phi = Hamiltonian(subject), record.get("phi")
@@ -65,7 +79,7 @@ def energy(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict:
     """
     theory, h = subject.theory, Hamiltonian(subject)
     largest, detail, n, size, rounded, worst_one = 0.0, "", 0, 0.0, 0.0, np.zeros(1)
-    for record in records(subject, rng, trial.effort):
+    for record in records(subject, trial):
         expected = true_delta_h(subject, record)
         phi = record.get("phi")
         size = max(size, float(np.nanmax(h(record["x_proposed"], record["v_proposed"], phi))))
@@ -90,7 +104,7 @@ def decision(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     If it fails: look at the sign of delta_h and of logdet first, then for one uniform number shared by all chains.
     """
     wrong, n, detail = 0, 0, ""
-    for record in records(subject, rng, trial.effort):
+    for record in records(subject, trial):
         log_ratio = record["logdet"] - true_delta_h(subject, record)
         with np.errstate(divide="ignore"):
             margin = log_ratio - np.log(record["u"])
@@ -117,7 +131,7 @@ def next_state(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verd
     """
     largest, detail, n, size = 0.0, "", 0, np.pi
     shown: exhibits.Exhibits = ()
-    for record in records(subject, rng, trial.effort):
+    for record in records(subject, trial):
         size = max(size, float(np.nanmax(np.abs(record["x_proposed"]))))
         accepted = (record["accept"] != 0).reshape(-1, *(1,) * (record["x"].ndim - 1))
         error = subject.theory.difference(record["x_next"], np.where(accepted, record["x_proposed"], record["x"]))
@@ -141,12 +155,11 @@ def reversible_proposal(subject: Subject, rng: np.random.Generator, trial: Trial
     If it fails: if maps.round_trip passes, the transition does something besides the map: find what is drawn or changed
     on the way.
     """
-    largest, n, tolerance = 0.0, 0, 0.0
-    for record in records(subject, rng, trial.effort):
+    largest, n, tolerance = 0.0, 0, _rounding(subject, rng, trial)
+    for record in records(subject, trial):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
         at = subject.bound(record.get("phi"))
         error = float(np.max(np.abs(difference(at, against(at, end, record.get("d"))[0], z))))
-        tolerance = max(tolerance, rounding(at, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else error
     detail = f"the inverse of a recorded proposal misses its start by {largest:.3g}"
@@ -159,14 +172,13 @@ def same_map(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     If it fails: training and sampling code differ, as in step size, number of steps or mode of a net; what was judged
     is then not what is run.
     """
-    largest, n, tolerance = 0.0, 0, 0.0
-    for record in records(subject, rng, trial.effort):
+    largest, n, tolerance = 0.0, 0, _rounding(subject, rng, trial)
+    for record in records(subject, trial):
         z, end = (record["x"], record["v"]), (record["x_proposed"], record["v_proposed"])
         image, logdet = along(subject, z, record.get("d"))
         error = max(
             np.max(np.abs(difference(subject, image, end))), np.max(np.abs(logdet - record["logdet"])) / z[1][0].size
         )
-        tolerance = max(tolerance, rounding(subject, z, rng))
         n += len(z[0])
         largest = largest if error <= largest else float(error)
     detail = f"forward and a recorded proposal (or its logdet, per degree of freedom) differ by {largest:.3g}"
@@ -225,14 +237,15 @@ def momenta(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdict
     from scipy.special import ndtr, ndtri
     from scipy.stats import chi2
 
-    size, drawn = subject.theory.size, np.empty(0)
+    size, drawn, following = subject.theory.size, np.empty(0), _own_noise(subject, trial)
 
     def normal(p: Array) -> Array:
         return np.asarray(ndtri(np.clip(p, U, 1 - U)))
 
     def p_values(n: int) -> tuple[float, int]:
         nonlocal drawn
-        v, u = (np.concatenate(parts) for parts in zip(*_own_noise(subject, rng, -(-n // size), "v", "u"), strict=True))
+        calls = following(-(-n // size))
+        v, u = (np.concatenate([call[name] for call in calls]) for name in "vu")
         rows, turned = v.reshape(-1, size), normal(u)
         drawn = rows.ravel()
         kinetic = normal(chi2.cdf((rows * rows).sum(axis=1), size))
@@ -307,11 +320,11 @@ def uniforms(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdic
     """
     from scipy.stats import kstest, poisson
 
-    drawn = np.empty(0)
+    drawn, following = np.empty(0), _own_noise(subject, trial)
 
     def p_values(n: int) -> tuple[float, int]:
         nonlocal drawn
-        calls = [u for (u,) in _own_noise(subject, rng, n, "u")]
+        calls = [call["u"] for call in following(n)]
         again = sum(len(u) - len(np.unique(u)) for u in calls)
         pairs = sum(len(u) * (len(u) - 1) / 2 for u in calls)
         p_again = poisson.sf(again - 1, pairs / 2**23)
@@ -385,26 +398,22 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     """
     from scipy.stats import chi2
 
-    x = sampler(subject, rng, CROWD)
-    size = subject.theory.size
+    size, following = subject.theory.size, _own_noise(subject, trial, least=2)
     median = chi2.median(size)
     odd: list[float] = []
 
     def p_values(n: int) -> tuple[float, int]:
-        nonlocal x
         tested: dict[str, list[Array]] = {}
-        before = None
-        for call in range(-(-n // CROWD)):
-            record = subject.transcript(x, seed_from(rng))
-            d, x = record["d"], record["x_next"]
+        before = np.empty(0)
+        for k, call in enumerate(following(n)):
+            d, v = call["d"], call["v"].reshape(len(call["d"]), -1)
             odd.extend(d[np.abs(d) != 1])
-            v = record["v"].reshape(CROWD, -1)
-            half, quarter = record["u"] - 0.5, (2 * record["u"]) % 1 - 0.5
+            half, quarter = call["u"] - 0.5, (2 * call["u"]) % 1 - 0.5
             single = v[:, :: _stride(size)]
             rest = [half, quarter, half * quarter, v.sum(axis=1), (v * v).sum(axis=1) - median]
             others = np.column_stack([*rest, single, np.sign(single[:, :-1]) * np.sign(single[:, 1:])])
             products = {"d": d[:, None], "neighbours": (d[::2] * d[1::2])[:, None], "others": d[:, None] * others}
-            if before is not None and call % 2:
+            if k % 2:
                 products["calls"] = (d * before)[:, None]
             before = d
             for name, product in products.items():
@@ -420,15 +429,43 @@ def direction(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     return verdict
 
 
-def _own_noise(subject: Subject, rng: np.random.Generator, n: int, *names: str) -> list[tuple[Array, ...]]:
-    """The random numbers of these names that `transcript` draws, call by call, for at least ``n`` updates of a chain."""
-    calls: list[tuple[Array, ...]] = []
-    x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
-    for _ in range(-(-n // len(x))):
-        record = subject.transcript(x, seed_from(rng))
-        calls.append(tuple(record[name] for name in names))
-        x = record["x_next"]
-    return calls
+class OwnNoise:
+    """The random numbers ``v``, ``u``, ``d`` that `transcript` draws, call by call along the same chains, when first asked for."""
+
+    def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
+        self._subject, self._rng = subject, rng
+        self._x = sampler(subject, rng, max(CROWD, 2**13 // subject.theory.size))
+        self._calls: list[Record] = []
+
+    def calls(self, start: int, n: int) -> list[Record]:
+        """n of them."""
+        while len(self._calls) < start + n:
+            record = self._subject.transcript(self._x, seed_from(self._rng))
+            self._calls.append({name: record[name] for name in ("v", "u", "d") if name in record})
+            self._x = record["x_next"]
+        return self._calls[start : start + n]
+
+    @property
+    def chains(self) -> int:
+        """Of one call."""
+        return len(self._x)
+
+
+def _own_noise(subject: Subject, trial: Trial, least: int = 1) -> Callable[[int], list[Record]]:
+    """A function of n: the next calls of `transcript`, at least ``least`` and enough for n updates of a chain.
+
+    Every check reads them from the first, so that they are made for one of them and are there for the others.
+    """
+    noise = trial.evidence.shared("noise", lambda rng: OwnNoise(subject, rng))
+    position = 0
+
+    def following(n: int) -> list[Record]:
+        nonlocal position
+        calls = noise.calls(position, max(least, -(-n // noise.chains)))
+        position += len(calls)
+        return calls
+
+    return following
 
 
 def _noise_verdict(quantity: str, p_values, n: int, trial: Trial, sensitivity: str) -> Verdict:  # type: ignore[no-untyped-def]

@@ -21,7 +21,7 @@ from refimpl.exact import u1
 from .. import measure
 from ..contract import Subject, TargetFault
 from ..conversion import Misdeclared
-from ..evidence import Trial, batch_size, equilibrium, sampler
+from ..evidence import Trial, batch_size, sampler
 from ..sequential import (
     RAISED,
     detectable_moment,
@@ -308,16 +308,15 @@ def mean_zero(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     If it fails: the estimate ``<O - f>`` is biased by what is shown. Usual causes: divergence halved or dropped, force
     of the wrong sign, cross terms of a product left out.
     """
-    exact = exact_mean(subject)
-    function = None if exact is None else observable(subject)
-    f, o = _values(subject, rng, max(APART, trial.effort.chains), function)
+    exact, function = exact_mean(subject), _declared(subject)
+    (f, o), judged = _values(subject, trial, function)
     scale, name = Scale.learned(f, trial.alpha / 2), "mean of f = 0"
     if exact is not None:
         floor = EXACTNESS * float(np.sqrt(np.mean(o * o)))
         better = Scale.learned(o - f - exact, trial.alpha / 2, floor)
         if better.bound < scale.bound and not better.untrusted:
             scale, name = better, "mean of O - f = exact <O>"
-    f, o = _values(subject, rng, trial.effort.chains, function)
+    f, o = judged
     y = f if exact is None or "exact" not in name else o - f - exact
     scale = scale.beside(y)
     if scale.untrusted:
@@ -331,12 +330,18 @@ def mean_zero(subject: Subject, rng: np.random.Generator, trial: Trial) -> Verdi
     return replace(verdict, alpha=trial.alpha)  # the bound had the other half
 
 
+def _declared(subject: Subject) -> Callable[[Array], Array] | None:
+    """`observable`, or None where it is not known here: the variate may be right all the same."""
+    try:
+        return observable(subject)
+    except Misdeclared:
+        return None
+
+
 def exact_mean(subject: Subject) -> float | None:
     """Of the declared observable, where it is known."""
-    try:
-        observable(subject)
-    except Misdeclared:
-        return None  # of an observable that is not known here the variate may be right all the same
+    if _declared(subject) is None:
+        return None
     name, theory = str(subject.target.observable), subject.theory
     numbers = [int(number) for number in re.findall(r"\d+", name)]
     if isinstance(theory, Phi4):
@@ -364,14 +369,14 @@ def improvement(subject: Subject, rng: np.random.Generator, trial: Trial) -> Ver
     """
     function, claim = observable(subject), subject.improvement_ratio
     claimed = 1.0 if claim is None else claim
-    f, o = _values(subject, rng, max(APART, trial.effort.chains), function)
+    (f, o), judged = _values(subject, trial, function)
     centres = (o - f).mean(), o.mean()
 
     def excess(f: Array, o: Array) -> Array:
         return np.asarray((FORGIVEN * claimed * (o - f - centres[0])) ** 2 - (o - centres[1]) ** 2)
 
     scale = Scale.learned(excess(f, o), trial.alpha / 4)
-    f, o = _values(subject, rng, trial.effort.chains, function)
+    f, o = judged
     ratio, error, kurtosis = worth(o, o - f)
     multiple = float(np.cov(o, f)[0, 1] / max(float(np.var(f)), 1e-300))
     told = (
@@ -470,15 +475,8 @@ def _kurtosis(y: Array) -> float:
     return float(np.mean((y * y / square) ** 2)) if square > 0 else 1.0
 
 
-def _values(
-    subject: Subject, rng: np.random.Generator, n: int, function: Callable[[Array], Array] | None = None
-) -> tuple[Array, Array]:
-    """The variate on n exact configurations, and the observable."""
-    f, o = np.empty(n), np.zeros(n)
-    size = batch_size(subject.theory.volume)
-    for start in range(0, n, size):
-        x = equilibrium(subject, rng, min(size, n - start))
-        f[start : start + len(x)] = subject.control_variate(x)
-        if function is not None:
-            o[start : start + len(x)] = function(x)
-    return f, o
+def _values(subject: Subject, trial: Trial, function: Callable[[Array], Array] | None) -> tuple[Array, Array]:
+    """``(2, n)`` the variate and the observable: on configurations set apart, and on those that are judged."""
+    apart, judged = max(APART, trial.effort.chains), trial.effort.chains
+    values = trial.evidence.variates.values(apart + judged, function)
+    return values[:, :apart], values[:, apart:]

@@ -357,7 +357,7 @@ def _free() -> Iterator[Entry]:
         )
 
 
-_PHI4 = {
+PHI4 = {
     "log_partition": "log int exp(-S)",
     "two_point": "<phi(0) phi(t, x)>",
     "phi_squared": "<phi^2>",
@@ -376,7 +376,7 @@ def _phi4() -> Iterator[Entry]:
     for k, (m2, lam, shape) in enumerate(PHI4_ROWS):
         answers = scalars.ring(m2, lam, shape)
         functions = ["answers", *(["quadrature"] if shape in ((2, 1), (2, 2), (4, 1)) else [])]
-        formula = "; ".join(f"{name} = {text}" for name, text in _PHI4.items() if name in answers)
+        formula = "; ".join(f"{name} = {text}" for name, text in PHI4.items() if name in answers)
         pieces = []
         for function in functions:
             returns = {name: name for name in answers if name != "gap" or function == "answers"}

@@ -42,18 +42,14 @@ def free_log_determinant(
     return log_absolute(det)
 
 
+@lru_cache(maxsize=4)
 def two_by_two(beta: float, kappa: float) -> dict[str, float]:
     """Under the weight ``exp(beta sum cos P) det D^2``."""
     angles = Angles.of(beta, 4)
     with localcontext() as context:
         context.prec = 40
-        k = Decimal(kappa)
-        loops: dict[Frequencies, Decimal] = defaultdict(Decimal)
-        change: dict[Frequencies, Decimal] = defaultdict(Decimal)  # kappa d/d kappa
-        for (power, d), c in _square().items():
-            loops[d] += c * k**power
-            change[d] += c * power * k**power
-        averages = {d: _average(angles, d) for d in loops}
+        loops, change = loops_of(Decimal(kappa)), loops_of(Decimal(kappa), slope=True)
+        averages = {d: average(angles, d) for d in loops}
         z = total(c * averages[d][0] for d, c in loops.items())
         plaquette = total(c * averages[d][1] for d, c in loops.items()) / z
         slope = total(c * averages[d][0] for d, c in change.items()) / z
@@ -66,12 +62,20 @@ def two_by_two(beta: float, kappa: float) -> dict[str, float]:
         }
 
 
+def loops_of(kappa: Decimal, *, slope: bool = False) -> dict[Frequencies, Decimal]:
+    """Coefficients of ``det D^2``, or of ``kappa d/d kappa`` of it, by the frequencies of plaquettes."""
+    out: dict[Frequencies, Decimal] = defaultdict(Decimal)
+    for (power, d), c in _square().items():
+        out[d] += c * (power if slope else 1) * kappa**power
+    return out
+
+
 @lru_cache(maxsize=1)
 def _square() -> Polynomial:
     """``det D^2`` averaged over holonomies: those terms that depend on plaquettes alone."""
     single = _determinant()
     by_frequencies = {
-        tuple(sum(d[p] * _incidence()[p][j] for p in range(3)) for j in range(len(LINKS))): d
+        tuple(sum(d[p] * incidence()[p][j] for p in range(3)) for j in range(len(LINKS))): d
         for d in itertools.product(range(-4, 5), repeat=3)
     }
     out: Polynomial = defaultdict(int)
@@ -84,7 +88,7 @@ def _square() -> Polynomial:
 
 
 @lru_cache(maxsize=1)
-def _incidence() -> list[list[int]]:
+def incidence() -> list[list[int]]:
     """How often each link of `LINKS` stands in each plaquette, with its sign."""
     rows = []
     for t, x in SITES:
@@ -95,15 +99,7 @@ def _incidence() -> list[list[int]]:
 
 def _determinant() -> dict[tuple[int, tuple[int, ...]], int]:
     """Coefficients of ``det D`` by the power of kappa and the frequencies of the links."""
-    h = _hopping()
-    traces, power = [], np.eye(8, dtype=np.complex128)[None]
-    for _ in range(8):
-        power = power @ h
-        traces.append(np.trace(power, axis1=1, axis2=2))
-    # det(1 - kappa H) = sum_k (-kappa)^k e_k(H) by Newton's identities, k e_k = sum_j (-1)^(j - 1) e_(k - j) tr H^j.
-    e = [np.ones(len(h), dtype=complex)]
-    for k in range(1, 9):
-        e.append(sum((-1) ** (j - 1) * e[k - j] * traces[j - 1] for j in range(1, k + 1)) / k)
+    e = elementary(hopping())
     out = {}
     for k in range(9):
         waves = np.fft.fftn(np.rint(((-1) ** k * e[k]).real).reshape((4,) * len(LINKS))) / 4 ** len(LINKS)
@@ -113,7 +109,19 @@ def _determinant() -> dict[tuple[int, tuple[int, ...]], int]:
     return out
 
 
-def _hopping() -> NDArray[np.complex128]:
+def elementary(h: NDArray[np.complex128]) -> list[NDArray[np.complex128]]:
+    """``det(1 - kappa H) = sum_k (-kappa)^k e_k(H)`` by Newton's identities, ``k e_k = sum_j (-1)^(j - 1) e_(k - j) tr H^j``."""
+    traces, power = [], np.eye(8, dtype=np.complex128)[None]
+    for _ in range(8):
+        power = power @ h
+        traces.append(np.trace(power, axis1=1, axis2=2))
+    e = [np.ones(len(h), dtype=complex)]
+    for k in range(1, 9):
+        e.append(sum((-1) ** (j - 1) * e[k - j] * traces[j - 1] for j in range(1, k + 1)) / k)
+    return e
+
+
+def hopping() -> NDArray[np.complex128]:
     """``H = (1 - D)/kappa`` for all phases of the links, fermions antiperiodic; the entries are Gaussian integers."""
     chosen = np.stack(np.meshgrid(*[np.array([1, 1j, -1, -1j])] * len(LINKS), indexing="ij"), axis=-1)
     u = {link: np.ones(4 ** len(LINKS), dtype=complex) for link in TREE}
@@ -128,7 +136,7 @@ def _hopping() -> NDArray[np.complex128]:
     return h
 
 
-def _average(angles: Angles, d: Frequencies) -> tuple[Decimal, Decimal]:
+def average(angles: Angles, d: Frequencies) -> tuple[Decimal, Decimal]:
     """Of ``exp(i d.P)``, and with the mean of ``cos P`` besides, up to the same factor."""
     shifts = (*d, 0)
     plain = ZERO

@@ -65,7 +65,7 @@ class Ring:
     @classmethod
     def of(cls, m2: float, lam: float, weight: int, points: int = POINTS) -> Ring:
         scale = Decimal(2) ** BITS
-        end = _reach(m2, lam)
+        end = reach(m2, lam)
         step = Decimal(end) / points
         phi = [(j + Decimal("0.5")) * step for j in range(points)]
         half_weight = [(-(Decimal(m2) * f**2 / 4 + Decimal(lam) * f**4 / 48)).exp() for f in phi]
@@ -138,7 +138,7 @@ class Ring:
         return float((largest[0] / largest[1]).ln())
 
 
-def _reach(m2: float, lam: float) -> float:
+def reach(m2: float, lam: float) -> float:
     """Where ``m2 phi^2/2 + lam phi^4/24`` is 50 above its least value."""
     least = -1.5 * m2 * m2 / lam if m2 < 0 else 0.0
     end = 0.1
@@ -168,7 +168,7 @@ def ring(m2: float, lam: float, shape: Shape) -> dict[str, Any]:
 
 def _one_site(m2: float, lam: float) -> dict[str, Any]:
     """Integrals over one field, by the trapezoidal rule."""
-    end = Decimal(_reach(m2, lam))
+    end = Decimal(reach(m2, lam))
     nodes = [k * end / 60 for k in range(-60, 61)]
     weights = [(-(Decimal(m2) * f**2 / 2 + Decimal(lam) * f**4 / 24)).exp() for f in nodes]
     z = total(weights)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import Subject
+from ..contract import Subject, TargetFault
 from ..replay import Arrays, Call, Comparison, comparisons
 
 if TYPE_CHECKING:  # it needs Hypothesis
@@ -23,8 +23,8 @@ class Case:
     """The target at some parameters, arrays by name (``x`` among them), and calls as `refimpl.validation.replay` describes."""
 
     at: Subject
-    arrays: Mapping[str, Array]
-    calls: list[Call]
+    arrays: Mapping[str, Array] = field(repr=False)  # Hypothesis warns of what is long to print
+    calls: list[Call] = field(repr=False)
 
     def comparisons(self, kept: Arrays | None = None) -> list[Comparison]:
         """What the target gives now against what is expected; raises `TargetFault`."""
@@ -46,6 +46,14 @@ Build = Callable[[Subject, "Draws"], Case | None]
 def call(function: str, *arguments: Any, keeps: Any = None) -> Call:
     """A call whose answer is handed on."""
     return {"function": function, "arguments": list(arguments), **({} if keeps is None else {"keeps": keeps})}
+
+
+def answer(at: Subject, arrays: Mapping[str, Array], function: str, *names: str) -> Any:
+    """What the target answers to a call that a case begins with; raises `BrokenCall` where it does not."""
+    try:
+        return getattr(at, function)(*(arrays[name] for name in names))
+    except TargetFault as fault:
+        raise BrokenCall(Case(at, arrays, [call(function, *names)])) from fault
 
 
 def expecting(entry: Call, returns: Any, tolerance: float, angles: tuple[str, ...] = ()) -> Call:

@@ -73,14 +73,15 @@ def round_trip(at: Subject, draw: Draws) -> Case | None:
 
 
 def jacobian(at: Subject, draw: Draws) -> Case | None:
-    """The logdet is that of the real matrix, where there is one monomial."""
+    """The logdets of all monomials add up to that of the real matrix of all of them."""
     name, x = draw.one_of([name for name in covariances.MAPS if at.has(name)]), draw.field()
-    size = int(covariances.living(at).sum())
-    if at.monomials.number > 1 or size > covariances.LARGEST_ROWS:
+    fields = at.monomials.number
+    size = fields * int(covariances.living(at).sum())
+    if size > covariances.LARGEST_ROWS:
         return None
-    units = np.eye(size, dtype=np.complex128).reshape(1, 1, size, size)
+    units = np.eye(size, dtype=np.complex128).reshape(1, fields, size // fields, size)
     links, chi = covariances.spread(at, x, np.concatenate([units, 1j * units], axis=3))
-    image = covariances.rows(at, getattr(at, name)(links, chi)[0])[:, 0]
+    image = covariances.rows(at, getattr(at, name)(links, chi)[0]).reshape(2 * size, size)
     singular = np.linalg.svd(np.concatenate([image.real, image.imag], axis=1), compute_uv=False)
     if not singular[-1] > 0:
         return None
@@ -92,8 +93,25 @@ def jacobian(at: Subject, draw: Draws) -> Case | None:
         operation("log_determinant", "images", keeps="log_determinant"),
         expecting(operation("contracted", "logdet", "one"), "log_determinant", allowed),
     ]
-    arrays = {"x": x, "chi": start, "x_of_all": links, "units": chi, "one": np.ones((1, 1))}
+    arrays = {"x": x, "chi": start, "x_of_all": links, "units": chi, "one": np.ones((1, fields))}
     return Case(at, arrays, calls)
+
+
+def monomials_apart(at: Subject, draw: Draws) -> Case | None:
+    """The image of one monomial is what it is where all others are zero."""
+    if at.monomials.number == 1:
+        return None
+    name, x, chi, field, _ = _drawn(at, draw)
+    only = np.zeros(chi.shape)
+    only[:, draw.integer(0, at.monomials.number - 1)] = 1
+    calls = [
+        call(name, "x", "chi", keeps=["image", "logdet"]),
+        call(name, "x", "chi_alone", keeps=["image_alone", "logdet_alone"]),
+        operation("times", "image", "only", keeps="part"),
+        operation("times", "image_alone", "only", keeps="part_alone"),
+        expecting(operation("unchanged", "part"), "part_alone", field),
+    ]
+    return Case(at, {"x": x, "chi": chi, "chi_alone": chi * only, "only": only}, calls)
 
 
 def even_sites(at: Subject, draw: Draws) -> Case | None:

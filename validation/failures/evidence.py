@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ def explained(subject: Subject, verdicts: Sequence[Verdict]) -> tuple[Verdict, .
 
 
 def with_evidence(
-    subject: Subject, verdicts: Sequence[Verdict], folder: Path, seed: int, command: str = "", spec: str = ""
+    subject: Subject, verdicts: Iterable[Verdict], folder: Path, seed: int, command: str = "", spec: str = ""
 ) -> tuple[Verdict, ...]:
     """With the smallest failing configuration of every failure, written into the folder, which is made if there is any."""
     hunt = Hunt(subject, folder, seed, command, spec)
@@ -58,7 +58,7 @@ class Hunt:
     spec: str = ""
     end: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     known: dict[Build, tuple[str, str]] = field(default_factory=dict)  # in words, and the path
-    vain: set[tuple[Build, ...]] = field(default_factory=set)
+    vain: dict[tuple[Build, ...], str] = field(default_factory=dict)  # why there is none
 
     def seen(self, verdict: Verdict) -> Verdict:
         """The verdict with the smallest configuration, or with why there is none."""
@@ -79,11 +79,11 @@ class Hunt:
         except ImportError:
             return replace(verdict, smallest=NO_HYPOTHESIS)
         if builds in self.vain:
-            return replace(verdict, smallest="none found among small configurations")
+            return replace(verdict, smallest=self.vain[builds])
         found = smallest(self.subject, builds, faults=verdict.quantity == "the call itself")
-        if found is None:
-            self.vain.add(builds)
-            return replace(verdict, smallest="none found among small configurations")
+        if isinstance(found, str):
+            self.vain[builds] = found
+            return replace(verdict, smallest=found)
         words, path = self._written(verdict, found)
         self.known[found.build] = words, path
         return replace(verdict, smallest=words, reproduced_by=path)

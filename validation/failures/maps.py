@@ -22,7 +22,8 @@ Point = tuple[str, str, str]  # the names of x, v and the logdet that led there
 START: Point = ("x", "v", "")
 END: Point = ("x_end", "v_end", "logdet")
 BACK: Point = ("x_back", "v_back", "logdet_back")
-LARGEST_STENCIL = 64  # degrees of freedom
+LARGEST_STENCIL = 128  # degrees of freedom: links of SU(2) on 4x4 sites have 96
+POINTS = 8  # as many as the check of components that never move asks at
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -167,6 +168,17 @@ def stencil(at: Subject, x: Array, v: Array, h: float) -> tuple[Array, Array]:
     steps = np.concatenate([k * h * np.diag(np.repeat([at.theory.scale, 1.0], size)) for k in (-2, -1, 1, 2)])
     xs = at.theory.pushed(np.repeat(x, len(steps), axis=0), steps[:, :size].reshape(-1, *half))
     return xs, v + steps[:, size:].reshape(-1, *half)
+
+
+def moves_every_link(at: Subject, draw: Draws) -> Case:
+    """Of a few random points every component is moved somewhere."""
+    x, v = maps.phase_points(at, draw.rng(), POINTS)
+    calls = [
+        *ahead(at, START, END),
+        operation("standing", "x", "v", "x_end", "v_end", keeps="standing"),
+        expecting(operation("unchanged", "standing"), "none", 0.0),
+    ]
+    return _made(at, {"x": x, "v": v, "none": np.zeros(1)}, calls)
 
 
 # --- chains and calls ---------------------------------------------------------------------------------------------------------

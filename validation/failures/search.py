@@ -25,6 +25,9 @@ EXAMPLES = 150  # cases that are tried of each kind of field, before one that fa
 CALLS = 2000  # cases in all for one check
 SECONDS = 20.0  # for one check, where cases take long
 
+NONE_FAILS = "none: one or two small configurations at a time, all of those that were tried, show nothing"
+NONE_MADE = "none: the target allows no experiment on a small configuration, or rounding would hide what it shows"
+
 _SHAPES = ((2, 2), (2, 3), (3, 2), (3, 3), (2, 4), (4, 2), (4, 4))
 _SETTINGS = settings(
     database=None,
@@ -51,22 +54,25 @@ class Found:
     repeats: bool
 
 
-def smallest(subject: Subject, builds: Sequence[Build], faults: bool = False) -> Found | None:
-    """The first of these experiments that fails on the target, made small; ``faults``: a call that raises is a failure too."""
-    places, end, left = Places(subject), time.monotonic() + SECONDS, CALLS
+def smallest(subject: Subject, builds: Sequence[Build], faults: bool = False) -> Found | str:
+    """The first of these experiments that fails on the target, made small, or why there is none.
+
+    ``faults``: a call that raises is a failure too.
+    """
+    places, end, left, made = Places(subject), time.monotonic() + SECONDS, CALLS, False
     with _no_folder():
         for kind, build in itertools.product(KINDS, builds):
             trial = _Trial(end, left, faults)
             # None found, enough tried, or answers that change from call to call.
             with contextlib.suppress(_Enough, HypothesisException):
                 hypothesis.find(_cases(places, build, kind), trial, settings=_SETTINGS)
-            left -= trial.calls
+            left, made = left - trial.calls, made or trial.made
             if trial.case is not None:
                 case = trial.case
                 return Found(build, case, trial.fault, all(failure(case, faults) is not None for _ in range(3)))
             if left <= 0 or time.monotonic() > end:
                 break
-    return None
+    return NONE_FAILS if made else NONE_MADE
 
 
 @contextlib.contextmanager
@@ -96,12 +102,13 @@ class _Trial:
     def __init__(self, end: float, most: int, faults: bool) -> None:
         self._end, self._most, self._faults = end, most, faults
         self.case: Case | None = None
-        self.fault, self.calls = "", 0
+        self.fault, self.calls, self.made = "", 0, False
 
     def __call__(self, case: Case | None) -> bool:
         self.calls += 1
         if self.calls > self._most or time.monotonic() > self._end:
             raise _Enough
+        self.made = self.made or case is not None
         if case is None or (wrong := failure(case, self._faults)) is None:
             return False
         self.case, self.fault = case, wrong

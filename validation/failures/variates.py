@@ -11,9 +11,9 @@ from .. import arithmetic
 from ..checks import variates
 from ..checks.maps import LEAST_USEFUL
 from ..checks.transcript import AMBIGUOUS
-from ..contract import Subject
+from ..contract import Subject, TargetFault
 from ..theories import U1, U
-from .case import Case, call, expecting, operation
+from .case import Case, answer, call, expecting, operation
 from .flows import stencil
 from .maps import LARGEST_STENCIL
 from .moves import moves, turned_by_two_pi
@@ -30,7 +30,8 @@ def divergence(at: Subject, draw: Draws) -> Case | None:
     if at.theory.size > LARGEST_STENCIL:
         return None
     force = np.array([at.theory.loop_force(x[0])]).reshape(1, *at.theory.momentum_shape)
-    g = at.control_variate_field(x)
+    g = answer(at, {"x": x}, "control_variate_field", "x")
+    answer(at, {"x": x}, "control_variate", "x")
     sums = [float(arithmetic.divergence(at, at.control_variate_field(stencil(at, x, h)), h)[0]) for h in variates.STEPS]
     gaps = np.abs(np.diff(sums))
     best = int(np.argmin(np.where(np.isnan(gaps), np.inf, gaps)))
@@ -57,7 +58,8 @@ def symmetry(at: Subject, draw: Draws) -> Case | None:
     if isinstance(at.theory, U1):
         known.append(turned_by_two_pi(draw, x))
     move = draw.one_of(known)
-    allowed = variates.rounding(at, np.random.default_rng(0), x, at.control_variate(x))
+    if (allowed := _allowed(at, x)) is None:
+        return _changing(at, x)
     calls = [
         call("control_variate", "x", keeps="f"),
         move.field("x", "x_moved"),
@@ -70,12 +72,30 @@ def symmetry(at: Subject, draw: Draws) -> Case | None:
 def batch(at: Subject, draw: Draws) -> Case | None:
     """The variate of a field beside another is that of the field alone."""
     x = draw.field(2)
-    allowed = variates.rounding(at, np.random.default_rng(0), x, at.control_variate(x))
+    if (allowed := _allowed(at, x)) is None:
+        return _changing(at, x)
     calls = [
         call("control_variate", "x", keeps="f"),
         operation("chains", "f", 0, keeps="f_first"),
         expecting(call("control_variate", "x_first"), "f_first", 8 * allowed),
     ]
+    return Case(at, {"x": x, "x_first": x[:1].copy()}, calls)
+
+
+def _allowed(at: Subject, x: Array) -> float | None:
+    """What the checks of variates allow in these fields, or None where the same question has another answer."""
+    f = answer(at, {"x": x}, "control_variate", "x")
+    try:
+        return variates.rounding(at, np.random.default_rng(0), x, f)
+    except TargetFault:
+        return None
+
+
+def _changing(at: Subject, x: Array) -> Case:
+    """The same question twice, another one between."""
+    size = float(np.abs(at.control_variate(x)).max())
+    again = expecting(call("control_variate", "x"), "f", variates.SAME * size + 1e3 * U)
+    calls = [call("control_variate", "x", keeps="f"), call("control_variate", "x_first"), again]
     return Case(at, {"x": x, "x_first": x[:1].copy()}, calls)
 
 

@@ -164,13 +164,21 @@ class Mixture:
         return densities, slopes
 
 
-def leapfrog(theory: Theory, x: Decimals, v: Decimals, step_size: float, n_steps: int) -> tuple[Decimals, Decimals]:
-    """``n_steps`` times half a kick ``v -= eps/2 dS/dx``, a drift ``x += eps v``, half a kick."""
-    eps = Decimal(step_size)
+Stages = tuple[Decimal, ...]  # kick, drift, ..., kick, in units of the step
+LEAPFROG: Stages = (Decimal("0.5"), Decimal(1), Decimal("0.5"))
+
+
+def integrated(
+    theory: Theory, x: Decimals, v: Decimals, step_size: float, n_steps: int, stages: Stages = LEAPFROG
+) -> tuple[Decimals, Decimals]:
+    """``n_steps`` times the stages, kicks ``v -= c eps dS/dx`` and drifts ``x += c eps v`` by turns."""
+    times = [Decimal(step_size) * stage for stage in stages]
     for _ in range(n_steps):
-        v = v - eps / 2 * theory.force(x)
-        x = x + eps * v
-        v = v - eps / 2 * theory.force(x)
+        for k, time in enumerate(times):
+            if k % 2:
+                x = x + time * v
+            else:
+                v = v - time * theory.force(x)
     return x, v
 
 

@@ -1,4 +1,7 @@
-"""Trajectories of the leapfrog in extended precision, of all theories alike: what suites `leapfrog` and `updates` are made of."""
+"""Trajectories of palindromic integrators in extended precision, of all theories alike.
+
+What suites `leapfrog`, `omelyan` and `updates` are made of. An integrator is a list of coefficients, (kick, drift, ..., kick).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..fermion_vectors import random_links
 from ..fixed_point import BITS, ONE, Fixed
 from ..measure_matrices import GENERATORS
 from . import decimals, sun
-from .decimals import O2, U1, Mixture, Phi4, Theory, digits, rounded, wrapped
+from .decimals import LEAPFROG, O2, U1, Mixture, Phi4, Stages, Theory, digits, rounded, wrapped
 from .gmm import SKEW
 
 GAUSSIAN: dict[str, Any] = {"covariance": [[1.0, 0.75], [0.75, 2.0]], "mean": [1.0, -2.0]}
@@ -77,14 +80,14 @@ def _wrap(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.clip(x, -3.1, 3.1))
 
 
-def arrivals(start: Start, step_size: float, n_steps: int, sign: int = 1) -> list[Arrival]:
+def arrivals(start: Start, step_size: float, n_steps: int, sign: int = 1, stages: Stages = LEAPFROG) -> list[Arrival]:
     """The end of every chain, of the map (``sign`` 1) or of its inverse: flip the momenta, go ahead, flip."""
     pairs = zip(start.x, sign * start.v, strict=True)
     if start.theory == "su2":
-        ends = [_of_links(x, v, start.parameters["beta"], step_size, n_steps) for x, v in pairs]
+        ends = [_of_links(x, v, start.parameters["beta"], step_size, n_steps, stages) for x, v in pairs]
     else:
         theory = _theory(start)
-        ends = [_of_numbers(theory, x, v, step_size, n_steps, start.angular) for x, v in pairs]
+        ends = [_of_numbers(theory, x, v, step_size, n_steps, start.angular, stages) for x, v in pairs]
     return [end._replace(v=sign * end.v) for end in ends]
 
 
@@ -99,22 +102,27 @@ def _theory(start: Start) -> Theory:
     return U1(p["beta"]) if start.theory == "u1" else O2(p["beta"])
 
 
-def _of_numbers(theory: Theory, x: Any, v: Any, step_size: float, n_steps: int, angular: bool) -> Arrival:
+def _of_numbers(
+    theory: Theory, x: Any, v: Any, step_size: float, n_steps: int, angular: bool, stages: Stages
+) -> Arrival:
     with digits():
         first, momenta = decimals.decimals(x), decimals.decimals(v)
-        end, last = decimals.leapfrog(theory, first, momenta, step_size, n_steps)
+        end, last = decimals.integrated(theory, first, momenta, step_size, n_steps, stages)
         delta_h = decimals.energy(theory, end, last) - decimals.energy(theory, first, momenta)
         return Arrival(rounded(wrapped(end) if angular else end), rounded(last), float(delta_h))
 
 
-def _of_links(x: Any, v: Any, beta: float, step_size: float, n_steps: int) -> Arrival:
+def _of_links(x: Any, v: Any, beta: float, step_size: float, n_steps: int, stages: Stages) -> Arrival:
     first, momenta = Fixed.of(x), Fixed.of(v).re
-    eps = int(Fixed.of(step_size).re)
+    with digits():
+        times = [int(Decimal(step_size) * stage * ONE) for stage in stages]
     end, last = first, momenta
     for _ in range(n_steps):
-        last = last - (eps // 2 * sun.force(end, beta) >> BITS)
-        end = _drifted(end, eps * last >> BITS)
-        last = last - (eps // 2 * sun.force(end, beta) >> BITS)
+        for k, time in enumerate(times):
+            if k % 2:
+                end = _drifted(end, time * last >> BITS)
+            else:
+                last = last - (time * sun.force(end, beta) >> BITS)
     delta_h = _energy(end, last, beta) - _energy(first, momenta, beta)
     return Arrival(end.rounded(), sun.rounded_force(last), float(delta_h))
 

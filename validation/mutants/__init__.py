@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from ..battery import ALPHA, judge, stream
 from ..checks import BY_ID, CHECKS
 from ..contract import Subject
 from ..evidence import EFFORTS, Effort, Evidence, Trial
+from ..progress import watched
 from ..verdict import FAIL, Verdict
 from . import (
     conditional,
@@ -93,9 +92,7 @@ def run_mutants(
     """Judge mutants by the checks they name (of these ``only`` some), or (``everything``) by the whole battery, keeping the
     checks that failed."""
     kills = []
-    for name in tqdm(
-        names or list(BY_NAME), desc="mutants", disable=None if progress else True, file=sys.stderr, leave=False
-    ):
+    for name in watched(names or list(BY_NAME), "mutants", progress):
         mutant = BY_NAME[name]
         start = time.perf_counter()
         subject = Subject(mutant)

@@ -247,6 +247,24 @@ class FewSeeds(Clay):
         return super().rngs(seed % 8, n_chains)
 
 
+class SeedOfSixteenBits(Clay):
+    """only the last 16 bits of the seed are used"""
+
+    killed_by = ("driver.seeds",)
+
+    def rngs(self, seed: int, n_chains: int) -> Rngs:
+        return super().rngs(seed & 0xFFFF, n_chains)
+
+
+class SeedOfThirtyTwoBits(Clay):
+    """the seed is cut to 32 bits"""
+
+    killed_by = ("driver.seeds",)
+
+    def rngs(self, seed: int, n_chains: int) -> Rngs:
+        return super().rngs(seed & 0xFFFFFFFF, n_chains)
+
+
 class CopiedMomentum(Clay):
     """one momentum is a copy of another"""
 

@@ -51,6 +51,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .torch_seeds import folded
+
 Array = NDArray[np.float64]
 PhasePoint = tuple[Array, Array]
 Shape = tuple[int, int]
@@ -110,8 +112,8 @@ def _in_float64(seed: int | None = None) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.set_default_dtype(torch.float64)
         if seed is not None:
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
+            torch.manual_seed(folded(seed))
+            np.random.seed(folded(seed))  # noqa: NPY002
         try:
             yield
         finally:

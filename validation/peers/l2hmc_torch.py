@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from refimpl import nets
 from refimpl.maps.architecture import Architecture
 
+from .torch_seeds import folded
+
 try:
     import torch
     from torch import Tensor
@@ -324,14 +326,14 @@ class TorchL2HMC:
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     def transcript(self, x: Array, seed: int) -> dict[str, Array]:
-        v, u, d = (part.numpy() for part in noise(x.shape, torch.Generator().manual_seed(seed)))
+        v, u, d = (part.numpy() for part in noise(x.shape, torch.Generator().manual_seed(folded(seed))))
         return {**self.transition(x, v, u, d), "v": v, "u": u, **({} if self.merged else {"d": d})}
 
     def step(self, x: Array, seed: int) -> Array:
         return self.transcript(x, seed)["x_next"]
 
     def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
-        return self.resume((x, torch.Generator().manual_seed(seed).get_state()), n)
+        return self.resume((x, torch.Generator().manual_seed(folded(seed)).get_state()), n)
 
     def resume(self, state: Any, n: int) -> tuple[Array, Any]:
         x, generator = state[0], torch.Generator()

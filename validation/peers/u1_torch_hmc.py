@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .torch_seeds import folded
+
 try:
     import torch
 except ImportError as error:
@@ -85,13 +87,13 @@ class TorchHmc:
         return self.updated(*map(torch.from_numpy, (x, v, u)))
 
     def transcript(self, x: Array, seed: int) -> dict[str, torch.Tensor]:
-        return self.drawn(torch.from_numpy(x), torch.Generator().manual_seed(seed))
+        return self.drawn(torch.from_numpy(x), torch.Generator().manual_seed(folded(seed)))
 
     def step(self, x: Array, seed: int) -> torch.Tensor:
         return self.transcript(x, seed)["x_next"]
 
     def run(self, x: Array, n: int, seed: int) -> tuple[torch.Tensor, Any]:
-        return self.resume((torch.from_numpy(x), torch.Generator().manual_seed(seed).get_state()), n)
+        return self.resume((torch.from_numpy(x), torch.Generator().manual_seed(folded(seed)).get_state()), n)
 
     def resume(self, state: State, n: int) -> tuple[torch.Tensor, State]:
         """The state is the links and that of the generator."""

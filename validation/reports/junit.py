@@ -38,6 +38,7 @@ def _properties(report: Report) -> dict[str, object]:
         **{f"version of {name}": value for name, value in report.versions.items()},
         **{f"target's {name}": value for name, value in report.implementation.items()},
         "level": report.level,
+        **({"thrift": report.thrift} if report.thrift != 1 else {}),
         "seed": report.seed,
         **report.ledger,
         **{f"parameter {name}": value for name, value in parameters(report).items()},

@@ -5,24 +5,26 @@ from __future__ import annotations
 import html
 import re
 
-from ..failure_text import again_command, replay_command
-from ..report import Report, assumed, label
+from ..failure_text import again_command, first_failure, replay_command
+from ..report import Report, assumed, effort, label
 from ..verdict import PASS, SKIP, Verdict
-from .wording import counted, declared, headline, measured, number, parameters, promise, ran
+from .wording import counted, declared, headline, measured, number, parameters, promise, ran, told_once
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]!|~$]|^[#+\-=]|(?<=^\d)[.)])")
 
 
 def as_markdown(report: Report) -> str:
     """Headline, failures that unfold, the ledger of false alarms, and a table of all checks that unfolds."""
-    told = [counted(report), f"alpha {report.alpha:.1g}", f"level {report.level}", f"seed {report.seed}"]
+    told = [counted(report), f"alpha {report.alpha:.1g}", effort(report), f"seed {report.seed}"]
     told += [f"{name} {version}" for name, version in report.versions.items() if name == "refimpl"]
     told += [report.date[:10]] if report.date else []
     lines = [f"**{headline(report)}: {escaped(report.target)}** ({escaped(declared(parameters(report)))})", ""]
     lines += [escaped(" | ".join(told)), ""]
     if report.convention:
         lines += [f"Conventions: {escaped(assumed(report))}", ""]
-    for v in report.failures:
+    if first := first_failure(report):
+        lines += [escaped(f"{first[0].upper()}{first[1:]}."), ""]
+    for v in told_once(report.failures):
         lines += _failure(v, report)
     lines += [escaped(promise(report)), ""]
     lines += [ran(report), "", "<details><summary>All checks</summary>", "", *_table(report), "", "</details>"]

@@ -7,12 +7,25 @@ import math
 import re
 from collections.abc import Iterable
 
-from ..failure_text import again_command, replay_command
-from ..report import FAILED, OK, Report, assumed, label
+from ..failure_text import again_command, first_failure, replay_command
+from ..report import FAILED, OK, Report, assumed, effort, label
 from ..verdict import PASS, SKIP, Verdict
 from . import pictures
 from .style import STYLE
-from .wording import counted, explained, families, family, headline, measured, number, parameters, promise, ran
+from .wording import (
+    counted,
+    explained,
+    families,
+    family,
+    headline,
+    measured,
+    number,
+    outcomes,
+    parameters,
+    promise,
+    ran,
+    told_once,
+)
 
 COLUMNS = ("pass", "FAIL", "XPASS", "known", "skip", "not selected")  # of the table of coverage
 TONES = {"pass": "good", "FAIL": "bad", "XPASS": "bad", "known": "warn", "skip": "skip"}
@@ -69,12 +82,9 @@ class Gallery:
 
 def _header(report: Report) -> str:
     tone = {OK: "good", FAILED: "bad"}.get(report.exit_code, "warn")
-    s = report.summary()
     told = ", ".join(f"{name} = {value}" for name, value in parameters(report).items())
     tiles = [
-        ("good" if s["passed"] else "skip", s["passed"], "passed"),
-        ("bad" if s["failed"] else "skip", s["failed"], "failed"),
-        ("skip", s["skipped"], "skipped"),
+        *((TONES[name] if n else "skip", str(n), words) for name, words, n in outcomes(report)),
         ("skip", f"{report.alpha:.1g}", "level of false alarms"),
     ]
     return "\n".join(
@@ -82,7 +92,7 @@ def _header(report: Report) -> str:
             f'<header class="{tone}">',
             f'<div class="verdict">{headline(report)}</div>',
             f"<h1>{e(report.target)}</h1>",
-            f'<p class="soft">{e(told)}</p>',
+            f'<p class="soft">{e(told)}; {e(effort(report))}</p>',
             f"<p>{e(counted(report))}. {e(promise(report))}</p>",
             *([f"<p><b>Conventions:</b> {e(assumed(report))}</p>"] if report.convention else []),
             "</header>",
@@ -94,11 +104,15 @@ def _header(report: Report) -> str:
 
 
 def _failures(report: Report, gallery: Gallery) -> list[str]:
-    articles = [_failure(v, report, gallery, f"failure-{k}") for k, v in enumerate(report.failures)]
-    return ["<h2>What failed</h2>", *articles] if articles else []
+    articles = [_failure(v, report, gallery, k) for k, v in enumerate(told_once(report.failures))]
+    first = first_failure(report)
+    lead = [f'<p class="soft">{e(first[0].upper() + first[1:])}.</p>'] if first else []
+    return ["<h2>What failed</h2>", *lead, *articles] if articles else []
 
 
-def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
+def _failure(v: Verdict, report: Report, gallery: Gallery, k: int) -> str:
+    """The first one at length; of the others, explanation and pictures unfold."""
+    anchor, folded = f"failure-{k}", k > 0
     parts = [
         f'<article class="panel bad" id="{anchor}">',
         f"<h3>{_pill(v)} <code>{e(v.check)}</code></h3>",
@@ -114,7 +128,10 @@ def _failure(v: Verdict, report: Report, gallery: Gallery, anchor: str) -> str:
     if v.reproduced_by:
         facts.append(("repeat it", f"<code>{e(replay_command(v, report.spec))}</code>"))
     facts += [("samples", f"{v.samples}"), ("once more", f"<code>{e(again_command(v, report))}</code>")]
-    return "\n".join([*parts, _facts(facts), _prose(explained(v.check)), gallery.shown(v), "</article>"])
+    more = [_prose(explained(v.check)), gallery.shown(v)]
+    if folded and any(more):
+        more = ["<details><summary>What it checks, and pictures</summary>", *more, "</details>"]
+    return "\n".join([*parts, _facts(facts), *more, "</article>"])
 
 
 def _judged(report: Report) -> list[str]:
@@ -272,5 +289,7 @@ def _folded(summary: str, lines: list[str]) -> list[str]:
 
 def _prose(docstring: str) -> str:
     """Paragraphs of a docstring."""
-    paragraphs = (re.sub(r"``(.+?)``", r"<code>\1</code>", e(part)) for part in docstring.split("\n\n") if part.strip())
+    paragraphs = (
+        re.sub(r"(``?)(.+?)\1", r"<code>\2</code>", e(part)) for part in docstring.split("\n\n") if part.strip()
+    )
     return "".join(f'<p class="soft">{part}</p>' for part in paragraphs)

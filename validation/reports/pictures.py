@@ -118,7 +118,7 @@ def _errors(figure: Any, arrays: Arrays, labels: list[str]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     if 0 < bound < np.inf:
         axes.axhline(bound, color=RED, linestyle="--", linewidth=1, label="bound")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     _labelled(axes, labels)
 
 
@@ -136,6 +136,7 @@ def _trace(figure: Any, arrays: Arrays, labels: list[str]) -> None:
         bound = np.broadcast_to(arrays["bound"], samples.shape)
         axes.plot(samples, bound, "--", color=RED, linewidth=1, label="alarm")
     axes.margins(x=0.01)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # samples and updates are counted
     _labelled(axes, labels)
 
 
@@ -149,7 +150,7 @@ def _histogram(figure: Any, arrays: Arrays, labels: list[str]) -> None:
     axes.stairs(expected + scatter, edges, baseline=low, fill=True, color=ORANGE, alpha=0.35, linewidth=0)
     axes.stairs(expected, edges, color=ORANGE, linewidth=1.2, label="expected, with 2 sd of a count")
     if len(value) < 12:
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set_ylim(bottom=0)
     _labelled(axes, labels)
 

@@ -87,13 +87,15 @@ def _report(content: Any) -> Report:
     own |= {name: _tuple(entry, name) for name in ("offered", "lacking", "belonging", "elsewhere", "options")}
     own |= {name: _object(entry.get(name), name) for name in ("parameters", "versions", "implementation")}
     own |= {name: _count(summary, name) for name in ("applicable", "total")}
+    if "thrift" in entry:
+        own["thrift"] = _count(entry, "thrift")
     for name in ("versions", "implementation"):
         own[name] = {key: _text(own[name], key) for key in own[name]}
     verdicts = tuple(_verdict(part) for part in _list(entry, "verdicts"))
     seed, alpha, seconds = _count(entry, "seed"), _number(ledger, "alpha"), _number(entry, "seconds")
     report = Report(**own, seed=seed, alpha=alpha, seconds=seconds, verdicts=verdicts)
     for name, told, found in (
-        ("summary", summary, report.summary()),
+        ("summary", {"declined": 0, **summary}, report.summary()),  # older files have no such count
         ("exit_code", entry.get("exit_code"), report.exit_code),
     ):
         if told != found:
@@ -111,6 +113,8 @@ def _verdict(content: Any) -> Verdict:
     own |= {name: _number(entry, name) for name in ("value", "bound") if entry.get(name) is not None}
     if entry.get("expected_failure") is not None:
         own["expected_failure"] = _text(entry, "expected_failure")
+    if "declined" in entry:  # older files have none
+        own["declined"] = _flag(entry, "declined")
     exhibits = tuple(_exhibit(part) for part in _list(entry, "exhibits"))
     return Verdict(**own, samples=_count(entry, "samples"), exhibits=exhibits, causes=_tuple(entry, "causes"))
 
@@ -168,6 +172,13 @@ def _text(entry: Mapping[str, Any], name: str) -> str:
     value = entry.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name}: got {_kind(value)}, expected a string")
+    return value
+
+
+def _flag(entry: Mapping[str, Any], name: str) -> bool:
+    value = entry.get(name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: got {_kind(value)}, expected true or false")
     return value
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..report import FAILED, OK, Report, label
+from ..report import FAILED, OK, Report, label, skips
 from ..verdict import FAIL, Verdict
 
 HEADLINES = {OK: "PASSED", FAILED: "FAILED"}
@@ -18,21 +19,41 @@ def headline(report: Report) -> str:
     return HEADLINES.get(report.exit_code, "NOTHING RAN")
 
 
+OUTCOMES = {
+    "pass": "passed",
+    "FAIL": "failed",
+    "XPASS": "passed unexpectedly",
+    "known": "failed as declared",
+    "skip": "skipped",
+}
+
+
+def outcomes(report: Report) -> list[tuple[str, str, int]]:
+    """Outcomes with what they are called and how often they occurred; the unusual ones only where they did."""
+    labels = [label(v) for v in report.verdicts]
+    return [
+        (name, told, labels.count(name))
+        for name, told in OUTCOMES.items()
+        if name in ("pass", "FAIL", "skip") or name in labels
+    ]
+
+
 def counted(report: Report) -> str:
     """Such as ``52 passed, 1 failed, 0 skipped``; known failures and unexpected passes by themselves, where there are any."""
-    labels = [label(v) for v in report.verdicts]
-    names = {
-        "pass": "passed",
-        "FAIL": "failed",
-        "XPASS": "passed unexpectedly",
-        "known": "failed as declared",
-        "skip": "skipped",
-    }
-    return ", ".join(
-        f"{labels.count(name)} {told}"
-        for name, told in names.items()
-        if name in ("pass", "FAIL", "skip") or name in labels
-    )
+    return ", ".join(skips(report) if name == "skip" else f"{n} {told}" for name, told, n in outcomes(report))
+
+
+def told_once(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The same, without causes that one before has, and without the same reason why no smallest configuration is told."""
+    causes: set[tuple[str, ...]] = set()
+    reasons: set[str] = set()
+    out = []
+    for v in verdicts:
+        shown = replace(v, causes=()) if v.causes in causes else v
+        out.append(replace(shown, smallest="") if v.smallest in reasons else shown)
+        causes.add(v.causes)
+        reasons |= {v.smallest} - ({v.smallest} if v.reproduced_by else set())
+    return out
 
 
 def parameters(report: Report) -> dict[str, str]:

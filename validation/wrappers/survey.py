@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from ..battery import ALPHA, judge, stream
 from ..checks import CHECKS, Check
 from ..contract import DEADLINE, Subject, TargetError
 from ..evidence import EFFORTS, Effort, Evidence, Trial
+from ..progress import watched
 from ..verdict import FAIL, PASS, Verdict
 from . import BUGS, named_so
 from .advice import Advice, advice_for
@@ -55,6 +53,7 @@ class Survey:
     outcomes: tuple[Outcome, ...]
     total: int
     seconds: float
+    convention: str = ""  # of the target, in words, where it is not the contract's
 
     def of(self, status: str) -> list[Outcome]:
         """The outcomes of this status."""
@@ -96,10 +95,10 @@ class _Judging:
         evidence = Evidence(subject, stream(self.seed, "evidence"))
         return Trial(self.share, self.effort.shared_out(subject.thrift), evidence)
 
-    def judge_itself(self, progress: Callable[[list[Check]], Any]) -> None:
+    def judge_itself(self, progress: Callable[[list[Check]], Iterable[Check]]) -> None:
         """Every check that can run, with a note of the functions it calls.
 
-        Statistical checks share their evidence: what one of them needs counts as called by all.
+        Checks that take a trial share what it has drawn: what one of them needs counts as called by all.
         """
         heard: set[str] = set()
         subject = self.made(listening(heard))
@@ -108,7 +107,7 @@ class _Judging:
             heard.clear()
             self.own[check.id] = judge(check, subject, self.seed, trial)
             needed = {name for any_of in check.needs for name in any_of if subject.has(name)}
-            self.called[check.id] = heard | (needed if check.statistical else set())
+            self.called[check.id] = heard | (needed if check.takes_trial else set())
 
     def checks(self, replaced: set[str], likely: tuple[str, ...]) -> list[Check]:
         """Those that pass and call a replaced function: the likeliest first, deterministic before statistical, quick ones first."""
@@ -190,13 +189,12 @@ def survey(
         raise ValueError(f"-k: got {select!r}, expected part of a name, such as Force, or a pattern of one")
     judging = _Judging(target, dict(parameters or {}), effort, seed, deadline)
 
-    def shown(things: Any, label: str) -> Any:
-        return tqdm(things, desc=label, disable=None if progress else True, file=sys.stderr, leave=False, delay=2)
-
-    judging.judge_itself(lambda checks: shown(checks, "the target itself"))
+    judging.judge_itself(
+        lambda checks: watched(checks, "checks of the target itself", progress, lambda check: check.id)
+    )
     outcomes = [
         outcome
-        for bug in shown(chosen, "mutants")
+        for bug in watched(chosen, "mutants", progress, lambda bug: bug.name)
         if (outcome := judging.outcome(bug, tuple(KILLERS.get(bug.name, {})), everything)) is not None
     ]
     subject = judging.subject

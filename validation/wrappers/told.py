@@ -21,6 +21,8 @@ def table(of: Survey, width: int | None = None) -> str:
     width = width or max(100, min(180, shutil.get_terminal_size((140, 24)).columns))
     parameters = ", ".join(f"{name} = {value}" for name, value in of.parameters.items())
     lines = [f"{of.target}: {parameters}; level {of.level}, seed {of.seed}", ""]
+    if of.convention:
+        lines[1:1] = _wrapped(f"conventions: {of.convention}", width)
     head = f"{'':8}{'mutant':<{NAME_WIDTH}}{'seen by':<{CHECK_WIDTH}}{'measured':>9}{'bound':>9}{'samples':>9}  "
     lines.append(f"{head}what is broken")
     for outcome in of.outcomes:
@@ -115,6 +117,7 @@ def as_record(of: Survey) -> dict[str, Any]:
             "parameters": {
                 name: getattr(value, "tolist", lambda value=value: value)() for name, value in of.parameters.items()
             },
+            "convention": of.convention,
             "level": of.level,
             "seed": of.seed,
             "seen": len(of.of(SEEN)),
