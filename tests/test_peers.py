@@ -170,6 +170,7 @@ def test_every_peer_has_its_module_and_its_extra(peer):
         ("numpyro", "numpyro"),
         ("l2hmc", "torch"),
         ("sesamo", "sesamo"),
+        ("lfox", "lfox.action"),
         ("u1_torch_hmc", "torch"),
         ("u1_jax_hmc", "jax"),
     ],
@@ -192,6 +193,7 @@ def test_the_message_says_what_to_install(module, package, monkeypatch):
         ("u1_jax_hmc", "jax"),
         ("u1_torch_hmc", "torch"),
         ("l2hmc", "l2hmc"),
+        ("lfox", "lfox"),
     ],
 )
 def test_hmc_of_others_passes_what_is_no_statistic(module, package):

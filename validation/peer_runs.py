@@ -84,6 +84,8 @@ PEERS = (
     _peer("l2hmc", "l2hmc:merged", "l2hmc", L2HMC),
     _peer("l2hmc", "l2hmc:directed", "l2hmc", L2HMC),
     _peer("l2hmc", "l2hmc:numpy_lattice", "l2hmc", L2HMC),
+    _peer("lfox", "lfox:target", "lfox"),
+    _peer("lfox", "lfox:omelyan", "lfox"),
     _peer("sesamo", "sesamo:target", "sesamo"),
     _peer("sesamo", "sesamo:in_double", "sesamo"),
     _peer("torch", "u1_torch_hmc:target", "bench"),
