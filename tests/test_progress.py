@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from refimpl.cli import main
 from refimpl.validation import check_target, progress
 from refimpl.validation.mutants import BY_NAME, run_mutants
 from refimpl.validation.progress import Log, watched
@@ -127,10 +126,3 @@ def test_mutants_say_where_they_are(seen, monkeypatch):
     ]
     run_mutants(["DoubledForce"], level="smoke", progress=True, only=["static.force"])
     assert seen[2:] == ["refimpl: 0 of 1 mutants; at DoubledForce"]
-
-
-def test_peers_say_where_they_are(seen, monkeypatch, capsys):
-    monkeypatch.setattr("refimpl.validation.peer_runs.Peer.installed", property(lambda self: False))
-    assert main(["peers", "mici"]) == 5
-    assert len(seen) == 1
-    assert seen[0].startswith("refimpl: 0 of 1 targets; at mici")
