@@ -13,6 +13,7 @@ from scipy.special import iv
 from refimpl.exact import sun
 from refimpl.groups import SUN
 from refimpl.groups.links import check_matrix_links, plaquettes_definition
+from refimpl.kernels import spawn_rngs
 from refimpl.observables import mean_plaquette, wilson_loop
 
 BETAS = st.floats(0.1, 12.0)
@@ -183,10 +184,16 @@ def test_the_density_of_a_product_is_the_character_expansion(n, m):
 
 
 @pytest.mark.parametrize(
-    ("n", "beta", "shape", "count"), [(2, 3.0, (2, 3), 6000), (2, 8.0, (2, 2), 6000), (3, 3.0, (3, 2), 5000)]
+    ("n", "beta", "shape", "count", "each"),
+    [
+        (2, 3.0, (2, 3), 6000, False),
+        (2, 8.0, (2, 2), 2000, True),
+        (3, 3.0, (3, 2), 5000, False),
+        (3, 3.0, (2, 2), 1500, True),
+    ],
 )
-def test_the_sampler_has_the_exact_averages(n, beta, shape, count):
-    x = sun.sample(np.random.default_rng(3), count, beta, shape, n)
+def test_the_sampler_has_the_exact_averages(n, beta, shape, count, each):
+    x = sun.sample(spawn_rngs(3, count) if each else np.random.default_rng(3), count, beta, shape, n)
     assert x.shape == (count, 2, *shape, n, n)
     check_matrix_links(x, n)
     mean = mean_plaquette(x)
@@ -207,6 +214,21 @@ def test_the_sampler_has_the_exact_averages(n, beta, shape, count):
     assert np.abs(links.mean(axis=0)).max() < 5 * np.sqrt(1 / count)  # <|tr|^2> = 1
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_generator_each_makes_the_configuration_that_it_makes_alone(n):
+    together = sun.sample(spawn_rngs(3, 7), 7, 3.0, (2, 3), n)
+    alone = np.concatenate([sun.sample([rng], 1, 3.0, (2, 3), n) for rng in spawn_rngs(3, 7)])
+    assert np.array_equal(together, alone)
+    assert len(np.unique(together[:, 0, 0, 0, 0, 0])) == 7
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_haar_links_of_a_generator_each(n):
+    together = SUN(n).haar(spawn_rngs(3, 5), (5, 2, 3))
+    alone = np.concatenate([SUN(n).haar(rng, (1, 2, 3)) for rng in spawn_rngs(3, 5)])
+    assert np.array_equal(together, alone)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -217,6 +239,10 @@ def test_the_sampler_has_the_exact_averages(n, beta, shape, count):
         (lambda: sun.wilson_loop(1.0, (4, 4), 17, 2), "area: got 17"),
         (lambda: sun.sample_plaquettes(np.random.default_rng(1), 1, 1.0, 4), "n: got 4, expected 2 or 3"),
         (lambda: sun.sample(np.random.default_rng(1), 0, 1.0, (2, 2), 2), "count: got 0"),
+        (
+            lambda: sun.sample(spawn_rngs(1, 3), 2, 1.0, (2, 2), 2),
+            "rng: got 3 generators, expected one per configuration",
+        ),
         (
             lambda: sun.sample(np.random.default_rng(1), 1, 50.0, (2, 2), 3),
             "beta: got 50, where a pair of plaquettes takes",

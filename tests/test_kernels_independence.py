@@ -3,6 +3,7 @@
 import importlib
 import pickle
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from refimpl import chains, theories
 from refimpl.actions import WilsonDeterminant, WilsonU1
 from refimpl.exact import u1
 from refimpl.kernels import HMC, Cycle, IndependenceMetropolis, OrbitMetropolis, PureGauge, matched_beta, spawn_rngs
-from refimpl.kernels.independence import pool_acceptance
+from refimpl.kernels.independence import ProposedState, pool_acceptance
+from refimpl.kernels.metropolis import State
 from refimpl.observables import charge, mean_plaquette
 from refimpl.statistics import integrated_autocorrelation_time
 
@@ -170,6 +172,51 @@ def test_state_keeps_the_action_and_force_of_its_field():
     # actions of some tens, forces of some units, both from determinants of 16 rows
     assert np.abs(state.action - QUARKS.action(state.x)).max() < 1e-12
     assert np.abs(state.force - QUARKS.force(state.x)).max() < 1e-12
+
+
+@dataclass(frozen=True)
+class Counted(Levels):
+    """Counts how often its action is asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def action(self, x):
+        self.asked.append(len(x))
+        return super().action(x)
+
+    def draw(self, rngs):
+        return Levels(self.table, self.constant).draw(rngs)
+
+
+def test_a_state_that_knows_its_proposal_action_is_not_asked_for_it():
+    """One-number fields: their tabulated actions are the same bits however they are come by, and so are all decisions."""
+    proposal = Counted(PROPOSAL.table, PROPOSAL.constant)
+    kernel = IndependenceMetropolis(TARGET, proposal)
+    plain = kernel.init(np.zeros((50, 1)))
+    knowing = ProposedState.of(proposal, plain)
+    rngs, again = spawn_rngs(1, 50), spawn_rngs(1, 50)
+    for _ in range(6):
+        plain, info = kernel.step(rngs, plain)
+        asked = len(proposal.asked)
+        knowing, same = kernel.step(again, knowing)
+        assert len(proposal.asked) == asked
+        assert 0 < info.accepted.sum() < 50
+        assert vars(info).keys() == vars(same).keys()
+        for name in ("x", "action", "force"):
+            np.testing.assert_array_equal(getattr(knowing, name), getattr(plain, name))
+        for name, values in vars(info).items():
+            np.testing.assert_array_equal(getattr(same, name), values)
+        np.testing.assert_array_equal(knowing.proposal_action, Levels.action(proposal, knowing.x))
+    assert ProposedState.of(proposal, knowing) is knowing
+
+
+def test_another_kernel_drops_what_it_does_not_know():
+    """Or the old action of the proposal would be taken for that of the new field."""
+    state = ProposedState.of(SAMPLER.proposal, SAMPLER.init(u1.sample(np.random.default_rng(1), 5, 2.0, SHAPE)))
+    after, _ = HMC(QUARKS, 0.1, 2).step(spawn_rngs(1, 5), state)
+    assert type(after) is State
+    assert type(SAMPLER.step(spawn_rngs(1, 5), state)[0]) is ProposedState
+    assert type(SAMPLER.step(spawn_rngs(1, 5), after)[0]) is State
 
 
 # --- bits, pickles, runs -------------------------------------------------------------------------------------------------
