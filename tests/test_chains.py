@@ -765,7 +765,7 @@ def test_threads_run_side_by_side(tmp_path):
 
 def test_parallel_runs_pass_the_checks_of_drivers():
     from refimpl.validation import check_target
-    from refimpl.validation.reference_chains import ReferenceChains
+    from refimpl.validation.references.chains import ReferenceChains
 
     report = check_target(ReferenceChains(2.0, (4, 4), 0.3, 3), level="smoke", select="driver", seed=1)
     assert report.exit_code == 0, report.as_table()

@@ -16,7 +16,7 @@ from refimpl.validation.checks import BY_ID, CHECKS
 from refimpl.validation.contract import CAPABILITIES, Subject
 from refimpl.validation.loading import load_target
 from refimpl.validation.mutants import BY_NAME, Clay
-from refimpl.validation.reference import ReferenceU1
+from refimpl.validation.references.kernels import ReferenceU1
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.loops import target as loops
 

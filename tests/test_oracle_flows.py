@@ -11,13 +11,14 @@ import pytest
 from refimpl import models
 from refimpl.maps.decimation import Decimation
 from refimpl.models import Flow, UniformAngles
-from refimpl.validation import check_target, reference_flows
+from refimpl.validation import check_target
 from refimpl.validation.builtin import trained
 from refimpl.validation.checks.flow_weights import second_moment
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import BY_NAME, flow_clay
 from refimpl.validation.mutants.flow_clay import GaugeFlow, MatrixFlow, PureGaugeFlow, ScalarFlow, SplineFlow
 from refimpl.validation.mutants.flows import OlderWeights
+from refimpl.validation.references import flows as reference_flows
 from refimpl.validation.sequential import above_one_wealth, detectable_excess, moment_wealth
 from refimpl.validation.theories import SU2, U1, Phi4, Schwinger
 from refimpl.validation.theories.density import nearest, pure_gauge
@@ -325,7 +326,7 @@ def test_a_flow_without_log_prob_has_the_density_of_its_samples():
 
 
 def test_checks_of_flows_do_not_belong_to_other_targets():
-    from refimpl.validation.reference import ReferenceU1
+    from refimpl.validation.references.kernels import ReferenceU1
 
     assert judged(ReferenceU1()) == {}
 

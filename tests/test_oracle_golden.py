@@ -10,7 +10,7 @@ import pytest
 from refimpl.validation import check_target
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks import golden
-from refimpl.validation.reference_fermions import ReferenceSUN
+from refimpl.validation.references.fermions import ReferenceSUN
 
 
 def verdict(target, **options):

@@ -18,7 +18,7 @@ from refimpl.validation.contract import Subject, TargetError
 from refimpl.validation.mutants.conditional import InflationWithoutLogdet, PeriodicTransports
 from refimpl.validation.mutants.joint import EstimateRefreshed
 from refimpl.validation.mutants.joint_clay import ColourClay, ConditionalClay, HeatBathClay, JointClay
-from refimpl.validation.reference_joint import conditional_with_weights
+from refimpl.validation.references.joint import conditional_with_weights
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 
 

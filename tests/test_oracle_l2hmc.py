@@ -6,7 +6,7 @@ import pytest
 from refimpl.exact import u1
 from refimpl.validation import TargetError, check_target
 from refimpl.validation.contract import Subject
-from refimpl.validation.reference_l2hmc import NETS, REGIMES, ReferenceL2HMC, ReferenceL2HMCMixture
+from refimpl.validation.references.l2hmc import NETS, REGIMES, ReferenceL2HMC, ReferenceL2HMCMixture
 
 pytestmark = pytest.mark.slow
 

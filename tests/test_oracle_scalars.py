@@ -8,7 +8,7 @@ from refimpl.observables.scalars import correlator
 from refimpl.validation import TargetError, check_target, vectors
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants.scalar_clay import FourierClay, ScalarClay
-from refimpl.validation.reference_phi4 import ReferenceFourierHMC, ReferencePhi4
+from refimpl.validation.references.phi4 import ReferenceFourierHMC, ReferencePhi4
 from refimpl.validation.theories import Phi4 as Theory
 from refimpl.validation.theories import Unsampled
 from tests.targets.phi4_loops import LoopsPhi4

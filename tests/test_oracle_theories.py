@@ -9,7 +9,7 @@ from refimpl.validation import TargetError, check_target
 from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import Toy
-from refimpl.validation.reference import ReferenceGaussian, ReferenceMixture
+from refimpl.validation.references.kernels import ReferenceGaussian, ReferenceMixture
 from refimpl.validation.theories import O2, THEORIES, U1, Gaussian, Mixture, Phi4, energy
 from refimpl.validation.theories.scalar import SCALING
 from refimpl.validation.verdict import PASS

@@ -12,7 +12,7 @@ from refimpl.validation.checks.variates import Identity, Scale, observable, unus
 from refimpl.validation.contract import Subject
 from refimpl.validation.measure import charge
 from refimpl.validation.mutants.variate_clay import GaugeVariate, ScalarVariate
-from refimpl.validation.reference_phi4 import ReferencePhi4
+from refimpl.validation.references.phi4 import ReferencePhi4
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 
 

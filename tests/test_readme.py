@@ -12,7 +12,7 @@ from refimpl.cli import main
 from refimpl.validation.checks import CHECKS
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import MUTANTS
-from refimpl.validation.reference import ReferenceU1
+from refimpl.validation.references.kernels import ReferenceU1
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from refimpl.validation.checks.maps import along, backward, proposal, rounding
 from refimpl.validation.contract import Subject
 from refimpl.validation.mutants import L2HMC, Clay
 from refimpl.validation.mutants.l2hmc_clay import REGIMES
-from refimpl.validation.reference import ReferenceU1
+from refimpl.validation.references.kernels import ReferenceU1
 from refimpl.validation.verdict import FAIL, PASS, SKIP
 from tests.targets.affine import Affine
 

@@ -12,8 +12,8 @@ from refimpl.validation.checks.driver import _number_of_seeds
 from refimpl.validation.checks.transcript import OwnNoise
 from refimpl.validation.contract import Subject
 from refimpl.validation.evidence import EFFORTS, LATER, LEARNING, Effort, Evidence, Trial
-from refimpl.validation.reference import ReferenceGaussian, ReferenceU1
-from refimpl.validation.reference_variates import ReferenceGaugeVariate
+from refimpl.validation.references.kernels import ReferenceGaussian, ReferenceU1
+from refimpl.validation.references.variates import ReferenceGaugeVariate
 
 TINY = Effort("tiny", 80, 32, 3, 2)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from refimpl.validation import check_target
-from refimpl.validation.reference import ReferenceU1
+from refimpl.validation.references.kernels import ReferenceU1
 from refimpl.validation.targets import target_named
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "validation" / "templates"

@@ -11,7 +11,7 @@ from refimpl import exact
 from refimpl.validation import vectors
 from refimpl.validation.archives import VectorError
 from refimpl.validation.pieces import answered, pieces_of
-from refimpl.validation.reference_pieces import function_named
+from refimpl.validation.references.pieces import function_named
 
 SUITES = [suite for suite in vectors.SUITES if any("pieces" in each.about for each in vectors.read_suite(suite))]
 VECTORS = [vector for suite in SUITES for vector in vectors.read_suite(suite)]

@@ -141,7 +141,7 @@ def test_the_manifest_of_all_suites_describes_them():
 
 
 def test_vectors_of_weights_show_every_bias():
-    from refimpl.validation.reference_l2hmc import map_with_weights
+    from refimpl.validation.references.l2hmc import map_with_weights
 
     for vector in vectors.read_suite("l2hmc"):
         record = {**vector.about["architecture"], "theory": vector.about["theory"]}

@@ -13,15 +13,14 @@ from refimpl.theories import Theory, by_name
 from refimpl.training import load_model
 from refimpl.training.checkpoints import WEIGHTS
 
-from . import reference_flows as flows
-from . import reference_joint as joint
 from .contract import TargetError
-from .reference import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
-from .reference_chains import ReferenceChains
-from .reference_fermions import ReferencePseudofermion, ReferenceSchwinger, ReferenceSUN
-from .reference_l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
-from .reference_phi4 import ReferenceFourierHMC, ReferencePhi4
-from .reference_variates import ReferenceGaugeVariate, ReferenceVariate
+from .references import flows, joint
+from .references.chains import ReferenceChains
+from .references.fermions import ReferencePseudofermion, ReferenceSchwinger, ReferenceSUN
+from .references.kernels import KernelTarget, ReferenceGaussian, ReferenceMixture, ReferenceO2, ReferenceU1
+from .references.l2hmc import ReferenceL2HMC, ReferenceL2HMCMixture, map_with_weights
+from .references.phi4 import ReferenceFourierHMC, ReferencePhi4
+from .references.variates import ReferenceGaugeVariate, ReferenceVariate
 
 # ``refimpl validate builtin:NAME``; ``--theory NAME`` alone picks the one of that name.
 BUILT_IN: Mapping[str, Callable[..., Any]] = {

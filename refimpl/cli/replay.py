@@ -126,7 +126,7 @@ def _pieces(vector: Vector, target: str | None) -> int:
     """The pieces of a vector, by this package or by the functions of a module; a stranger's function may raise anything."""
     from refimpl.validation import report
     from refimpl.validation.pieces import answered, pieces_of
-    from refimpl.validation.reference_pieces import function_named
+    from refimpl.validation.references.pieces import function_named
 
     functions = function_named if target is None else _functions_of(target)
     comparisons: list[Comparison] = []

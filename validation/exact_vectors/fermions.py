@@ -16,8 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fermion_vectors import dirac
 from ..fixed_point import Fixed, log_absolute, phases, solved
+from ..suites.fermion import dirac
 from .decimals import ONE, ZERO, cosine, gauss, pi, total
 from .plaquettes import Angles
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import fermion_vectors as fermions
 from ..fixed_point import ONE, Fixed, log_absolute, phases, solved
+from ..suites import fermion as fermions
 from ..vector_format import call
 from .cases import Case, Entry, Suite, refused, vector
 from .decimals import PI, U1, decimals, digits, plaquettes, rounded, wrapped

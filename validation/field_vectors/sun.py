@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fermion_vectors import components, random_links
 from ..fixed_point import ONE, Fixed
+from ..suites.fermion import components, random_links
 from ..vector_format import call
 from .cases import Case, Entry, Suite, refused, vector
 from .decimals import allowance

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fermion_vectors import random_links
 from ..fixed_point import BITS, ONE, Fixed
 from ..measure_matrices import GENERATORS
+from ..suites.fermion import random_links
 from . import decimals, sun
 from .decimals import LEAPFROG, O2, U1, Mixture, Phi4, Stages, Theory, digits, rounded, wrapped
 from .gmm import SKEW

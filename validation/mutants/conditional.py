@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference_joint import conditional_with_weights
+from ..references.joint import conditional_with_weights
 from .clay import streams
 from .joint_clay import Array, ColourClay, ConditionalClay, Field, HeatBathClay, Rngs
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference_flows import flow_with_weights
+from ..references.flows import flow_with_weights
 from .flow_clay import Array, Field, GaugeFlow, Rngs, ScalarFlow
 
 

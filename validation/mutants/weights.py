@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import PhasePoint
-from ..reference_l2hmc import map_with_weights
+from ..references.l2hmc import map_with_weights
 from .l2hmc_clay import L2HMC, Array
 
 

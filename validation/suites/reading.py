@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .exact_vectors.decimals import total
-from .field_vectors.decimals import cosine, decimals, digits
-from .fixed_point import ONE, Fixed
-from .pieces import Piece, piece
-from .vector_format import description
+from ..exact_vectors.decimals import total
+from ..field_vectors.decimals import cosine, decimals, digits
+from ..fixed_point import ONE, Fixed
+from ..pieces import Piece, piece
+from ..vector_format import description
+from . import fermion as fermions
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 

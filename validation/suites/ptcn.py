@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .fixed_point import Fixed, phases
-from .pieces import piece
-from .vector_format import description
+from ..fixed_point import Fixed, phases
+from ..pieces import piece
+from ..vector_format import description
+from . import fermion as fermions
 
 Complex = NDArray[np.complex128]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

@@ -33,7 +33,7 @@ from refimpl.theories import Theory, by_name
 from refimpl.training import FlowRecipe, Rate, fit_flow, load_flow
 from refimpl.training.checkpoints import WEIGHTS
 
-from .reference import Updates
+from .kernels import Updates
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]

@@ -1,7 +1,7 @@
 """Golden vectors of trajectories on several time scales, with pseudofermions and without, for given noise.
 
 A level kicks the momenta by its own terms and leaves the drift to the level inside it. Written down as that recursion, in
-fixed-point arithmetic of 51 digits, the pseudofermions by the dense matrices of `fermion_vectors`.
+fixed-point arithmetic of 51 digits, the pseudofermions by the dense matrices of `suites.fermion`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .dirac_vectors import twisted
-from .fermion_vectors import dirac, monomial, normal
-from .field_vectors.decimals import LEAPFROG, PI, Stages, digits
-from .field_vectors.omelyan import stages as omelyan
-from .fixed_point import BITS, ONE, Fixed, Integers, solved, turned
-from .move_vectors import accepted, uniforms
-from .pieces import piece
-from .vector_format import description
+from ..field_vectors.decimals import LEAPFROG, PI, Stages, digits
+from ..field_vectors.omelyan import stages as omelyan
+from ..fixed_point import BITS, ONE, Fixed, Integers, solved, turned
+from ..pieces import piece
+from ..vector_format import description
+from .dirac import twisted
+from .fermion import dirac, monomial, normal
+from .move import accepted, uniforms
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Term = dict[str, Any]

@@ -15,12 +15,12 @@ from refimpl.maps.projections import ProjectionMixture
 from refimpl.maps.splines import CircularSpline, IntervalSpline
 from refimpl.nets import Outputs
 
-from .reference_controls import CONTROLS
-from .reference_layers import LAYERS
-from .reference_models import MODELS
-from .reference_moves import MOVES
-from .reference_quarks import QUARKS
-from .reference_readings import READINGS
+from .controls import CONTROLS
+from .layers import LAYERS
+from .models import MODELS
+from .moves import MOVES
+from .quarks import QUARKS
+from .readings import READINGS
 
 ESTIMATORS = {"conditional": conditional, "determinant": determinant, "reweighting": reweighting}
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact_vectors import PHI4, QUADRATURE
-from .exact_vectors.fermions import two_by_two
-from .exact_vectors.quarks import correlator
-from .exact_vectors.strips import Strip
-from .pieces import Piece, piece
-from .vector_format import description
+from ..exact_vectors import PHI4, QUADRATURE
+from ..exact_vectors.fermions import two_by_two
+from ..exact_vectors.quarks import correlator
+from ..exact_vectors.strips import Strip
+from ..pieces import Piece, piece
+from ..vector_format import description
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact_vectors.decimals import arctangent, cosine, pi, sine, total
-from .pieces import Piece, piece
-from .vector_format import description
+from ..exact_vectors.decimals import arctangent, cosine, pi, sine, total
+from ..pieces import Piece, piece
+from ..vector_format import description
 
 Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import measure
+from .. import measure
 
 Array = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .field_vectors.decimals import U1, Decimals, Phi4, cosine, decimals, digits, inverse, plaquettes, rounded, sine
-from .layer_vectors import tanh
-from .pieces import piece
-from .variate_vectors import TOLERANCE, entry, stein
+from ..field_vectors.decimals import U1, Decimals, Phi4, cosine, decimals, digits, inverse, plaquettes, rounded, sine
+from ..pieces import piece
+from .layer import tanh
+from .variate import TOLERANCE, entry, stein
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Weights = Mapping[str, Decimals]

@@ -1,6 +1,6 @@
 """Golden vectors of the Wilson-Dirac operator and what is made of it, on rectangles, antiperiodic and periodic in time.
 
-The dense matrix of `fermion_vectors` in 51-digit fixed-point arithmetic: applied, adjoint, reduced to even sites, inverted. A
+The dense matrix of `suites.fermion` in 51-digit fixed-point arithmetic: applied, adjoint, reduced to even sites, inverted. A
 pseudofermion is drawn from noise as ``phi = (D + i sqrt(mu) gamma5) (D + i sqrt(mu') gamma5)^-1 chi``, whose action is
 ``chi^dag chi``, by the matrices themselves.
 """
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .fixed_point import ONE, Fixed, phases, solved, square_root
-from .fixed_spectrum import eigensystem
-from .pieces import Piece, piece
-from .vector_format import description
+from ..fixed_point import ONE, Fixed, phases, solved, square_root
+from ..fixed_spectrum import eigensystem
+from ..pieces import Piece, piece
+from ..vector_format import description
+from . import fermion as fermions
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Numbers = dict[str, Any]

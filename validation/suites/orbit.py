@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fermion_vectors import dirac
-from .field_vectors.decimals import U1, Decimals, decimals, digits, rounded, wrapped
-from .fixed_point import ONE, Fixed, log_size, solved, turned
-from .move_vectors import accepted, chosen, orbit_weights, uniforms, unit_flux
-from .pieces import Piece, piece
-from .vector_format import description
+from ..field_vectors.decimals import U1, Decimals, decimals, digits, rounded, wrapped
+from ..fixed_point import ONE, Fixed, log_size, solved, turned
+from ..pieces import Piece, piece
+from ..vector_format import description
+from .fermion import dirac
+from .move import accepted, chosen, orbit_weights, uniforms, unit_flux
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 

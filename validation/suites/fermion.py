@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixed_point import BITS, ONE, Fixed, Integers, log_absolute, phases, reciprocal, solved, square_root
+from ..fixed_point import BITS, ONE, Fixed, Integers, log_absolute, phases, reciprocal, solved, square_root
 
 SEED = 20260303
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .field_vectors.decimals import PI, Decimals, Phi4, cosine, decimals, digits, inverse, sine
-from .pieces import Piece, piece
-from .vector_format import description
+from ..field_vectors.decimals import PI, Decimals, Phi4, cosine, decimals, digits, inverse, sine
+from ..pieces import Piece, piece
+from ..vector_format import description
 
 Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

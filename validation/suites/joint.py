@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .measure_matrices import random_elements
+from ..measure_matrices import random_elements
 
 Array = NDArray[np.float64]
 Extended = NDArray[np.longdouble]

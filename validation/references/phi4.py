@@ -15,7 +15,7 @@ from refimpl.kernels.fourier import filtered
 from refimpl.maps import INTEGRATORS, PhasePoint
 from refimpl.observables import scalars
 
-from .reference import KernelTarget
+from .kernels import KernelTarget
 
 Array = NDArray[np.float64]
 

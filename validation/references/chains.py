@@ -14,7 +14,7 @@ from refimpl import chains
 from refimpl.kernels import HMC
 from refimpl.maps import INTEGRATORS
 
-from .reference import ReferenceU1
+from .kernels import ReferenceU1
 
 Array = NDArray[np.float64]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .fixed_point import BITS, ONE, Fixed, phases, reciprocal, solved, square_root
-from .fixed_spectrum import decimal, eigensystem
-from .pieces import Piece, piece
-from .vector_format import description
+from ..fixed_point import BITS, ONE, Fixed, phases, reciprocal, solved, square_root
+from ..fixed_spectrum import decimal, eigensystem
+from ..pieces import Piece, piece
+from ..vector_format import description
+from . import fermion as fermions
 
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]
 Numbers = dict[str, Any]

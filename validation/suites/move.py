@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .field_vectors.decimals import PI, U1, Decimals, Phi4, cosine, decimals, digits, plaquettes, rounded, wrapped
-from .pieces import Piece, piece
-from .vector_format import description
+from ..field_vectors.decimals import PI, U1, Decimals, Phi4, cosine, decimals, digits, plaquettes, rounded, wrapped
+from ..pieces import Piece, piece
+from ..vector_format import description
 
 Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .field_vectors.decimals import Decimals, cosine, decimals, digits, plaquettes, rounded, sine
-from .fixed_point import ONE, Fixed, phases, solved
-from .pieces import Piece, piece
-from .variate_vectors import TOLERANCE, entry
+from ..field_vectors.decimals import Decimals, cosine, decimals, digits, plaquettes, rounded, sine
+from ..fixed_point import ONE, Fixed, phases, solved
+from ..pieces import Piece, piece
+from .variate import TOLERANCE, entry
 
 Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

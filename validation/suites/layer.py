@@ -14,14 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .exact_vectors.decimals import arctangent
-from .field_vectors.decimals import PI, U1, Decimals, Phi4, cosine, decimals, digits, plaquettes, rounded, sine, wrapped
-from .fixed_point import BITS, ONE, Fixed, phases
-from .map_vectors import BINS, rational_spline
-from .pieces import Piece, piece
-from .u1_variate_vectors import bessel
-from .vector_format import description
+from ..exact_vectors.decimals import arctangent
+from ..field_vectors.decimals import (
+    PI,
+    U1,
+    Decimals,
+    Phi4,
+    cosine,
+    decimals,
+    digits,
+    plaquettes,
+    rounded,
+    sine,
+    wrapped,
+)
+from ..fixed_point import BITS, ONE, Fixed, phases
+from ..pieces import Piece, piece
+from ..vector_format import description
+from . import fermion as fermions
+from .map import BINS, rational_spline
+from .u1_variate import bessel
 
 Array = NDArray[np.float64]
 Entry = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]

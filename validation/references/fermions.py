@@ -25,7 +25,7 @@ from refimpl.estimators.determinant import determinant_estimate
 from refimpl.kernels import HMC, Level, NestedHMC, spawn_rngs
 from refimpl.maps import INTEGRATORS
 
-from .reference import Kernel, KernelTarget, Updates, record
+from .kernels import Kernel, KernelTarget, Updates, record
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fermion_vectors as fermions
-from .exact_vectors.decimals import total
-from .field_vectors.decimals import digits
-from .fixed_point import ONE, Fixed, log_size, solved
-from .fixed_spectrum import decimal, eigensystem
-from .noise_vectors import normal_matrix
-from .pieces import Piece, piece
-from .vector_format import description
+from ..exact_vectors.decimals import total
+from ..field_vectors.decimals import digits
+from ..fixed_point import ONE, Fixed, log_size, solved
+from ..fixed_spectrum import decimal, eigensystem
+from ..pieces import Piece, piece
+from ..vector_format import description
+from . import fermion as fermions
+from .noise import normal_matrix
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]

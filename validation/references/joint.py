@@ -35,7 +35,7 @@ from refimpl.theories import Theory, by_name
 from refimpl.training.checkpoints import WEIGHTS
 from refimpl.training.joint_files import load_joint
 
-from .reference_flows import SEED, ReferenceFlow, spectral_layers
+from .flows import SEED, ReferenceFlow, spectral_layers
 
 Array = NDArray[np.float64]
 Field = NDArray[Any]

@@ -22,7 +22,7 @@ from refimpl.maps.l2hmc import GeneralizedLeapfrog
 from refimpl.nets import Net
 from refimpl.theories import by_name
 
-from .reference import COVARIANCES, MEANS, WEIGHTS, KernelTarget
+from .kernels import COVARIANCES, MEANS, WEIGHTS, KernelTarget
 
 Array = NDArray[np.float64]
 

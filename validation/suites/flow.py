@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .measure_matrices import plaquettes, random_elements
+from ..measure_matrices import plaquettes, random_elements
 
 Array = NDArray[np.float64]
 Extended = NDArray[np.longdouble]

@@ -1,0 +1,1 @@
+"""Targets and functions of this package, entering by the same door as a stranger."""
