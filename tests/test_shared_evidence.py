@@ -2,15 +2,17 @@
 
 from dataclasses import fields
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from refimpl.validation.battery import judge, stream
+from refimpl.validation.builtin import BUILT_IN
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.checks.driver import _number_of_seeds
 from refimpl.validation.checks.transcript import OwnNoise
-from refimpl.validation.contract import Subject
+from refimpl.validation.contract import Subject, TargetFault
 from refimpl.validation.evidence import EFFORTS, LATER, LEARNING, Effort, Evidence, Trial
 from refimpl.validation.reference import ReferenceGaussian, ReferenceU1
 from refimpl.validation.reference_variates import ReferenceGaugeVariate
@@ -160,3 +162,53 @@ def test_variates_are_read_from_the_first_configuration():
     assert many.shape == (2, 25)
     assert np.array_equal(many[:, :10], few)
     assert len(np.unique(many[1])) == 25
+
+
+def flow_trial():
+    subject = Subject(BUILT_IN["flow-phi4"]())
+    return subject, Trial(1e-8, TINY, Evidence(subject, stream(7, "evidence")))
+
+
+def test_draws_of_a_flow_do_not_depend_on_which_density_is_asked_first():
+    ratios = []
+    for order in (("known", "drawn"), ("drawn", "known"), ("drawn",)):
+        flows = flow_trial()[1].evidence.flows
+        ratios.append({name: getattr(flows, name)(20).log_ratio for name in order})
+    for name in ("known", "drawn"):
+        assert np.array_equal(ratios[0][name], ratios[1][name])
+    assert np.array_equal(ratios[0]["drawn"], ratios[2]["drawn"])
+
+
+class RunFails(ReferenceU1):
+    """The other driver works."""
+
+    def run(self, x, n, seed):
+        raise RuntimeError("run fails")
+
+
+def test_a_fault_in_shared_chains_is_met_by_every_check_that_asks():
+    _, tried = trial(RunFails(shape=(2, 2)))
+    for _ in range(2 + LEARNING // 64):
+        with pytest.raises(TargetFault, match="run fails"):
+            tried.evidence.features(0, TINY.chains)
+
+
+@pytest.mark.parametrize("name", ["known", "drawn"])
+def test_a_fault_leaves_the_stream_of_a_flow_as_it_was(name, monkeypatch):
+    _, whole = flow_trial()
+    subject, tried = flow_trial()
+    method = {"known": "log_prob", "drawn": "sample"}[name]
+    with monkeypatch.context() as patched, pytest.raises(TargetFault):
+        patched.setattr(subject, method, Mock(side_effect=TargetFault("once")))
+        getattr(tried.evidence.flows, name)(20)
+    again = getattr(tried.evidence.flows, name)(20)
+    assert np.array_equal(again.log_ratio, getattr(whole.evidence.flows, name)(20).log_ratio)
+
+
+def test_a_fault_leaves_the_stream_of_the_variates_as_it_was(monkeypatch):
+    _, whole = trial(ReferenceGaugeVariate(fitted_to=100))
+    subject, tried = trial(ReferenceGaugeVariate(fitted_to=100))
+    with monkeypatch.context() as patched, pytest.raises(TargetFault):
+        patched.setattr(subject, "control_variate", Mock(side_effect=TargetFault("once")))
+        tried.evidence.variates.values(10, None)
+    assert np.array_equal(tried.evidence.variates.values(10, None), whole.evidence.variates.values(10, None))
