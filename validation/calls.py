@@ -19,6 +19,7 @@ import refimpl
 
 from .conversion import (
     Declined,
+    Raised,
     TargetFault,
     Timed,
     checked_array,
@@ -308,7 +309,7 @@ class Calls:
             error = outcome["error"]
             if isinstance(error, Declined):
                 raise error
-            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}{_place(error)}") from error
+            raise Raised(f"{name}: raised {type(error).__name__}: {str(error)[:300]}{_place(error)}") from error
         return outcome["result"]
 
 

@@ -18,6 +18,10 @@ class TargetFault(Exception):
     """The target raised, hung or returned something the contract does not allow."""
 
 
+class Raised(TargetFault):
+    """The target says itself that it cannot do this: it raised, or its process answered ``errored``, and lives on."""
+
+
 class Misdeclared(TargetFault):
     """An attribute of the target that a check goes by makes no sense."""
 

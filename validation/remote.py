@@ -20,7 +20,7 @@ import numpy as np
 
 from . import protocol
 from .child import GRACE, Child, Crashed
-from .conversion import Declined, TargetError, TargetFault, Timed
+from .conversion import Declined, Raised, TargetError, TargetFault, Timed
 from .operations import OPAQUE, Operation, flattened, operation, returned
 from .protocol import Declaration, ProtocolError
 from .run_folder import FileFault, RunFolder, array_in
@@ -246,7 +246,7 @@ def _exchanged(
         if answer.status == "skipped":
             raise Declined(f"{op}: the target says: {answer.text}")
         if answer.status == "errored":
-            raise TargetFault(f"{op}: the target says: {answer.text}")
+            raise Raised(f"{op}: the target says: {answer.text}")
         return {name: _read(folder, op, name, file) for name, file in outs.items()}
     finally:
         folder.remove(*ins.values(), *outs.values())

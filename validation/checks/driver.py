@@ -12,7 +12,7 @@ from refimpl.statistics import sign_test
 
 from .. import exhibits
 from ..contract import Subject, TargetFault
-from ..conversion import Declined
+from ..conversion import Declined, Raised
 from ..evidence import MOVED, Trial, batch_size, drivers, equilibrium, momenta, noise, sampler, seed_from, updates
 from ..measure_matrices import distance_from_group
 from ..sequential import detectable_mean, detectable_sign_excess, mean_zero_wealth, sequential_p_values
@@ -252,7 +252,7 @@ def seeds(subject: Subject, rng: np.random.Generator) -> Verdict:
     """One seed gives one result, bit for bit; 64 seeds give 64, or as many as `_number_of_seeds` says.
 
     Seeds are numbers from 0 to 2^63 - 1: also two that differ in one bit alone, of 16, 31, 32, 48 and 62, give two results. To
-    refuse a seed beyond 31 bits is no fault, to drop its upper half is.
+    refuse a seed beyond 31 bits by an error is no fault; to drop its upper half is, and so are a crash and a hang.
 
     If it fails: a global generator, the clock or the order of threads is part of the result: pass the generator along. Where
     bits of the seed are dropped, fold them in before: PyTorch takes 32 of them, for which ``seed % (2**32 - 5)`` will do.
@@ -292,10 +292,10 @@ def _dropped_bits(subject: Subject, x: Array, seed: int, driver: str) -> list[in
     for bit in SEED_BITS:
         try:
             other = _one_update(subject, x, seed ^ (1 << bit), driver)
-        except (TargetFault, Declined):
+        except (Raised, Declined):
             if bit < 31:
                 raise
-            continue  # refused, which nobody overlooks
+            continue  # which nobody overlooks, as they would a crash
         if subject.reversible:
             moved = np.abs(subject.theory.displacement(first, x)).reshape(len(x), -1).max(axis=1) > MOVED
             alike = bool(np.any(moved & (first == other).reshape(len(x), -1).all(axis=1)))

@@ -1,0 +1,80 @@
+"""Seeds beyond 31 bits: a target may refuse them in words, but not crash, hang or return nonsense."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from refimpl.validation.battery import check_target
+from refimpl.validation.contract import Subject, TargetFault
+from refimpl.validation.conversion import Raised
+from refimpl.validation.remote import RemoteFactory
+from refimpl.validation.transcripts import played, recorded
+
+from .sessions import InProcess, Patient
+
+X = np.zeros((3, 2, 2, 2))
+
+
+def judged(beyond):
+    """The verdict on a target that answers seeds beyond 31 bits by this."""
+
+    def step(x, seed):
+        return x + np.random.default_rng(seed).standard_normal(x.shape) if seed < 1 << 31 else beyond(x)
+
+    target = SimpleNamespace(theory="u1", beta=2.0, shape=(2, 2), step=step)
+    (verdict,) = check_target(target, level="smoke", seed=1, select="driver.seeds", deadline=2.0).verdicts
+    return verdict
+
+
+def refusing(x):
+    raise OverflowError("seed: too large")
+
+
+def test_a_refusal_is_no_fault():
+    assert judged(refusing).status == "pass"
+
+
+def test_nonsense_is_a_fault():
+    found = judged(lambda x: np.full_like(x, np.nan))
+    assert found.status == "fail"
+    assert "NaN" in found.detail
+
+
+def test_a_hang_is_a_fault():
+    until = threading.Event()
+    try:
+        found = judged(lambda x: until.wait(60.0))
+    finally:
+        until.set()
+    assert found.status == "fail"
+    assert "did not return within 2 s" in found.detail
+
+
+class Words(Patient):
+    """Fails in two ways, as the functions of a process do."""
+
+    def action(self, x):
+        raise Raised("in words")
+
+    def charge(self, x):
+        raise TargetFault("by a crash")
+
+
+def test_a_transcript_keeps_whether_the_target_raised(tmp_path):
+    kinds = []
+    with recorded(RemoteFactory(InProcess(Words())), tmp_path / "t.zip", {"seed": 1}) as writing:
+        kinds.append(faults(Subject(writing)))
+    again = Subject(played(tmp_path / "t.zip"))
+    kinds.append(faults(again))
+    again.target._source.close()
+    assert kinds == [[Raised, TargetFault]] * 2
+
+
+def faults(at):
+    with pytest.raises(TargetFault) as first:
+        at.action(X)
+    with pytest.raises(TargetFault) as second:
+        at.charge(X)
+    return [type(first.value), type(second.value)]
