@@ -78,3 +78,30 @@ def faults(at):
     with pytest.raises(TargetFault) as second:
         at.charge(X)
     return [type(first.value), type(second.value)]
+
+
+def hardly_accepting(rate, cut):
+    """An independent field for a chain in so many, from a seed without what is above the cut."""
+
+    def step(x, seed):
+        rng = np.random.default_rng(seed & cut)
+        moved = rng.random(len(x)) < rate
+        return np.where(moved[:, None, None, None], rng.uniform(-np.pi, np.pi, x.shape), x)
+
+    target = SimpleNamespace(theory="u1", beta=2.0, shape=(2, 2), step=step)
+    (verdict,) = check_target(target, level="smoke", seed=1, select="driver.seeds").verdicts
+    return verdict
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.1, 0.03])  # by none of 584 chains with probability 2e-8 at the least of them
+def test_a_bit_that_is_dropped_is_seen_at_a_small_acceptance(rate):
+    found = hardly_accepting(rate, (1 << 48) - 1)
+    assert found.status == "fail"
+    assert "bit 48, 62 alone" in found.detail
+    assert hardly_accepting(rate, -1).status == "pass"
+
+
+def test_where_nothing_moves_nothing_is_said_of_seeds():
+    found = hardly_accepting(0.0, 1)
+    assert found.status == "skip"
+    assert "step moved none of 512 chains" in found.detail
