@@ -1,20 +1,26 @@
-"""Seeds beyond 31 bits: a target may refuse them in words, but not crash, hang or return nonsense."""
+"""What a target may refuse, seeds beyond 31 bits and invalid fields, it refuses in words: to crash or to hang is no refusal."""
 
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from refimpl.validation.battery import check_target
 from refimpl.validation.contract import Subject, TargetFault
-from refimpl.validation.conversion import Raised
+from refimpl.validation.conversion import Lost, Raised
 from refimpl.validation.remote import RemoteFactory
+from refimpl.validation.replay import repeated
 from refimpl.validation.transcripts import played, recorded
+from refimpl.validation.vector_files import read_vector
 
 from .sessions import InProcess, Patient
 
 X = np.zeros((3, 2, 2, 2))
+VECTORS = Path(__file__).parents[1] / "data" / "vectors" / "v1"
 
 
 def judged(beyond):
@@ -53,13 +59,16 @@ def test_a_hang_is_a_fault():
 
 
 class Words(Patient):
-    """Fails in two ways, as the functions of a process do."""
+    """Fails in three ways, as the functions of a process do."""
 
     def action(self, x):
         raise Raised("in words")
 
     def charge(self, x):
-        raise TargetFault("by a crash")
+        raise Lost("by a crash")
+
+    def plaquette(self, x):
+        raise TargetFault("by nonsense")
 
 
 def test_a_transcript_keeps_whether_the_target_raised(tmp_path):
@@ -69,15 +78,27 @@ def test_a_transcript_keeps_whether_the_target_raised(tmp_path):
     again = Subject(played(tmp_path / "t.zip"))
     kinds.append(faults(again))
     again.target._source.close()
-    assert kinds == [[Raised, TargetFault]] * 2
+    assert kinds == [[Raised, Lost, TargetFault]] * 2
+
+
+@pytest.mark.parametrize(("fault", "good"), [(Raised, True), (TargetFault, True), (Lost, False)])
+def test_words_and_nan_refuse_an_invalid_field_but_a_crash_does_not(fault, good, monkeypatch):
+    vector = read_vector(VECTORS / "u1_loops" / "nan-4x4.json")
+    subject = Subject(SimpleNamespace(theory="u1", beta=2.0, shape=(4, 4), action=np.zeros_like))
+    monkeypatch.setattr(subject, "action", Mock(side_effect=fault("as it is")))
+    with nullcontext() if good else pytest.raises(Lost):
+        found = repeated(subject, vector)
+        assert found
+        assert all(one.good for one in found)
 
 
 def faults(at):
-    with pytest.raises(TargetFault) as first:
-        at.action(X)
-    with pytest.raises(TargetFault) as second:
-        at.charge(X)
-    return [type(first.value), type(second.value)]
+    kinds = []
+    for function in (at.action, at.charge, at.plaquette):
+        with pytest.raises(TargetFault) as fault:
+            function(X)
+        kinds.append(type(fault.value))
+    return kinds
 
 
 def hardly_accepting(rate, cut):
