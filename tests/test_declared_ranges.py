@@ -53,6 +53,7 @@ WRONG = [
     ({"attributes": '{"n_pf":0}'}, "n_pf: got 0, expected an integer >= 1"),
     ({"attributes": '{"flow_period":[0,1]}'}, "flow_period: got [0, 1], expected an integer >= 1 or a list of two"),
     ({"attributes": '{"thrift":0}'}, "thrift: got 0, expected"),
+    ({"attributes": '{"thrift":4097}'}, "thrift: got 4097, expected an integer from 1 to 4096"),
 ]
 
 
@@ -78,7 +79,7 @@ def test_the_command_says_so_and_ends_with_code_3(changes, told, capsys):
 
 
 def test_what_is_in_range_is_taken():
-    declared = protocol.declaration(line(attributes='{"order":null,"flow_period":[1,2],"n_pf":3}').encode())
+    declared = protocol.declaration(line(attributes='{"order":null,"flow_period":[1,2],"n_pf":3,"thrift":4096}').encode())
     assert declared.parameters == {"beta": 2.0, "shape": (4, 4), "step_size": 0.1, "n_steps": 5}
     assert Subject(SimpleNamespace(theory="u1", beta=2.0, shape=(512, 512))).theory.volume == MOST_SITES
 

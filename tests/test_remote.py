@@ -18,7 +18,7 @@ from refimpl.cli.arguments import seconds
 from refimpl.cli.harness import megabytes
 from refimpl.validation import check_target
 from refimpl.validation.contract import Subject, TargetError, TargetFault
-from refimpl.validation.conversion import Declined
+from refimpl.validation.conversion import Declined, Raised
 from refimpl.validation.remote import MOST_RESTARTS, remote_target
 from refimpl.validation.targets import target_named
 from refimpl.validation.transcripts import played, recorded
@@ -163,6 +163,7 @@ def test_a_wrong_file_is_a_fault_and_the_process_lives_on(mode, message, here):
         with pytest.raises(TargetFault) as fault:
             at.action(X)
         assert message.replace("1.action", f"{again + 1}.action") in str(fault.value)
+        assert isinstance(fault.value, Raised) == (mode == "errs")
     assert children() == [process]
     assert not Path("evil").exists()
     ended(at)

@@ -2,16 +2,18 @@
 
 from dataclasses import fields
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from refimpl.validation import evidence
 from refimpl.validation.battery import judge, stream
 from refimpl.validation.checks import BY_ID
 from refimpl.validation.checks.driver import _number_of_seeds
 from refimpl.validation.checks.transcript import OwnNoise
-from refimpl.validation.contract import Subject
-from refimpl.validation.evidence import EFFORTS, LATER, LEARNING, Effort, Evidence, Trial
+from refimpl.validation.contract import Subject, TargetFault
+from refimpl.validation.evidence import EFFORTS, LATER, LEARNING, Draws, Effort, Evidence, FlowEvidence, Trial
 from refimpl.validation.references.kernels import ReferenceGaussian, ReferenceU1
 from refimpl.validation.references.variates import ReferenceGaugeVariate
 
@@ -160,3 +162,67 @@ def test_variates_are_read_from_the_first_configuration():
     assert many.shape == (2, 25)
     assert np.array_equal(many[:, :10], few)
     assert len(np.unique(many[1])) == 25
+
+
+def white(x):
+    return -np.square(x).sum(axis=1) / 2
+
+
+@pytest.fixture
+def flow(monkeypatch):
+    """A flow that is exact for a Gaussian, whose draws the checks of flows would share; a function, as each has its own."""
+    theory = SimpleNamespace(observables=(), volume=2)
+    density = SimpleNamespace(theory=theory, sample=lambda rng, n: rng.standard_normal((n, 2)), log_prob=white)
+    monkeypatch.setattr(evidence, "lattice_theory", Mock())
+    monkeypatch.setattr(evidence, "nearest", Mock(return_value=density))
+    monkeypatch.setattr(FlowEvidence, "_seen", lambda self, x, log_q: Draws(log_q, x))
+
+    def sample(n, seed):
+        x = np.random.default_rng(seed).standard_normal((n, 2))
+        return x, white(x)
+
+    return lambda: FlowEvidence(SimpleNamespace(log_prob=white, sample=sample), np.random.default_rng(7))
+
+
+def test_draws_of_a_flow_do_not_depend_on_which_density_is_asked_first(flow):
+    ratios = []
+    for order in (("known", "drawn"), ("drawn", "known"), ("drawn",)):
+        flows = flow()
+        ratios.append({name: getattr(flows, name)(20).log_ratio for name in order})
+    for name in ("known", "drawn"):
+        assert np.array_equal(ratios[0][name], ratios[1][name])
+    assert np.array_equal(ratios[0]["drawn"], ratios[2]["drawn"])
+
+
+class RunFails(ReferenceU1):
+    """The other driver works."""
+
+    def run(self, x, n, seed):
+        raise RuntimeError("run fails")
+
+
+def test_a_fault_in_shared_chains_is_met_by_every_check_that_asks():
+    _, tried = trial(RunFails(shape=(2, 2)))
+    for _ in range(2 + LEARNING // 64):
+        with pytest.raises(TargetFault, match="run fails"):
+            tried.evidence.features(0, TINY.chains)
+
+
+@pytest.mark.parametrize(("name", "method"), [("known", "log_prob"), ("drawn", "sample")])
+def test_a_fault_leaves_the_stream_of_a_flow_as_it_was(name, method, flow, monkeypatch):
+    flows = flow()
+    with monkeypatch.context() as patched:
+        patched.setattr(flows._subject, method, Mock(side_effect=TargetFault("once")))
+        with pytest.raises(TargetFault):
+            getattr(flows, name)(20)
+    assert np.array_equal(getattr(flows, name)(20).log_ratio, getattr(flow(), name)(20).log_ratio)
+
+
+def test_a_fault_leaves_the_stream_of_the_variates_as_it_was(monkeypatch):
+    _, whole = trial(ReferenceGaugeVariate(fitted_to=100))
+    subject, tried = trial(ReferenceGaugeVariate(fitted_to=100))
+    with monkeypatch.context() as patched:
+        patched.setattr(subject, "control_variate", Mock(side_effect=TargetFault("once")))
+        with pytest.raises(TargetFault):
+            tried.evidence.variates.values(10, None)
+    assert np.array_equal(tried.evidence.variates.values(10, None), whole.evidence.variates.values(10, None))

@@ -19,6 +19,8 @@ import refimpl
 
 from .conversion import (
     Declined,
+    Lost,
+    Raised,
     TargetFault,
     Timed,
     checked_array,
@@ -288,7 +290,7 @@ class Calls:
         if isinstance(self.target, Timed):
             return getattr(self.target, name)(*args, **kwargs)
         if self._hung is not None:
-            raise TargetFault(f"not called: {self._hung} did not return before")
+            raise Lost(f"not called: {self._hung} did not return before")
         outcome: dict[str, Any] = {}
 
         def call() -> None:
@@ -303,12 +305,12 @@ class Calls:
         thread.join(self.deadline)
         if thread.is_alive():
             self._hung = name
-            raise TargetFault(f"{name}: did not return within {self.deadline:g} s (--deadline)")
+            raise Lost(f"{name}: did not return within {self.deadline:g} s (--deadline)")
         if "error" in outcome:
             error = outcome["error"]
             if isinstance(error, Declined):
                 raise error
-            raise TargetFault(f"{name}: raised {type(error).__name__}: {str(error)[:300]}{_place(error)}") from error
+            raise Raised(f"{name}: raised {type(error).__name__}: {str(error)[:300]}{_place(error)}") from error
         return outcome["result"]
 
 

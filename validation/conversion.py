@@ -18,6 +18,14 @@ class TargetFault(Exception):
     """The target raised, hung or returned something the contract does not allow."""
 
 
+class Raised(TargetFault):
+    """The target says itself that it cannot do this: it raised, or its process answered ``errored``, and lives on."""
+
+
+class Lost(TargetFault):
+    """No answer came: the target hung, or its process crashed or broke the protocol."""
+
+
 class Misdeclared(TargetFault):
     """An attribute of the target that a check goes by makes no sense."""
 

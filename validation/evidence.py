@@ -6,7 +6,8 @@ does no harm: whatever an exact kernel does to such a chain, its law stays the e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -114,6 +115,17 @@ def drivers(subject: Subject) -> list[str]:
     return [name for name in ("run", "step") if subject.has(name)] or ["transition"]
 
 
+@contextmanager
+def untouched_by_faults(rng: np.random.Generator) -> Iterator[None]:
+    """A stream that several checks read goes on from where it was when the target failed: whoever asks next meets the same."""
+    state = rng.bit_generator.state
+    try:
+        yield
+    except BaseException:
+        rng.bit_generator.state = state
+        raise
+
+
 def updates(subject: Subject, rng: np.random.Generator, x: Array, n_steps: int, driver: str) -> Array:
     """``n_steps`` updates of every chain by this driver, shape ``(n_steps, *x.shape)``."""
     if driver == "run":
@@ -186,7 +198,7 @@ class Evidence:
         return self.shared("variates", partial(VariateEvidence, self._subject))
 
     def extend(self, n: int) -> None:
-        """Have at least ``n`` chains."""
+        """Have at least ``n`` chains; where the target fails, all that was drawn before is as it was, for who asks next."""
         if self._learned is None:
             x, later = self._chains(max(64, LEARNING // self._subject.thrift))
             self._learned = self._theory.displacement(later[0], x).mean(axis=0)
@@ -207,12 +219,14 @@ class Evidence:
 
     def _chains(self, n: int) -> tuple[Array, Array]:
         out = []
-        size = batch_size(self._theory.volume)
-        for start in range(0, n, size):
-            x = equilibrium(self._subject, self._rng, min(size, n - start))
-            self._turn += 1
-            driver = self.drivers[self._turn % len(self.drivers)]
-            out.append((x, updates(self._subject, self._rng, x, LATER, driver)))
+        size, turn = batch_size(self._theory.volume), self._turn
+        with untouched_by_faults(self._rng):
+            for start in range(0, n, size):
+                x = equilibrium(self._subject, self._rng, min(size, n - start))
+                turn += 1
+                driver = self.drivers[turn % len(self.drivers)]
+                out.append((x, updates(self._subject, self._rng, x, LATER, driver)))
+        self._turn = turn
         return np.concatenate([x for x, _ in out]), np.concatenate([later for _, later in out], axis=1)
 
     def _features(self, x: Array, later: Array) -> Features:
@@ -258,7 +272,11 @@ class FlowEvidence:
     """Draws of either density, made when first asked for. The known density is that of the theory, or one near it."""
 
     def __init__(self, subject: Subject, rng: np.random.Generator) -> None:
-        self._subject, self._rng = subject, rng
+        self._subject = subject
+        self._known_rng, self._drawn_rng = (
+            rng,
+            rng.spawn(1)[0],
+        )  # the one does not depend on whether the other was asked for
         self.density: Density = nearest(lattice_theory(subject))
         self._known: list[Draws] = []
         self._drawn: list[Draws] = []
@@ -274,14 +292,17 @@ class FlowEvidence:
     def known(self, n: int) -> Draws:
         """n fields of the known density, with what `log_prob` says of them."""
         while (missing := n - sum(len(part.log_ratio) for part in self._known)) > 0:
-            x = self.density.sample(self._rng, min(self._size, missing))
-            self._known.append(self._seen(x, self._subject.log_prob(x)))
+            with untouched_by_faults(self._known_rng):
+                x = self.density.sample(self._known_rng, min(self._size, missing))
+                self._known.append(self._seen(x, self._subject.log_prob(x)))
         return _joined(self._known, n)
 
     def drawn(self, n: int) -> Draws:
         """n samples of the flow, with what `sample` says of them."""
         while (missing := n - sum(len(part.log_ratio) for part in self._drawn)) > 0:
-            self._drawn.append(self._seen(*self._subject.sample(min(self._size, missing), seed_from(self._rng))))
+            with untouched_by_faults(self._drawn_rng):
+                seed = seed_from(self._drawn_rng)
+                self._drawn.append(self._seen(*self._subject.sample(min(self._size, missing), seed)))
         return _joined(self._drawn, n)
 
     @property
@@ -315,8 +336,9 @@ class VariateEvidence:
         """f and O of the first n configurations, ``(2, n)``; O is 0 where there is none. One target has one observable."""
         size = batch_size(self._subject.theory.volume)
         while (missing := n - sum(part.shape[1] for part in self._parts)) > 0:
-            x = equilibrium(self._subject, self._rng, min(size, missing))
-            f = self._subject.control_variate(x)
+            with untouched_by_faults(self._rng):
+                x = equilibrium(self._subject, self._rng, min(size, missing))
+                f = self._subject.control_variate(x)
             self._parts.append(np.stack([f, np.zeros(len(x)) if observable is None else observable(x)]))
         self._parts = [np.concatenate(self._parts, axis=1)]
         return self._parts[0][:, :n]

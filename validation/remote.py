@@ -20,7 +20,7 @@ import numpy as np
 
 from . import protocol
 from .child import GRACE, Child, Crashed
-from .conversion import Declined, TargetError, TargetFault, Timed
+from .conversion import Declined, Lost, Raised, TargetError, TargetFault, Timed
 from .operations import OPAQUE, Operation, flattened, operation, returned
 from .protocol import Declaration, ProtocolError
 from .run_folder import FileFault, RunFolder, array_in
@@ -179,7 +179,7 @@ class Processes:
         deadline: float,
     ) -> dict[str, Any]:
         if len(self._failures) > self._most_failures:
-            raise TargetFault(
+            raise Lost(
                 f"{op}: not called: the process has failed {len(self._failures)} times, at last it {self._failures[-1]}"
             )
         process = self._at(parameters, op, deadline)
@@ -191,7 +191,7 @@ class Processes:
             told = "the process " if isinstance(error, Crashed) else "protocol: "
             words = "" if isinstance(error, Crashed) else process.child.ended_words()
             self._forget(parameters)
-            raise TargetFault(f"{op}: {told}{error}{words}") from error
+            raise Lost(f"{op}: {told}{error}{words}") from error
         except BaseException as error:
             if not isinstance(error, TargetFault | Declined):
                 self._forget(parameters)
@@ -207,7 +207,7 @@ class Processes:
             process = self._started(parameters, deadline)
         except TargetError as error:
             self._failures.append(str(error))
-            raise TargetFault(f"{op}: starting the process again: {error}") from error
+            raise Lost(f"{op}: starting the process again: {error}") from error
         if process.declared != self._declared[key]:
             raise TargetFault(f"{op}: started again, the process declares something else than at first")
         return process
@@ -246,7 +246,7 @@ def _exchanged(
         if answer.status == "skipped":
             raise Declined(f"{op}: the target says: {answer.text}")
         if answer.status == "errored":
-            raise TargetFault(f"{op}: the target says: {answer.text}")
+            raise Raised(f"{op}: the target says: {answer.text}")
         return {name: _read(folder, op, name, file) for name, file in outs.items()}
     finally:
         folder.remove(*ins.values(), *outs.values())

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from .arithmetic import OPERATIONS
 from .contract import CAPABILITIES, Subject, TargetFault
-from .conversion import kind_of
+from .conversion import Lost, kind_of
 from .measure import angle_difference
 from .theories import Matrices
 from .vector_files import Vector
@@ -192,11 +192,13 @@ def _label(call: Call) -> str:
 
 
 def _refusal(subject: Subject, call: Call, vector: Vector) -> Comparison:
-    """Of a call whose arguments have no answer: an error and NaN are right."""
+    """Of a call whose arguments have no answer: an error and NaN are right, a crash and a hang are not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it computes with NaN on its way to one
             got = _answer(subject, call, {"x": vector.x, **vector.expected})
+    except Lost:
+        raise
     except TargetFault:
         return Comparison(call["function"], "refusal", 0.0, 0.0, (), "a refusal", "a refusal")
     return Comparison(call["function"], "refusal", np.inf, 0.0, (), _short(got), "a refusal")

@@ -119,8 +119,8 @@ def array_in(content: bytes) -> NDArray[Any]:
     for extent in shape:
         n *= extent
     size = len(content) - file.tell()
+    told = str(shape) if len(str(shape)) < 120 else f"of {len(shape)} axes"
     if n * dtype.itemsize != size:
-        told = str(shape) if len(str(shape)) < 120 else f"of {len(shape)} axes"
         raise FileFault(
             f"got {size} bytes behind the header, expected {str(n * dtype.itemsize)[:40]}: {dtype}, shape {told}"
         )
@@ -128,10 +128,8 @@ def array_in(content: bytes) -> NDArray[Any]:
         if n == 0:
             return np.zeros(shape, dtype)
         return np.frombuffer(content, dtype, n, file.tell()).reshape(shape, order="F" if fortran else "C")
-    except (
-        ValueError
-    ) as error:  # more axes than numpy has, two negative extents, or an extent of 0 beside one that no array can have
-        raise FileFault(f"got a shape that no array has: {str(error)[:80]}") from None
+    except ValueError as error:  # too many axes, two negative extents, an extent of 0 beside one that no array can have
+        raise FileFault(f"got shape {told}, which no array has: {str(error)[:80]}") from None
 
 
 def plain_array(value: Any) -> NDArray[Any]:

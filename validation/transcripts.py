@@ -2,9 +2,9 @@
 
 The file is a zip archive: ``transcript.jsonl``, one JSON object a line, and ``arrays/SHA256.npy`` (``.bin`` for states of runs),
 named by their content. The first line has the ``settings`` of the run. Each other one is a ``start`` with its ``parameters`` and
-the ``answer`` (or ``error``), or a ``run`` with ``parameters``, ``op``, ``params``, ``in`` and ``out`` (or ``fault``, or
-``declined``). The last one, ``end``, has the ``count`` of the lines before it and their ``sha256``: what was cut off would look as
-if it had never been asked.
+the ``answer`` (or ``error``), or a ``run`` with ``parameters``, ``op``, ``params``, ``in`` and ``out`` (or ``fault``, ``lost``,
+``raised`` or ``declined``). The last one, ``end``, has the ``count`` of the lines before it and their ``sha256``: what was cut
+off would look as if it had never been asked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from refimpl.files import whole_file
 
 from . import protocol
-from .conversion import Declined, TargetError, TargetFault, Untold
+from .conversion import Declined, Lost, Raised, TargetError, TargetFault, Untold
 from .protocol import Declaration, ProtocolError
 from .remote import Key, RemoteFactory, Source, Values, key_of, plain_parameters
 from .run_folder import LARGEST_FILE, FileFault, array_in, plain_array
@@ -35,7 +35,7 @@ _MESSAGES = "transcript.jsonl"
 _LEVEL = 1  # of compression: random numbers do not get smaller, but zeros and small integers do
 _LONGEST = 1 << 28  # bytes of all messages
 _LONGEST_TEXT = 4000  # characters of a fault, as it was told then
-_FAULTS = {"fault": TargetFault, "declined": Declined}
+_FAULTS: dict[str, type[Exception]] = {"fault": TargetFault, "lost": Lost, "raised": Raised, "declined": Declined}
 
 
 class Recording:
@@ -72,7 +72,7 @@ class Recording:
         try:
             found = self._source.results(parameters, op, asked, wanted, deadline)
         except (TargetFault, Declined) as error:
-            line["declined" if isinstance(error, Declined) else "fault"] = str(error)
+            line[next(name for name in reversed(_FAULTS) if isinstance(error, _FAULTS[name]))] = str(error)
             raise
         line["out"] = {name: self._kept(value) for name, value in found.items()}
         return found
