@@ -274,3 +274,11 @@ def chain_last(n_chains: int, *shape: int, dtype: DTypeLike = np.float64) -> NDA
     memory = raw[begin : begin + n_bytes].view(kind).reshape(extents)
     components, last = len(shape[3:]), memory.ndim - 1
     return memory.transpose(last, *range(components, last), *range(components))
+
+
+def once(x: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Fields without their repetitions, and how often in a row each of them is there: what is dear may be computed once."""
+    flat = x.reshape(len(x), -1)
+    changes = np.flatnonzero((flat[1:] != flat[:-1]).any(axis=1)) + 1
+    repeats = int(np.gcd.reduce(np.diff(changes, prepend=0, append=len(x))))
+    return x[::repeats], repeats

@@ -152,6 +152,16 @@ def test_a_chain_has_the_same_bits_in_any_batch():
             assert np.array_equal(its.delta_h, info.delta_h[a:b])
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_links_that_are_there_several_times_have_the_bits_of_one_alone(n):
+    model = joint(n=n, kappa=0.1)
+    x = np.repeat(model.marginal.sample(np.random.default_rng(4), 2)[0], 3, axis=0)
+    estimator = JointDeterminant(model, 3)
+    together = estimator.log_determinant_estimate(spawn_rngs(9, 6), x)
+    alone = [estimator.log_determinant_estimate([rng], x[[k]])[0] for k, rng in enumerate(spawn_rngs(9, 6))]
+    assert together.tolist() == alone
+
+
 def test_a_run_that_is_resumed_has_the_bits_of_a_plain_loop(tmp_path):
     """By a kernel that went to another process and back."""
     options = {"record": ("accepted", "delta_h", "action"), "workers": 2}

@@ -383,3 +383,25 @@ def test_other_fields_are_refused():
         model.dense(x.astype(np.float32))
     with pytest.raises(ValueError, match=r"rngs: got 1 generators, expected one per chain \(2\)"):
         model.noise([np.random.default_rng(1)], 2)
+
+
+@pytest.mark.parametrize(("n", "even_odd", "mus"), CASES)
+def test_fields_of_the_same_links_go_through_together(n, even_odd, mus):
+    model = built(n, even_odd, mus)
+    x, _ = drawn(model)
+    chi = model.noise(np.random.default_rng(2), 3 * len(x))
+    many = np.repeat(x, 3, axis=0)
+    for map_ in (model.forward, model.inverse):
+        for got, expected in zip(map_(x, chi, repeats=3), map_(many, chi), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+    np.testing.assert_allclose(
+        model.conditional_log_prob(x, chi, repeats=3), model.log_prob(many, chi)[1], rtol=ROUNDING
+    )
+
+
+@pytest.mark.parametrize("repeats", [0, 2, 1.5])
+def test_repeats_that_do_not_fit_are_named(repeats):
+    model = built()
+    x, chi = drawn(model)
+    with pytest.raises(ValueError, match="repeats: got|fields: got"):
+        model.forward(x, chi, repeats=repeats)

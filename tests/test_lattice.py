@@ -402,3 +402,15 @@ def test_add_flux_is_k_times_the_unit(x, data):
     assert np.array_equal(lattice.add_flux(x, k, out=x), y)
     whole = lattice.add_flux(before, x[0, 0].size * k)  # V units are no flux at all, bit for bit
     assert np.array_equal(whole, before)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept", "repeats"),
+    [([5], [5], 1), ([5, 5, 5], [5], 3), ([1, 1, 2, 2], [1, 2], 2), ([1, 1, 2], [1, 1, 2], 1), ([3] * 4 + [1, 1], [3, 3, 1], 2)],
+)  # fmt: skip
+def test_repetitions_in_a_row_are_taken_out(numbers, kept, repeats):
+    x = np.array(numbers, dtype=np.float64)[:, None, None] * np.ones((2, 3))
+    fields, found = lattice.once(x)
+    assert found == repeats
+    assert fields[:, 0, 0].tolist() == kept
+    np.testing.assert_array_equal(np.repeat(fields, found, axis=0), x)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..actions import Action, Pseudofermion, determinant_of
 from ..actions.pseudofermion_columns import MonomialForms
-from ..lattice import check_integer, site_sum
+from ..lattice import check_integer, once, site_sum
 from .metropolis import Generators, blocks, check_rngs
 
 Array = NDArray[np.float64]
@@ -65,10 +65,12 @@ class JointDeterminant:
         n = 2 * x.shape[2] * x.shape[3] * monomials[0].n // (2 if monomials[0].even_odd else 1)
         for block in blocks((len(x), max(n, len(monomials) * self.n_pf), n)):
             e = np.array([rng.standard_exponential((len(monomials), self.n_pf, n)) for rng in rngs[block]])
-            forms = MonomialForms(monomials, x[block])
-            for m, (columns, logdet) in enumerate(self.model.dense(x[block])):
-                w = eigenvalues(forms.weight_matrix(m, columns))
-                out[block] += logdet + log_mean_weight(w, e[:, m], first_from_target=first_from_target)
+            links, repeats = once(x[block])
+            forms = MonomialForms(monomials, links)
+            for m, (columns, logdet) in enumerate(self.model.dense(links)):
+                w = eigenvalues(forms.weight_matrix(m, columns)).repeat(repeats, axis=0)
+                weight = log_mean_weight(w, e[:, m], first_from_target=first_from_target)
+                out[block] += logdet.repeat(repeats) + weight
         return out
 
 

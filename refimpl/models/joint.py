@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..actions import Pseudofermion
 from ..actions.determinant import check_fermion_links
 from ..actions.pseudofermion import determinant_of
-from ..lattice import check_number, parity_mask
+from ..lattice import check_integer, check_number, parity_mask
 from ..maps.base import Layer, Params
 from ..maps.context import Context
 from ..maps.pseudofermion_layer import Given, GivenCotangent
@@ -159,13 +159,16 @@ class JointModel:
         given = self.given(self._checked(x))
         return [self._inflated(m, *conditional.dense(given)) for m, conditional in enumerate(self.conditionals)]
 
-    def forward(self, x: Field, chi: ComplexArray) -> tuple[ComplexArray, Array]:
-        """``phi_m = c Dt_m chi_m`` and logdets ``(chain, monomial)``, for links ``x`` and fields of all monomials."""
-        return self._mapped(x, chi, inverse=False)
+    def forward(self, x: Field, chi: ComplexArray, repeats: int = 1) -> tuple[ComplexArray, Array]:
+        """``phi_m = c Dt_m chi_m`` and logdets ``(chain, monomial)``, for links ``x`` and fields of all monomials.
 
-    def inverse(self, x: Field, phi: ComplexArray) -> tuple[ComplexArray, Array]:
-        """``chi`` and the logdets of the inverse."""
-        return self._mapped(x, phi, inverse=True)
+        ``repeats`` : as many fields in a row have the same links, of which ``x`` has one each: the layers see these once.
+        """
+        return self._mapped(x, chi, repeats, inverse=False)
+
+    def inverse(self, x: Field, phi: ComplexArray, repeats: int = 1) -> tuple[ComplexArray, Array]:
+        """``chi`` and the logdets of the inverse; ``repeats`` as in `forward`."""
+        return self._mapped(x, phi, repeats, inverse=True)
 
     def sample(self, rngs: Streams, n: int) -> JointSample:
         """``n`` independent draws; ``rngs`` is one Generator, or one for each draw."""
@@ -182,14 +185,19 @@ class JointModel:
 
     def log_prob(self, x: Field, phi: ComplexArray) -> tuple[Array, Array]:
         """``log q(U)`` ``(chain,)`` and ``log q_m(phi_m|U)`` ``(chain, monomial)``, by the inverses."""
-        chi, logdet = self.inverse(x, phi)
-        return self.marginal.log_prob(x), self._log_base(chi) + logdet
+        conditional = self.conditional_log_prob(x, phi)
+        return self.marginal.log_prob(x), conditional
 
-    def _mapped(self, x: Field, fields: ComplexArray, *, inverse: bool) -> tuple[ComplexArray, Array]:
-        x = self._checked(x)
+    def conditional_log_prob(self, x: Field, phi: ComplexArray, repeats: int = 1) -> Array:
+        """``log q_m(phi_m|U)`` alone; ``repeats`` as in `forward`."""
+        chi, logdet = self.inverse(x, phi, repeats)
+        return self._log_base(chi) + logdet
+
+    def _mapped(self, x: Field, fields: ComplexArray, repeats: int, *, inverse: bool) -> tuple[ComplexArray, Array]:
+        x, repeats = self._checked(x), check_integer("repeats", repeats, 1)
         first = self.conditionals[0]
         n = first.monomial.n
-        expected = (len(x), len(self.conditionals), *first.shape, 2, *((n,) if n > 1 else ()))
+        expected = (repeats * len(x), len(self.conditionals), *first.shape, 2, *((n,) if n > 1 else ()))
         fields = np.asarray(fields)
         if fields.dtype != np.complex128 or fields.shape != expected:
             raise ValueError(f"fields: got {fields.dtype} of shape {fields.shape}, expected complex128 of {expected}")
@@ -201,14 +209,14 @@ class JointModel:
             )
         given, out, logdets = self.given(x), np.empty(fields.shape, np.complex128), []
         for m, conditional in enumerate(self.conditionals):
-            psi = conditional.rows_of(fields[:, m])
+            psi = conditional.rows_of(fields[:, m]).reshape(len(x), repeats, -1).swapaxes(1, 2)
             if inverse:
                 psi, logdet = conditional.inverse_columns(given, psi / self.inflations[m])
                 logdet = logdet - self._log_inflation(m)
             else:
                 psi, logdet = self._inflated(m, *conditional.columns(given, psi))
-            out[:, m] = conditional.spinors_of(psi)
-            logdets.append(logdet)
+            out[:, m] = conditional.spinors_of(psi.swapaxes(1, 2).reshape(len(fields), -1, 1))
+            logdets.append(np.repeat(logdet, repeats))
         return out, np.stack(logdets, axis=1)
 
     def _inflated(self, m: int, psi: ComplexArray, logdet: Array) -> tuple[ComplexArray, Array]:

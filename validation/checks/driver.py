@@ -114,7 +114,7 @@ def _after(subject: Subject, x: Array, n: int, seed: int, driver: str) -> Array:
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """Ten updates of 64 chains change every component and their sum (of links: also every Polyakov loop).
+    """Ten updates of 64 chains, or of fewer by thrift, change every component and their sum (of links: also every Polyakov loop).
 
     A kernel that stands still, or keeps a part of the field for ever, leaves any density invariant. Where too few updates were
     accepted to say so, see `_moves_needed`, up to a hundred are made, and then it is inconclusive; nothing at all that moved
@@ -123,14 +123,14 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
     If it fails: a mask that leaves something out, a total that is conserved (no Polyakov loop moves), or a step so
     large that nothing is accepted.
     """
-    x = sampler(subject, rng, 64)
+    x = sampler(subject, rng, _spared(subject, 64, 16))
     detail, few, still, n, made = "", "", 0, 0, 0
     for name in drivers(subject):
         last, moves, components = x, 0, 0
         for _ in range(10):
             path = np.concatenate([last[None], updates(subject, rng, last, 10, name)])
             changed = np.abs(subject.theory.displacement(path[1:], path[:-1])) > MOVED
-            last, made = path[-1], made + 640
+            last, made = path[-1], made + 10 * len(x)
             moves += int(changed.reshape(-1, subject.theory.size).any(axis=1).sum())
             components += int(changed.sum())
             parts = {mode: subject.theory.moved(v) <= KEPT for mode, v in subject.theory.modes(last, x).items()}
@@ -153,7 +153,7 @@ def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
 
 
 def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
-    """After twenty updates the links are in the group: ``U^dag U = 1`` and ``det U = 1``.
+    """After five updates the links are in the group: ``U^dag U = 1`` and ``det U = 1``.
 
     A drift by ``U + i eps v U`` instead of the exponential leaves it at once, and sums that measure components do not see it.
 
@@ -163,7 +163,7 @@ def stays_in_group(subject: Subject, rng: np.random.Generator) -> Verdict:
     x = sampler(subject, rng, 16)
     largest, detail = 0.0, ""
     for name in drivers(subject):
-        error = distance_from_group(updates(subject, rng, x, 20, name)[-1])
+        error = distance_from_group(updates(subject, rng, x, 5, name)[-1])
         if not error <= largest:
             largest, detail = error, f"{name}: a link is off the group by {error:.3g}"
     return within("max |U^dag U - 1|, |det U - 1|", largest, OFF_GROUP, f"an error of {OFF_GROUP:.0e}", 16, detail)
@@ -202,21 +202,22 @@ def _recurring(subject: Subject, x: Array, batches: list[Array]) -> tuple[int, i
 def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Chains that start from one configuration part ways: no two share a random stream, within a call or between calls.
 
-    256 chains by three neighbouring seeds. They may meet in the field they started from, by rejecting; any other field that
-    comes back is a stream used twice (as in ``seed + chain``). A cycle (``reversible = False``) may reach a few fields by
-    right, from any seed: see `_shared`.
+    256 chains, or as many as thrift leaves but at least 64, by three neighbouring seeds. They may meet in the field they started
+    from, by rejecting; any other field that comes back is a stream used twice (as in ``seed + chain``). A cycle (``reversible =
+    False``) may reach a few fields by right, from any seed: see `_shared`.
 
     If it fails: spawn streams (`numpy.random.SeedSequence.spawn`), do not add numbers to seeds: equal streams make
     errors look smaller than they are.
     """
     if subject.discrete:
         return skipped(DISCRETE)
-    x = np.repeat(sampler(subject, rng, 1), 256, axis=0)
+    x = np.repeat(sampler(subject, rng, 1), _spared(subject, 256, 64) if subject.reversible else 256, axis=0)
+    n = 3 * len(x)
     seed, worst, detail = seed_from(rng), 0, ""
     for driver in drivers(subject):
         if subject.reversible:
             fields, repeats = _recurring(subject, x[0], [_one_update(subject, x, seed + k, driver) for k in range(3)])
-            told = f"{repeats} of 768 chains from one start ended in {fields} fields that occur again"
+            told = f"{repeats} of {n} chains from one start ended in {fields} fields that occur again"
         else:
             fields = _shared(subject, rng, x, driver)
             told = f"{fields} pairs of 768 chains end in one field again and again, each time in another"
@@ -224,7 +225,7 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
             worst, detail = fields, f"{driver}: {told}"
     often = "" if subject.reversible else " at an acceptance of 0.8"
     quantity = "fields that occur again" if subject.reversible else "pairs that share a stream"
-    return within(quantity, float(worst), 0.0, f"one shared stream in 768{often}", 768, detail)
+    return within(quantity, float(worst), 0.0, f"one shared stream in {n}{often}", n, detail)
 
 
 def _shared(subject: Subject, rng: np.random.Generator, x: Array, driver: str) -> int:
@@ -331,8 +332,12 @@ def _accepted_once(subject: Subject, x: Array, seed: int, driver: str) -> tuple[
 
 def _number_of_seeds(subject: Subject) -> int:
     """64, of which the target's own thrift leaves at least 16: seeds that are truncated, or not used, show in those too."""
-    own = subject.thrift // subject.theory.thrift
-    return max(16, 64 // own) if subject.reversible else 64
+    return _spared(subject, 64, 16) if subject.reversible else 64
+
+
+def _spared(subject: Subject, n: int, least: int) -> int:
+    """n divided by the target's own thrift, but not less than ``least``."""
+    return max(least, n * subject.theory.thrift // subject.thrift)
 
 
 def _alike(subject: Subject, x: Array, batches: list[Array]) -> tuple[int, int]:

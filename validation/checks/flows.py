@@ -33,6 +33,7 @@ STILL = 1e-9  # what moves by less does not move
 CHEAP_JACOBIAN, SMALL_JACOBIAN, LARGEST_JACOBIAN = 64, 128, 512
 SHAPES = ((2, 2), (2, 3), (2, 4), (4, 4))
 FURTHER = 1e-3
+FEWEST_OF_MANY = 64  # fields of one call
 OUTSIDE = 1e-8  # of the group: what is off it by rounding may grow in a flow; single precision would be beyond
 GOLDEN = 1e-11  # rounding of three layers and of their inverses
 
@@ -283,12 +284,13 @@ def _unchanged(
 def batch(subject: Subject, rng: np.random.Generator) -> Verdict:
     """Every function gives a field alone, among few and among many the same; and finite numbers in unusual fields.
 
-    Many are twice as many as the statistical checks hand over in one call. A normalisation over the batch is no part of a density.
+    Many are twice as many as the statistical checks hand over in one call, divided by the thrift, but at least 64. A normalisation
+    over the batch is no part of a density.
 
     If it fails: batch statistics, an axis that is summed over, or a division by zero at an unusual field.
     """
     largest, detail, n, least = -1.0, "", 0, 0.0
-    size = 2 * batch_size(subject.theory.volume)
+    size = max(FEWEST_OF_MANY, 2 * batch_size(subject.theory.volume) // subject.thrift)
     for way in functions(subject, rng, 6):
         allowed = tolerance(subject, [way], rng)
         repeats = -(-size // len(way.start))

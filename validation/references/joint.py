@@ -23,6 +23,7 @@ from refimpl.kernels.independence import ProposedState
 from refimpl.kernels.joint_determinant import JointDeterminant
 from refimpl.kernels.metropolis import Info, State, accept_reject
 from refimpl.kernels.pseudomarginal import PseudomarginalMetropolis
+from refimpl.lattice import once
 from refimpl.maps.base import Params, parted
 from refimpl.maps.context import PERIOD, Context
 from refimpl.maps.plaquette_coupling import gauge_chain
@@ -77,18 +78,22 @@ class ReferenceJoint(ReferenceFlow):
 
     # --- the conditionals -------------------------------------------------------------------------------------------------
     def conditional_forward(self, x: Field, chi: Field) -> tuple[Field, Array]:
-        return self.joint.forward(x, chi)
+        links, repeats = once(x)
+        return self.joint.forward(links, chi, repeats)
 
     def conditional_inverse(self, x: Field, phi: Field) -> tuple[Field, Array]:
-        return self.joint.inverse(x, phi)
+        links, repeats = once(x)
+        return self.joint.inverse(links, phi, repeats)
 
     def conditional_log_prob(self, x: Field, phi: Field) -> Array:
-        return self.joint.log_prob(x, phi)[1]
+        links, repeats = once(x)
+        return self.joint.conditional_log_prob(links, phi, repeats)
 
     def conditional_sample(self, x: Field, seed: int) -> tuple[Field, Array]:
         chi = self.joint.noise(spawn_rngs(seed, len(x)), len(x))
-        phi, _ = self.joint.forward(x, chi)
-        return phi, self.joint.log_prob(x, phi)[1]
+        links, repeats = once(x)
+        phi, _ = self.joint.forward(links, chi, repeats)
+        return phi, self.joint.conditional_log_prob(links, phi, repeats)
 
     def joint_sample(self, n: int, seed: int) -> tuple[Field, Field, Array]:
         x, log_q, phi, log_q_phi = self.joint.sample(spawn_rngs(seed, n), n)
