@@ -79,7 +79,9 @@ def test_the_command_says_so_and_ends_with_code_3(changes, told, capsys):
 
 
 def test_what_is_in_range_is_taken():
-    declared = protocol.declaration(line(attributes='{"order":null,"flow_period":[1,2],"n_pf":3,"thrift":4096}').encode())
+    declared = protocol.declaration(
+        line(attributes='{"order":null,"flow_period":[1,2],"n_pf":3,"thrift":4096}').encode()
+    )
     assert declared.parameters == {"beta": 2.0, "shape": (4, 4), "step_size": 0.1, "n_steps": 5}
     assert Subject(SimpleNamespace(theory="u1", beta=2.0, shape=(512, 512))).theory.volume == MOST_SITES
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import Phase, configuration, settings
 
+from refimpl.validation import check_target
+from refimpl.validation.battery import TRANSLATED
 from refimpl.validation.contract import Subject
+from refimpl.validation.conversion import Untold
 from refimpl.validation.failures import conditional, evidence, explained, files, known, search
 from refimpl.validation.failures.cases import CASES
 from refimpl.validation.failures.evidence import NOT_SEARCHED, SAMPLES_ALONE, Hunt
@@ -41,6 +44,37 @@ def test_monomials_that_are_mixed_are_seen_where_determinants_are_not():
     found = smallest(Subject(BY_NAME["MonomialsMixed"]), (conditional.monomials_apart,))
     assert found.repeats
     assert smallest(Subject(BY_NAME["ComplexCountedOnce"]), (conditional.monomials_apart,)) == NONE_FAILS
+
+
+class Untelling(BY_NAME["DoubledForce"]):
+    """Has answers at its own parameters alone, and no other force, as a transcript."""
+
+    asked = 0
+
+    def force(self, x):
+        type(self).asked += 1
+        raise Untold("this call is not in the transcript")
+
+    def plaquette(self, x):
+        raise Untold("this call is not in the transcript")
+
+
+def test_what_is_declined_is_no_failure():
+    def experiment(at, draw):
+        at.plaquette(np.zeros((1, *at.theory.field_shape)))
+
+    assert smallest(Subject(Untelling), (known.force,)) == NONE_FAILS
+    assert Untelling.asked > 0
+    assert smallest(Subject(Untelling), (experiment,)) == NONE_MADE
+
+
+def test_under_other_conventions_it_says_why_there_is_none(tmp_path):
+    report = check_target(
+        BY_NAME["DoubledForce"], select="static.force", seed=1, conventions="space-first", failures=tmp_path
+    )
+    (failed,) = [v for v in report.verdicts if v.check == "static.force"]
+    assert failed.smallest == TRANSLATED
+    assert TRANSLATED in report.as_table()
 
 
 def test_where_nothing_is_found_it_says_why(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ from .vectors import ChecksumError
 from .verdict import FAIL, Verdict, skipped
 
 ALPHA = 1e-6
+TRANSLATED = "not searched for: a vector file asks in the conventions of the contract"
 
 
 class Battery:
@@ -241,7 +242,9 @@ def _with_evidence(
     if found.convention is not None:
         return _by_conventions(battery, verdicts, found)
     told = explained(battery.subject, verdicts)
-    if folder is None or battery.told:
+    if folder is not None and battery.told:
+        return [replace(v, smallest=TRANSLATED) if _unexpected(v) else v for v in told]
+    if folder is None:
         return told
     searched = watched(told, "checks searched for their smallest failures", progress, lambda verdict: verdict.check)
     return with_evidence(battery.subject, searched, folder, battery.seed, *typed)

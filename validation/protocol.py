@@ -167,7 +167,9 @@ def decoded(line: bytes) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) if isinstance(error, json.JSONDecodeError) else "numbers too long, or nested too deep"
-        raise ProtocolError(f"got {shown(line)}, expected a line with one JSON object: {reason}") from None
+        raise ProtocolError(
+            f"got {shown(line)}, expected a line with one JSON object, as standard output is for answers: {reason}"
+        ) from None
     if not isinstance(value, dict):
         raise ProtocolError(f"got {shown(line)}, expected a JSON object")
     return value

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
 from ..contract import Subject, TargetError, TargetFault
+from ..conversion import Declined
 from ..theories import Phi4
 from .case import BrokenCall, Build, Case
 from .drawing import KINDS, Draws
@@ -94,6 +95,8 @@ def failure(case: Case, faults: bool) -> str | None:
             return "" if any(not one.good for one in case.comparisons()) else None
     except TargetFault as fault:
         return str(fault) if faults else None
+    except Declined:  # a transcript without the call, say
+        return None
 
 
 class _Trial:
@@ -123,7 +126,7 @@ def _cases(draw: st.DrawFn, places: Places, build: Build, kind: str) -> Case | N
             return build(at, Draws(draw, at, kind))
     except BrokenCall as broken:
         return broken.case
-    except (TargetFault, np.linalg.LinAlgError):
+    except (TargetFault, Declined, np.linalg.LinAlgError):
         return None
 
 
@@ -150,7 +153,7 @@ class Places:
         if key not in self._made:
             try:
                 self._made[key] = self._subject.replace(**values)
-            except (TargetFault, TargetError):
+            except (TargetFault, TargetError, Declined):
                 self._made[key] = None
         return self._made[key]
 

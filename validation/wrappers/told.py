@@ -56,7 +56,8 @@ def summary(of: Survey, width: int = 100) -> list[str]:
     seen, missed, same = (of.of(status) for status in (SEEN, MISSED, NOTHING))
     lines = []
     for verdict in of.failing:
-        lines += _wrapped(f"{verdict.check} fails on the target as it is, and was left out: mend that first.", width)
+        told = f"{verdict.check} fails on the target as it is, and was left out: mend that first"
+        lines += _wrapped(f"{told}, or name its conventions (--conventions).", width)
     could = len(seen) + len(missed)
     lines += _wrapped(
         f"Of {could} bugs that could be in your code, your set-up would see {len(seen)}"
