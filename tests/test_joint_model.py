@@ -403,5 +403,5 @@ def test_fields_of_the_same_links_go_through_together(n, even_odd, mus):
 def test_repeats_that_do_not_fit_are_named(repeats):
     model = built()
     x, chi = drawn(model)
-    with pytest.raises(ValueError, match="repeats: got|fields: got"):
+    with pytest.raises(ValueError, match=r"repeats: got|fields: got"):
         model.forward(x, chi, repeats=repeats)
