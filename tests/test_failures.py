@@ -142,10 +142,10 @@ def test_replay_says_red_and_green(tmp_path, monkeypatch, capsys):
 
 def test_angles_are_compared_on_the_circle_and_said_to_be():
     got, expected = np.array([2 * np.pi]), np.array([0.0])
-    line = _line(compared("forward", "x", got, expected, 1e-9, True))
+    line = _line(compared("forward", "x", got, expected, 1e-9, True), 0, 0)
     assert line.startswith("agrees")
     assert line.endswith("got 6.28318530718, expected 0 (mod 2 pi) at (0,)")
-    assert "mod" not in _line(compared("forward", "x", got, expected, 1e-9))
+    assert "mod" not in _line(compared("forward", "x", got, expected, 1e-9), 0, 0)
 
 
 AT_2 = {"beta": 2.0, "shape": [2, 2]}

@@ -17,6 +17,7 @@ from refimpl.validation.failures.evidence import NOT_SEARCHED, SAMPLES_ALONE, Hu
 from refimpl.validation.failures.search import NONE_FAILS, NONE_MADE, Found, smallest
 from refimpl.validation.failures.words import described
 from refimpl.validation.mutants import BY_NAME
+from refimpl.validation.mutants.u1 import DoubledForce
 from refimpl.validation.mutants.variates import DivergenceDropped
 from refimpl.validation.verdict import Verdict
 
@@ -46,7 +47,7 @@ def test_monomials_that_are_mixed_are_seen_where_determinants_are_not():
     assert smallest(Subject(BY_NAME["ComplexCountedOnce"]), (conditional.monomials_apart,)) == NONE_FAILS
 
 
-class Untelling(BY_NAME["DoubledForce"]):
+class Untelling(DoubledForce):
     """Has answers at its own parameters alone, and no other force, as a transcript."""
 
     asked = 0
