@@ -31,6 +31,7 @@ DISCRETE = "declares discrete moves, which repeat by right"
 # Where seeds are cut: at 16, 31 and 32 bits, in the upper half, and at the largest, below 2^63.
 SEED_BITS = (16, 31, 32, 48, 62)
 FEW_CHAINS = (8, 64, 512)  # of which one is to move: at an acceptance of 0.02 it does with probability 0.99997
+SAME = 1e-9  # two ways to make one update differ by rounding, and by far more where random numbers do
 CONTROLS = 8  # independent exact configurations that each chain is compared with
 
 
@@ -107,10 +108,14 @@ def _after(subject: Subject, x: Array, n: int, seed: int, driver: str) -> Array:
     """The field after n updates by `run`, or after one by `step`."""
     if driver == "step":
         return subject.step(x, seed)
+    return _run(subject, x, n, seed)[-1]
+
+
+def _run(subject: Subject, x: Array, n: int, seed: int) -> Array:
     configurations, _ = subject.run(x, n, seed)
     if len(configurations) != n:
         raise TargetFault(f"run: got {len(configurations)} configurations, expected {n}")
-    return configurations[-1]
+    return configurations
 
 
 def moves_every_link(subject: Subject, rng: np.random.Generator) -> Verdict:
@@ -204,7 +209,8 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
 
     256 chains, or as many as thrift leaves but at least 64, by three neighbouring seeds. They may meet in the field they started
     from, by rejecting; any other field that comes back is a stream used twice (as in ``seed + chain``). A cycle (``reversible =
-    False``) may reach a few fields by right, from any seed: see `_shared`.
+    False``) may reach a few fields by right, from any seed: see `_shared`. Nor is the second update of a run the first one of
+    another, by the same seed or by the next (as in ``seed + update``).
 
     If it fails: spawn streams (`numpy.random.SeedSequence.spawn`), do not add numbers to seeds: equal streams make
     errors look smaller than they are.
@@ -218,6 +224,8 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
         if subject.reversible:
             fields, repeats = _recurring(subject, x[0], [_one_update(subject, x, seed + k, driver) for k in range(3)])
             told = f"{repeats} of {n} chains from one start ended in {fields} fields that occur again"
+            if driver == "run" and not fields:
+                fields, told = _handed_on(subject, x, seed)
         else:
             fields = _shared(subject, rng, x, driver)
             told = f"{fields} pairs of 768 chains end in one field again and again, each time in another"
@@ -226,6 +234,18 @@ def streams(subject: Subject, rng: np.random.Generator) -> Verdict:
     often = "" if subject.reversible else " at an acceptance of 0.8"
     quantity = "fields that occur again" if subject.reversible else "pairs that share a stream"
     return within(quantity, float(worst), 0.0, f"one shared stream in {n}{often}", n, detail)
+
+
+def _handed_on(subject: Subject, x: Array, seed: int) -> tuple[int, str]:
+    """Chains of a run whose second update is the first of a run from where they are, and by which seed."""
+    path = _run(subject, x, 2, seed)
+    moved = np.abs(subject.theory.displacement(path[1], path[0])).reshape(len(x), -1).max(axis=1) > SAME
+    for k, which in enumerate(("the same seed", "the next seed")):
+        first = _run(subject, path[0], 1, seed + k)[0]
+        off = np.abs(subject.theory.displacement(first, path[1])).reshape(len(x), -1).max(axis=1)
+        if again := int(np.sum(moved & (off <= SAME))):
+            return again, f"the second update of {again} of {len(x)} chains is the first one of a run by {which}"
+    return 0, ""
 
 
 def _shared(subject: Subject, rng: np.random.Generator, x: Array, driver: str) -> int:

@@ -238,6 +238,36 @@ class RecurringStreams(Clay):
         return [np.random.default_rng([seed, chain % 64]) for chain in range(n_chains)]
 
 
+class SeedPlusUpdate(Clay):
+    """update k of a run draws from the seed plus k"""
+
+    killed_by = ("driver.streams",)
+
+    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
+        out = np.empty((n, *x.shape), x.dtype)
+        for k in range(n):
+            out[k] = x = super().run(x, 1, seed + k)[0][0]
+        return out, (x, seed + n)
+
+    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
+        return self.run(state[0], n, state[1])
+
+
+class NoiseOfTheFirstUpdate(Clay):
+    """every update of a run draws the same random numbers"""
+
+    killed_by = ("driver.streams",)
+
+    def run(self, x: Array, n: int, seed: int) -> tuple[Array, Any]:
+        out = np.empty((n, *x.shape), x.dtype)
+        for k in range(n):
+            out[k] = x = super().run(x, 1, seed)[0][0]
+        return out, (x, seed)
+
+    def resume(self, state: Any, n: int) -> tuple[Array, Any]:
+        return self.run(state[0], n, state[1])
+
+
 class FewSeeds(Clay):
     """only the last three bits of the seed are used"""
 
