@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from refimpl.validation.conventions import NAMED
 from tests.commands import run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +110,12 @@ def test_explain_tells_what_there_is(capsys):
     assert "static.action" not in err
     _, _, err = run(capsys, "explain", "joint.jacobian")
     assert "expected one of joint.parts, joint.seeds, joint.marginal, joint.law, joint.independent\n" in err
+
+
+def test_explain_tells_names_of_conventions(capsys):
+    _, out, _ = run(capsys, "explain", "conventions")
+    assert [line.split()[0] for line in out.splitlines()] == list(NAMED)
+    assert "phases            links as phases exp(i theta)\n" in out
 
 
 def test_a_wrong_checksum_exits_4(capsys, monkeypatch, tmp_path):

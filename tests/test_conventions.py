@@ -184,6 +184,7 @@ def test_extents_and_couplings_are_those_of_the_contract():
     assert subject.replace(shape=(4, 6)).target._subject.theory.shape == (6, 4)
     whatever = Convention("chain mu x t", shape="contract")
     assert Subject(converted(Clay(shape=(2, 3)), whatever)).theory.shape == (2, 3)
+    assert named("space-time+contract-shape") == whatever
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_where_nothing_fits_it_says_so(monkeypatch):
     assert signatures.causes(seen) == (signatures.NONE,)
     bank = {name: Signature("u1", seen.failed, passed, seen.factors) for name in "abcd"}
     monkeypatch.setattr(signatures, "known", lambda path: bank)
-    assert signatures.causes(seen) == ("4 known mistakes alike",)
+    assert signatures.causes(seen) == ("4 known mistakes alike, as mutants a, b, c",)
     del bank["d"]
     assert len(signatures.causes(seen)) == 3
 

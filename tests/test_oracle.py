@@ -138,7 +138,8 @@ def raising(x):
         (lambda x: "nonsense", "dtype"),
         (lambda x: None, "action: got dtype object"),
         (lambda x: [[1.0], [2.0, 3.0]], "expected an array"),
-        (lambda x: np.zeros(len(x), dtype=complex), "got dtype complex128"),
+        (lambda x: np.zeros(len(x), dtype=complex), "got dtype complex128, expected float64"),
+        (lambda x: np.exp(1j * x), "expected float64 (links as phases: --conventions phases)"),
         (lambda x: sys.exit(3), "action: raised SystemExit"),
     ],
 )

@@ -129,6 +129,7 @@ OURS = Convention()
 NAMED: dict[str, Convention] = {
     "ours": OURS,
     "space-time": Convention(axes="chain mu x t"),
+    "contract-shape": Convention(shape="contract"),
     "chain-last": Convention(axes="mu t x a b chain"),
     "mu-last": Convention(axes="chain t x mu"),
     "column-major": Convention(axes="b a x t mu chain"),

@@ -108,7 +108,8 @@ def converted(name: str, value: Any, dtype: Any = np.float64) -> NDArray[Any]:
     except (Exception, SystemExit) as error:  # conversion runs a stranger's code
         raise TargetFault(f"{name}: got {kind_of(value)}, expected an array") from error
     if array.dtype.kind not in ("biufc" if np.dtype(dtype).kind == "c" else "biuf"):
-        raise TargetFault(f"{name}: got dtype {array.dtype}, expected {np.dtype(dtype)}")
+        hint = " (links as phases: --conventions phases)" if array.dtype.kind == "c" and array.ndim == 4 else ""
+        raise TargetFault(f"{name}: got dtype {array.dtype}, expected {np.dtype(dtype)}{hint}")
     return np.array(array, dtype=dtype)
 
 

@@ -194,7 +194,7 @@ def causes(seen: Signature, missing: Collection[str] = ()) -> tuple[str, ...]:
     if not best:
         return (NONE,)
     if len(best) > SHOWN:
-        return (f"{len(best)} known mistakes alike",)
+        return (f"{len(best)} known mistakes alike, as mutants {', '.join(best[:SHOWN])}",)
     told = []
     for name in best:
         _, shared, either = agreement(seen, bank[name])

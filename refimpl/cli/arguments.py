@@ -16,7 +16,7 @@ from refimpl.files import whole_file
 
 # Written out: importing the oracle for a help text would take a second.
 CONVENTIONS = (
-    "ours", "space-time", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
+    "ours", "space-time", "contract-shape", "chain-last", "mu-last", "column-major", "one-chain", "space-first", "positive-angles",
     "phases", "other-orientation", "minus-force", "log-density", "half-beta", "double-beta", "per-beta", "inverse-logdet",
 )  # fmt: skip
 
@@ -197,7 +197,8 @@ def conventions(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--conventions",
         metavar="NAME",
-        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between{ours}; or auto{auto}: ours and, "
+        help=f"of TARGET: one of {', '.join(CONVENTIONS)}, or several with + between{ours}, which "
+        f"refimpl explain conventions tells; or auto{auto}: ours and, "
         "where action, force, plaquette or charge do not have them, others under which they are right",
     )
 

@@ -90,7 +90,7 @@ def add(commands: Any) -> None:
     reports.options(validate)
 
     explain = command(commands, "explain", _explain, "what a check does; without CHECK, the list of checks")
-    text = "id of a check, such as maps.jacobian, or a family of them, such as maps"
+    text = "id of a check, such as maps.jacobian, or a family of them, such as maps; or conventions, for the names of these"
     explain.add_argument("check", nargs="?", metavar="CHECK", help=text)
 
 
@@ -196,6 +196,7 @@ def _declared(parameters: Mapping[str, Any]) -> str:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from refimpl.validation.checks import BY_ID, CHECKS
+    from refimpl.validation.conventions import NAMED
     from refimpl.validation.mutants import MUTANTS
 
     families = {check.id.partition(".")[0]: True for check in CHECKS}
@@ -203,6 +204,9 @@ def _explain(arguments: argparse.Namespace) -> int:
         for check in CHECKS:
             if arguments.check in (None, check.id.partition(".")[0]):
                 print(f"{check.id:<34}{check.explanation.splitlines()[0]}")
+        return 0
+    if arguments.check == "conventions":
+        print("\n".join(f"{name:<18}{convention.told}" for name, convention in NAMED.items()))
         return 0
     if arguments.check not in BY_ID:
         family = arguments.check.partition(".")[0]
