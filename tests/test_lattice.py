@@ -406,7 +406,10 @@ def test_add_flux_is_k_times_the_unit(x, data):
 
 @pytest.mark.parametrize(
     ("numbers", "kept", "repeats"),
-    [([5], [5], 1), ([5, 5, 5], [5], 3), ([1, 1, 2, 2], [1, 2], 2), ([1, 1, 2], [1, 1, 2], 1), ([3] * 4 + [1, 1], [3, 3, 1], 2)],
+    [
+        ([5], [5], 1), ([5, 5, 5], [5], 3), ([1, 1, 2, 2], [1, 2], 2), ([1, 1, 2], [1, 1, 2], 1), ([3] * 4 + [1, 1], [3, 3, 1], 2),
+        ([1, 1, 2, 2, 2], [1, 1, 2, 2, 2], 1),
+    ],
 )  # fmt: skip
 def test_repetitions_in_a_row_are_taken_out(numbers, kept, repeats):
     x = np.array(numbers, dtype=np.float64)[:, None, None] * np.ones((2, 3))
